@@ -1,0 +1,200 @@
+"""What a candidate is worth: the `Verifier` protocol, and the composites of verifiers."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .images import Images, as_tensor
+
+UNLIKE_SCALES = 3.0
+"""A sum of verifiers whose scales differ by more than this factor warns: the larger one alone would decide."""
+
+
+class Verifier(ABC):
+    """Scores images, higher is better.
+
+    A score depends on its own image and prompt alone, never on the others of the batch.
+
+    Attributes:
+        name: key of its scores in records.
+        scale: typical size of a score; tells a weighted sum of unlike verifiers from a sensible one.
+        differentiable: whether gradients flow from the scores to a tensor of images.
+        batch_size: images scored in one forward.
+    """
+
+    name: str = "verifier"
+    scale: float = 1.0
+    differentiable: bool = False
+    batch_size: int = 32
+
+    @abstractmethod
+    def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
+        """Score one batch: images (batch, 3, height, width) in [0, 1]; returns (batch,)."""
+
+    def __call__(self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None) -> Tensor:
+        """Score any number of images.
+
+        Args:
+            images: float tensor (batch, 3, height, width) in [0, 1], or a list of PIL images.
+            prompts: one a image, or one for all.
+            previews: clean predictions at an earlier step, for verifiers that compare; the same form as `images`.
+
+        Returns:
+            float32 (batch,).
+
+        Raises:
+            ValueError: where the images are no such tensor, or prompts and images differ in number.
+        """
+        batch = as_tensor(images, size=self.working_size)
+        prompts = [prompts] * len(batch) if isinstance(prompts, str) else list(prompts)
+        if len(prompts) != len(batch):
+            raise ValueError(f"{len(batch)} images but {len(prompts)} prompts; give one prompt a image, or one for all")
+        early = None if previews is None else as_tensor(previews, size=self.working_size)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.differentiable and batch.requires_grad):
+            scores = [
+                self.score(
+                    batch[start : start + self.batch_size],
+                    prompts[start : start + self.batch_size],
+                    None if early is None else early[start : start + self.batch_size],
+                )
+                for start in range(0, len(batch), self.batch_size)
+            ]
+        return torch.cat(scores).float() if scores else batch.new_zeros(0)
+
+    @property
+    def working_size(self) -> int | None:
+        """Side to which PIL images of unequal sizes are brought; None: they must be equal."""
+        return None
+
+    @property
+    def needs_pool(self) -> bool:
+        """Whether choosing needs the whole pool of a prompt's candidates (ranks)."""
+        return False
+
+    def evaluate(self, images: Images, prompts: Sequence[str] | str) -> dict[str, Tensor]:
+        """Scores by name: its own and, for a composite, those of its parts."""
+        return {self.name: self(images, prompts)}
+
+    def select(self, scores: dict[str, Tensor]) -> Tensor:
+        """The values by which the best of a pool is chosen, from what `evaluate` gave for the pool."""
+        return scores[self.name]
+
+    def to(self, device: Any) -> Verifier:
+        """Move its models; returns itself."""
+        return self
+
+    def __add__(self, other: Verifier) -> WeightedSum:
+        return WeightedSum([*_weighted(self), *_weighted(other)])
+
+    def __mul__(self, weight: float) -> WeightedSum:
+        return WeightedSum([(weight * factor, part) for factor, part in _weighted(self)])
+
+    __rmul__ = __mul__
+
+
+def _weighted(verifier: Verifier) -> list[tuple[float, Verifier]]:
+    return list(verifier.parts) if isinstance(verifier, WeightedSum) else [(1.0, verifier)]
+
+
+class WeightedSum(Verifier):
+    """sum_i w_i V_i, made by `a + 0.5 * b`.
+
+    Args:
+        parts: pairs of weight and verifier.
+
+    Raises:
+        ValueError: for a part that needs a pool, such as `RankEnsemble`.
+    """
+
+    def __init__(self, parts: Sequence[tuple[float, Verifier]]):
+        for _, part in parts:
+            if part.needs_pool:
+                raise ValueError(f"{part.name} ranks a pool and has no score of its own; rank its parts instead")
+        self.parts = tuple((float(weight), part) for weight, part in parts)
+        self.name = " + ".join(
+            part.name if weight == 1 else f"{weight:g} * {part.name}" for weight, part in self.parts
+        )
+        self.scale = sum(abs(weight) * part.scale for weight, part in self.parts)
+        self.differentiable = all(part.differentiable for _, part in self.parts)
+        sizes = [abs(weight) * part.scale for weight, part in self.parts if weight]
+        if len(sizes) > 1 and max(sizes) > UNLIKE_SCALES * min(sizes):
+            warnings.warn(
+                f"the parts of {self.name} have unlike scales ({', '.join(f'{size:g}' for size in sizes)}): the largest "
+                "decides; weight them, or use RankEnsemble",
+                stacklevel=3,
+            )
+
+    def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
+        return sum(weight * part.score(images, prompts, previews).float() for weight, part in self.parts)
+
+    def evaluate(self, images: Images, prompts: Sequence[str] | str) -> dict[str, Tensor]:
+        scores: dict[str, Tensor] = {}
+        for _, part in self.parts:
+            scores |= part.evaluate(images, prompts)
+        total = sum(weight * scores[part.name] for weight, part in self.parts)
+        return {self.name: total, **scores}
+
+    def to(self, device: Any) -> WeightedSum:
+        for _, part in self.parts:
+            part.to(device)
+        return self
+
+
+class RankEnsemble(Verifier):
+    """Chooses by the weighted mean of the ranks that each part gives within a prompt's pool (1 is the worst).
+
+    It resists the hacking of a single verifier. Ranks belong to a pool, so it has no score for one image: its parts are
+    scored and recorded, and the choice is made when the pool is whole.
+
+    Args:
+        parts: verifiers.
+        weights: of the ranks; equal when None.
+    """
+
+    def __init__(self, parts: Sequence[Verifier], weights: Sequence[float] | None = None):
+        if len(parts) < 2:
+            raise ValueError("RankEnsemble needs at least two verifiers; with one, use it directly")
+        self.parts = tuple(parts)
+        self.weights = tuple(weights) if weights is not None else (1.0,) * len(parts)
+        if len(self.weights) != len(self.parts):
+            raise ValueError(f"{len(self.parts)} verifiers but {len(self.weights)} weights; give one a verifier")
+        self.name = f"rank({', '.join(part.name for part in self.parts)})"
+
+    @property
+    def needs_pool(self) -> bool:
+        return True
+
+    def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
+        raise ValueError(
+            f"{self.name} ranks a prompt's whole pool and has no score for one image; call evaluate, then select"
+        )
+
+    def evaluate(self, images: Images, prompts: Sequence[str] | str) -> dict[str, Tensor]:
+        scores: dict[str, Tensor] = {}
+        for part in self.parts:
+            scores |= part.evaluate(images, prompts)
+        return scores
+
+    def select(self, scores: dict[str, Tensor]) -> Tensor:
+        total = sum(self.weights)
+        return sum(
+            weight / total * _ranks(scores[part.name]) for weight, part in zip(self.weights, self.parts, strict=True)
+        )
+
+    def to(self, device: Any) -> RankEnsemble:
+        for part in self.parts:
+            part.to(device)
+        return self
+
+
+def _ranks(scores: Tensor) -> Tensor:
+    """Ranks from 1 (worst); equal scores share their mean rank."""
+    below = (scores[None] < scores[:, None]).sum(1)
+    equal = (scores[None] == scores[:, None]).sum(1)
+    return below + (equal + 1) / 2
