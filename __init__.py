@@ -1,0 +1,29 @@
+"""Samplesmith: plug-ins that make any diffusers model sample better by spending inference compute well."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import assets, evaluation, pipelines, samplers, scenes, verifiers
+    from .pipelines.loading import load
+
+__version__ = "0.1.0"
+__all__ = ["assets", "evaluation", "load", "pipelines", "samplers", "scenes", "verifiers"]
+
+_MODULES = {"assets", "evaluation", "pipelines", "samplers", "scenes", "verifiers"}
+_NAMES = {"load": ".pipelines.loading"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `import samplesmith` alone imports neither torch nor diffusers."""
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    if name in _NAMES:
+        return getattr(import_module(_NAMES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..scenes import BACKGROUNDS, OBJECTS, Scene, parse
@@ -37,7 +39,7 @@ class ResidualBlock(nn.Module):
         return F.relu(self.norm2(self.conv2(h)) + self.skip(x))
 
 
-class SceneDetector(nn.Module, PyTorchModelHubMixin):
+class SceneDetector(nn.Module):
     """Centres as heat maps (Zhou et al., *Objects as Points*, arXiv 1904.07850): one map a class, and the background.
 
     Input (batch, 3, 128, 128) in [-1, 1]; returns heat-map logits (batch, 24, 16, 16) and background logits (batch, 6).
@@ -45,6 +47,7 @@ class SceneDetector(nn.Module, PyTorchModelHubMixin):
 
     def __init__(self, width: int = 32):
         super().__init__()
+        self.width = width
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), ResidualBlock(width, width)
         )
@@ -63,6 +66,22 @@ class SceneDetector(nn.Module, PyTorchModelHubMixin):
         fine = self.fine(self.stem(F.avg_pool2d(x, 2)))
         coarse = F.interpolate(self.coarse(fine), scale_factor=2, mode="nearest")
         return self.heat(self.merge(torch.cat([fine, coarse], 1))), self.background(fine.mean((2, 3)))
+
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` (fp16)."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps({"width": self.width}) + "\n")
+        halves = {k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()}
+        save_file(halves, folder / "model.safetensors")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> SceneDetector:
+        """Read what `save_pretrained` wrote, in float32."""
+        model = cls(**json.loads((Path(folder) / "config.json").read_text()))
+        model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+        return model.eval()
 
 
 @dataclass(frozen=True)

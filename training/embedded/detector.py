@@ -119,8 +119,8 @@ def train(output: Path, total_images: int, seed: int) -> SceneDetector:
             model.requires_grad_(True)
             run.save()
 
-    model.eval().half().save_pretrained(output / "emoji-detector")
-    return model.float()
+    model.eval().save_pretrained(output / "emoji-detector")
+    return model
 
 
 def main() -> None:

@@ -1,0 +1,5 @@
+"""`python -m samplesmith` is the command line."""
+
+from .app.cli import main
+
+main()

@@ -1,0 +1,341 @@
+"""The command line: `samplesmith search | sample | score | models`. Models load when a command needs them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .. import __version__, assets
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Make any diffusers model sample better by spending inference compute well.",
+)
+console = Console()
+errors = Console(stderr=True)
+
+Model = Annotated[str, typer.Option(help="a shipped model, a folder, a .safetensors file or a hub id")]
+Seed = Annotated[int, typer.Option(help="seed of the first candidate")]
+Steps = Annotated[int | None, typer.Option(help="inference steps; the model's default when left out")]
+Guidance = Annotated[float | None, typer.Option(help="guidance scale; the model's default when left out")]
+Negative = Annotated[str | None, typer.Option(help="what the image should not show")]
+Height = Annotated[int | None, typer.Option(help="pixels; the model's default when left out")]
+Width = Annotated[int | None, typer.Option(help="pixels; the model's default when left out")]
+Dtype = Annotated[str, typer.Option(help="float32, float16 or bfloat16")]
+Device = Annotated[str | None, typer.Option(help="such as cuda; a GPU is used where there is one")]
+Offload = Annotated[bool, typer.Option(help="keep the parts on the CPU and move each to the GPU when it is used")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON for a script instead of a table")]
+
+
+def main() -> None:
+    """Run the command line; bad input gives exit code 2 and one sentence."""
+    warnings.showwarning = _show_warning
+    try:
+        app(standalone_mode=True)
+    except (ValueError, OSError) as error:
+        errors.print(f"samplesmith: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("samplesmith: stopped; the same command goes on where it has an --output", style="red")
+        sys.exit(130)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    if issubclass(category, UserWarning) and not issubclass(category, (DeprecationWarning, FutureWarning)):
+        errors.print(f"samplesmith: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="print the version")] = False) -> None:
+    if version:
+        console.print(__version__)
+
+
+@app.command()
+def search(
+    prompt: Annotated[str | None, typer.Argument(help="what to draw; or --prompts")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="a file with a prompt a line")] = None,
+    model: Model = "emoji-sd3",
+    verifier: Annotated[list[str] | None, typer.Option(help="the guide; several choose by their mean rank")] = None,
+    judge: Annotated[str | None, typer.Option(help="a held-out verifier that measures and does not choose")] = None,
+    strategy: Annotated[str, typer.Option(help="random")] = "random",
+    budget: Annotated[int | None, typer.Option(help="NFEs a prompt: forwards of the denoiser, a row each")] = None,
+    candidates: Annotated[int | None, typer.Option(help="candidates a prompt, in place of --budget; 8 by default")] = None,
+    steps: Steps = None,
+    guidance_scale: Guidance = None,
+    negative_prompt: Negative = None,
+    height: Height = None,
+    width: Width = None,
+    seed: Seed = 0,
+    batch_size: Annotated[int, typer.Option(help="candidates in one call of the pipeline")] = 8,
+    output: Annotated[Path | None, typer.Option(help="folder for records and images; a rerun goes on from there")] = None,
+    dtype: Dtype = "float32",
+    device: Device = None,
+    offload: Offload = False,
+    as_json: Json = False,
+) -> None:
+    """Search the noises of a prompt for its best image.
+
+    Example: `samplesmith search "two cats and three stars on blue" --candidates 16 --output outputs/cats`
+    """
+    wanted = _prompts(prompt, prompts)
+    names = verifier or ["emoji-clip"]
+    _check_vocabulary(wanted, model, [*names, *([judge] if judge else [])])
+    if budget is None and candidates is None:
+        candidates = 8
+
+    from ..pipelines import NoiseSearch
+    from ..verifiers import RankEnsemble, load_verifier
+
+    guides = [load_verifier(name) for name in names]
+    guide = guides[0] if len(guides) == 1 else RankEnsemble(guides)
+    held_out = load_verifier(judge) if judge else None
+    pipe = _load(model, dtype, device, offload)
+    arguments = _call_arguments(model, steps, guidance_scale, negative_prompt, height, width)
+    result = NoiseSearch(pipe, guide, strategy, judge=held_out)(
+        wanted,
+        budget=budget,
+        num_candidates=candidates,
+        seed=seed,
+        batch_size=batch_size,
+        output_dir=output,
+        progress=not as_json,
+        **arguments,
+    )
+    if output is not None:
+        result.save(output)
+    if as_json:
+        print(json.dumps(_search_summary(result), indent=2))
+    else:
+        _print_search(result, output)
+    if result.failed:
+        errors.print("samplesmith: every candidate failed; see the reasons above", style="red")
+        raise typer.Exit(1)
+
+
+@app.command()
+def sample(
+    prompt: Annotated[str, typer.Argument(help="what to draw")],
+    model: Model = "emoji-sd3",
+    num_images: Annotated[int, typer.Option(help="images, with the seeds that follow each other")] = 1,
+    steps: Steps = None,
+    guidance_scale: Guidance = None,
+    negative_prompt: Negative = None,
+    height: Height = None,
+    width: Width = None,
+    seed: Seed = 0,
+    output: Annotated[Path, typer.Option(help="folder for the images")] = Path("outputs/sample"),
+    dtype: Dtype = "float32",
+    device: Device = None,
+    offload: Offload = False,
+    as_json: Json = False,
+) -> None:
+    """Run the plain pipeline, for comparison.
+
+    Example: `samplesmith sample "a car left of a tree on yellow" --num-images 4`
+    """
+    if num_images < 1 or seed < 0:
+        raise ValueError(f"--num-images is {num_images} and --seed {seed}; give at least 1 image and a seed of at least 0")
+    _check_vocabulary([prompt], model, [])
+
+    from PIL import Image
+
+    from ..pipelines.call import PipelineCall
+
+    pipe = _load(model, dtype, device, offload)
+    call = PipelineCall(pipe, _call_arguments(model, steps, guidance_scale, negative_prompt, height, width))
+    images, _ = call(prompt, range(seed, seed + num_images))
+    output.mkdir(parents=True, exist_ok=True)
+    files = [output / f"seed_{seed + k}.png" for k in range(num_images)]
+    for image, file in zip(images, files, strict=True):
+        Image.fromarray(image).save(file)
+    if as_json:
+        print(json.dumps({"prompt": prompt, "files": [str(file) for file in files]}, indent=2))
+    else:
+        console.print(f"{num_images} image{'s' if num_images > 1 else ''} of {prompt!r} in {output}")
+
+
+@app.command()
+def score(
+    folder: Annotated[Path, typer.Argument(help="folder of images")],
+    prompt: Annotated[str, typer.Option(help="what they should show")] = "",
+    verifier: Annotated[str, typer.Option(help="a verifier")] = "emoji-clip",
+    as_json: Json = False,
+) -> None:
+    """Score the images of a folder.
+
+    Example: `samplesmith score outputs/sample --prompt "a car left of a tree on yellow" --verifier emoji-detector`
+    """
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
+    if not files:
+        raise ValueError(f"no images (.png, .jpg, .webp) in {folder}; name a folder that holds some")
+    if prompt:
+        _check_vocabulary([prompt], None, [verifier])
+
+    from ..pipelines.records import load_image
+    from ..verifiers import load_verifier
+
+    images = [load_image(file) for file in files]
+    scores = load_verifier(verifier)(images, prompt).tolist()
+    if as_json:
+        print(json.dumps([{"file": str(f), "score": s} for f, s in zip(files, scores, strict=True)], indent=2))
+        return
+    table = Table("image", verifier)
+    for file, value in zip(files, scores, strict=True):
+        table.add_row(file.name, f"{value:.4f}")
+    console.print(table)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the shipped models.
+
+    Example: `samplesmith models`
+    """
+    rows = []
+    for name in assets.names():
+        card = assets.card(name)
+        size = sum(file.stat().st_size for file in assets.path(name).rglob("*") if file.is_file())
+        rows.append({"name": name, "megabytes": round(size / 1e6, 1), **card})
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table("name", "kind", "MB", "what it is", "call defaults")
+    for row in rows:
+        defaults = ", ".join(f"{key}={value}" for key, value in row.get("call_defaults", {}).items())
+        table.add_row(row["name"], row["kind"], f"{row['megabytes']:.1f}", row["summary"], defaults)
+    console.print(table)
+
+
+def _prompts(prompt: str | None, file: Path | None) -> list[str]:
+    if (prompt is None) == (file is None):
+        raise ValueError("give just one of PROMPT and --prompts FILE")
+    if prompt is not None:
+        return [prompt]
+    if not file.is_file():
+        raise ValueError(f"no file {file}; --prompts names a text file with a prompt a line")
+    lines = [line.strip() for line in file.read_text().splitlines()]
+    if not (found := [line for line in lines if line and not line.startswith("#")]):
+        raise ValueError(f"{file} holds no prompt; write one a line")
+    return found
+
+
+def _check_vocabulary(prompts: list[str], model: str | None, verifiers: list[str]) -> None:
+    """Name the words that a shipped model has never seen; the judge needs a whole caption."""
+    from ..scenes import UnknownWordError, parse, unknown_words
+
+    shipped = assets.names()
+    used = [name for name in (model, *verifiers) if name in shipped]
+    for prompt in prompts:
+        if any(assets.card(name).get("vocabulary") == "emoji" for name in used) and (words := unknown_words(prompt)):
+            raise UnknownWordError(words)
+        if any(assets.card(name).get("loader") == "detector" for name in used) and prompt.strip():
+            parse(prompt)
+
+
+def _load(model: str, dtype: str, device: str | None, offload: bool) -> Any:
+    import torch
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    from ..pipelines import load
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    pipe = load(model, dtype)
+    if offload:
+        pipe.enable_model_cpu_offload(device=device)
+    else:
+        pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _call_arguments(model, steps, guidance_scale, negative_prompt, height, width) -> dict[str, Any]:
+    """The shipped model's call defaults, and what the user gave over them; the rest keeps the pipeline's defaults."""
+    given = {
+        "num_inference_steps": steps,
+        "guidance_scale": guidance_scale,
+        "negative_prompt": negative_prompt,
+        "height": height,
+        "width": width,
+    }
+    defaults = assets.call_defaults(model) if model in assets.names("pipeline") else {}
+    return defaults | {key: value for key, value in given.items() if value is not None}
+
+
+def _search_summary(result: Any) -> dict[str, Any]:
+    """What `--json` prints; with a judge also best-of-k, by expectation over subsets of the pools."""
+    from dataclasses import asdict
+
+    from ..evaluation.scaling import best_of
+
+    chosen = [
+        {
+            "prompt": c.prompt,
+            "seed": c.seed,
+            "score": c.score,
+            "scores": c.scores,
+            "mean_score": _mean([one.score for one in pool]),
+            "file": c.record["file"],
+        }
+        for c, pool in zip(result.best, result.candidates, strict=True)
+    ]
+    summary = {"verifier": result.verifier, "judge": result.judge, "best": chosen, "ledger": result.ledger.as_dict()}
+    sizes = {len(pool) for pool in result.candidates}
+    if result.judge and len(sizes) == 1 and result.verifier in result.best[0].scores:
+        ks = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k <= min(sizes)]
+        summary["best_of"] = [asdict(row) for row in best_of(result.records, ks, result.verifier, result.judge)]
+    return summary
+
+
+def _mean(values: list[float]) -> float:
+    from math import isfinite
+
+    finite = [value for value in values if isfinite(value)]
+    return sum(finite) / len(finite) if finite else float("-inf")
+
+
+def _print_search(result: Any, output: Path | None) -> None:
+    shown = min(len(result.best), 20)
+    table = Table("prompt", "candidates", f"best {result.verifier}", "mean", "seed", "NFEs")
+    if result.judge:
+        table.add_column(f"{result.judge} of best-of-1")
+        table.add_column("of the best")
+    for best, pool in list(zip(result.best, result.candidates, strict=True))[:shown]:
+        row = [
+            str(best.prompt),
+            str(len(pool)),
+            f"{best.score:.4f}",
+            f"{_mean([c.score for c in pool]):.4f}",
+            str(best.seed),
+            str(pool[-1].record["nfe_so_far"]),
+        ]
+        if result.judge:
+            row += [f"{_mean([c.scores[result.judge] for c in pool]):.2f}", f"{best.scores[result.judge]:g}"]
+        table.add_row(*row)
+    console.print(table)
+    if len(result.best) > shown:
+        console.print(f"and {len(result.best) - shown} prompts more")
+    ledger = result.ledger
+    console.print(
+        f"{ledger.nfe} NFEs, {ledger.decodes} decodes, {ledger.verifier_calls} verifier calls, {ledger.seconds:.1f} s"
+    )
+    if result.judge and len(result.best) == 1:
+        pool, best = result.candidates[0], result.best[0]
+        first, rate = pool[0].scores[result.judge], _mean([c.scores[result.judge] for c in pool])
+        console.print(
+            f"{result.judge}: first candidate {first:g}, chosen {best.scores[result.judge]:g}; best-of-1 rate of this "
+            f"prompt {rate:.0%} ({len(pool)} candidates)"
+        )
+    if output is not None:
+        console.print(f"pictures and records in {output}: contact_sheet.png, best.png, records.jsonl")

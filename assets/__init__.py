@@ -1,0 +1,38 @@
+"""The shipped models: where they lie, and how they are meant to be called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).parent
+_CARD = "samplesmith.json"
+
+
+def names(kind: str | None = None) -> list[str]:
+    """Names of the shipped models; `kind` is "pipeline" or "verifier", None for both."""
+    found = sorted(card.parent.name for card in _ROOT.glob(f"*/{_CARD}"))
+    return [name for name in found if kind is None or card(name)["kind"] == kind]
+
+
+def path(name: str) -> Path:
+    """Folder of a shipped model.
+
+    Raises:
+        ValueError: for a name that is not shipped; it lists those that are.
+    """
+    folder = _ROOT / name
+    if Path(name).name != name or not (folder / _CARD).is_file():
+        raise ValueError(f"no shipped model is called {name!r}; shipped: {', '.join(names())}")
+    return folder
+
+
+def card(name: str) -> dict[str, Any]:
+    """What a shipped model says of itself: kind, summary and, by kind, call defaults, loader, vocabulary."""
+    return json.loads((path(name) / _CARD).read_text())
+
+
+def call_defaults(name: str) -> dict[str, Any]:
+    """Arguments with which a shipped pipeline is meant to be called; empty for a verifier."""
+    return card(name).get("call_defaults", {})

@@ -1,0 +1,93 @@
+"""What a search gains with its budget: best-of-k of recorded pools, guided and by an oracle, with bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over prompts and its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """Best-of-k over a set of prompts.
+
+    Attributes:
+        k: candidates a prompt.
+        score: of the candidate that the guide chooses.
+        success: the judge's score of that candidate.
+        oracle: the judge's score where the judge itself chooses.
+        gain: success above best-of-1.
+    """
+
+    k: int
+    score: Estimate
+    success: Estimate
+    oracle: Estimate
+    gain: Estimate
+
+
+def chance_of_choice(values: np.ndarray, k: int) -> np.ndarray:
+    """Chance that each candidate of a pool is the best of k drawn without replacement; (pool,), sums to 1.
+
+    Of a pool of n in ascending order, candidate r (from 0) wins C(r, k - 1) of the C(n, k) draws. The first of equals
+    wins, as in a search.
+    """
+    n = len(values)
+    if not 1 <= k <= n:
+        raise ValueError(f"best-of-{k} of a pool of {n}; k must lie in 1 to {n}")
+    order = np.lexsort((-np.arange(n), values))
+    chances = np.zeros(n)
+    chances[order] = [comb(rank, k - 1) / comb(n, k) for rank in range(n)]
+    return chances
+
+
+def bootstrap(values: np.ndarray, repeats: int = 10_000, seed: int = 0) -> Estimate:
+    """Mean of values (prompts,) with the 2.5 and 97.5 percentiles of resampled means."""
+    rng = np.random.default_rng(seed)
+    means = values[rng.integers(0, len(values), (repeats, len(values)))].mean(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Estimate(float(values.mean()), float(low), float(high))
+
+
+def pools(records: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Records by prompt, in their order."""
+    by_prompt: dict[int, list[dict[str, Any]]] = {}
+    for record in records:
+        by_prompt.setdefault(record["prompt_index"], []).append(record)
+    return list(by_prompt.values())
+
+
+def best_of(records: Sequence[dict[str, Any]], ks: Sequence[int], guide: str, judge: str) -> list[BestOf]:
+    """Best-of-k by expectation over the subsets of each prompt's pool.
+
+    Args:
+        records: of a random search with a judge; pools of one size.
+        ks: numbers of candidates, each at most the size of a pool.
+        guide: name of the score that chooses.
+        judge: name of the score that measures.
+    """
+    scores = np.array([[record["scores"][guide] for record in pool] for pool in pools(records)])
+    judged = np.array([[record["scores"][judge] for record in pool] for pool in pools(records)])
+    found = {}
+    for k in (1, *ks):
+        chosen = np.stack([chance_of_choice(row, k) for row in scores])
+        chosen_by_judge = np.stack([chance_of_choice(row, k) for row in judged])
+        parts = ((chosen, scores), (chosen, judged), (chosen_by_judge, judged))
+        found[k] = [(chance * value).sum(1) for chance, value in parts]
+    first = found[1][1]
+    return [BestOf(k, *map(bootstrap, found[k]), bootstrap(found[k][1] - first)) for k in ks]

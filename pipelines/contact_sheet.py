@@ -1,0 +1,49 @@
+"""Many small pictures on one sheet, each with a line under it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw
+
+_GAP, _LINE = 6, 16
+_PAPER, _INK, _MARK = "white", "black", (20, 140, 60)
+
+
+def contact_sheet(
+    images: Sequence[Image.Image],
+    captions: Sequence[str],
+    columns: int = 8,
+    marked: Sequence[int] = (),
+    title: str | None = None,
+    side: int = 192,
+) -> Image.Image:
+    """Lay pictures out in rows.
+
+    Args:
+        images: brought to (at most) `side` pixels.
+        captions: lines under each picture, parted by newlines.
+        columns: pictures a row.
+        marked: numbers of the pictures that get a frame.
+        title: a line on top.
+        side: of a picture's place.
+    """
+    lines = max((caption.count("\n") + 1 for caption in captions), default=1)
+    columns = max(1, min(columns, len(images)))
+    rows = -(-len(images) // columns)
+    top = _GAP + (24 if title else 0)
+    cell = (side + _GAP, side + _LINE * lines + _GAP)
+    sheet = Image.new("RGB", (_GAP + columns * cell[0], top + rows * cell[1]), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    if title:
+        pen.text((_GAP, _GAP), title, fill=_INK, font_size=15)
+    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        x, y = _GAP + i % columns * cell[0], top + i // columns * cell[1]
+        factor = side / max(image.size)
+        size = (round(image.width * factor), round(image.height * factor))
+        sheet.paste(image.resize(size, Image.Resampling.LANCZOS), (x, y))
+        if i in marked:
+            pen.rectangle((x - 3, y - 3, x + side + 2, y + side + 2), outline=_MARK, width=3)
+        for k, line in enumerate(caption.split("\n")):
+            pen.text((x, y + side + 2 + k * _LINE), line, fill=_MARK if i in marked else _INK, font_size=12)
+    return sheet

@@ -1,0 +1,71 @@
+"""Loading a pipeline as a user has it: shipped, a folder, a single file, or a hub id."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+
+from .. import assets
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def load(name: str | Path, dtype: torch.dtype | str = torch.float32, **arguments: Any) -> DiffusionPipeline:
+    """Load a plain diffusers pipeline.
+
+    Copes with what a bare `from_pretrained` does not: components saved as null (an SD3 folder without its T5) are passed
+    as None, and all components get one dtype.
+
+    Args:
+        name: a shipped model (`samplesmith.assets.names("pipeline")`), a folder, a `.safetensors` file, or a hub id.
+        dtype: of all components, or its name.
+        arguments: passed to `from_pretrained` or `from_single_file`.
+
+    Raises:
+        ValueError: where nothing of that name can be loaded, and why.
+    """
+    if isinstance(dtype, str):
+        if dtype not in DTYPES:
+            raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+        dtype = DTYPES[dtype]
+    source = Path(name)
+    if str(name) in assets.names("pipeline"):
+        source = assets.path(str(name))
+    if source.suffix == ".safetensors":
+        return _load_single_file(source, dtype, arguments)
+    if source.is_dir():
+        return DiffusionPipeline.from_pretrained(source, dtype=dtype, **_null_components(source), **arguments)
+    if str(name).count("/") != 1:
+        raise ValueError(
+            f"unknown model {str(name)!r}: neither shipped ({', '.join(assets.names('pipeline'))}) nor a folder, a "
+            ".safetensors file or a hub id such as stabilityai/sdxl-turbo"
+        )
+    try:
+        config = DiffusionPipeline.load_config(str(name))
+        nulls = {key: None for key, value in config.items() if value == [None, None]}
+        return DiffusionPipeline.from_pretrained(str(name), dtype=dtype, **nulls, **arguments)
+    except OSError as error:
+        raise ValueError(f"{name} is no folder here and could not be fetched from the hub: {_first_line(error)}") from error
+
+
+def _load_single_file(file: Path, dtype: torch.dtype, arguments: dict[str, Any]) -> DiffusionPipeline:
+    from diffusers import StableDiffusionPipeline
+
+    if not file.is_file():
+        raise ValueError(f"no file {file}; name a .safetensors file of a pipeline")
+    return StableDiffusionPipeline.from_single_file(str(file), dtype=dtype, **arguments)
+
+
+def _null_components(folder: Path) -> dict[str, None]:
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise ValueError(f"{folder} has no model_index.json: it is no folder of a diffusers pipeline")
+    return {key: None for key, value in json.loads(index.read_text()).items() if value == [None, None]}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,151 @@
+"""The records of a search on disk: JSON lines, appended a batch at a time, whole or absent; and what was asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+Record = dict[str, Any]
+
+REQUIRED = ("prompt", "prompt_index", "index", "seed", "score", "scores")
+
+
+class RecordsError(ValueError):
+    """The output folder cannot be used: not writable, corrupt, or of another search."""
+
+
+class RecordFile:
+    """`records.jsonl` and `run.json` of one output folder.
+
+    Args:
+        folder: made where it is missing.
+        run: what was asked for, JSON values; a folder that holds another run is refused. `versions` are not compared.
+
+    Raises:
+        RecordsError: with one sentence.
+    """
+
+    def __init__(self, folder: str | Path, run: Mapping[str, Any]):
+        self.folder = Path(folder)
+        try:
+            (self.folder / "images").mkdir(parents=True, exist_ok=True)
+            probe = self.folder / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            reason = error.strerror
+            raise RecordsError(f"cannot write to the output folder {self.folder}: {reason}; name another") from error
+        self.file = self.folder / "records.jsonl"
+        self.records: list[Record] = self._read() if self.file.exists() else []
+        self._agree(json.loads(json.dumps(run)))
+
+    def _agree(self, run: dict[str, Any]) -> None:
+        file = self.folder / "run.json"
+        if not file.exists():
+            if self.records:
+                raise RecordsError(f"{self.file} has records but no run.json beside it; name another output folder")
+            write_atomically(file, json.dumps(run, indent=2) + "\n")
+            return
+        try:
+            before = json.loads(file.read_text())
+        except ValueError as error:
+            raise RecordsError(f"{file} is corrupt; name another output folder") from error
+        differing = sorted(key for key in {*run, *before} - {"versions"} if run.get(key) != before.get(key))
+        if differing:
+            changes = "; ".join(f"{key} was {before.get(key)!r}, now {run.get(key)!r}" for key in differing)
+            raise RecordsError(f"{self.folder} holds another run ({_short(changes)}); name another output folder")
+
+    def _read(self) -> list[Record]:
+        """Read what is whole; the torn tail that a crash may leave is cut off."""
+        data = self.file.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        records = []
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict) or any(key not in record for key in REQUIRED):
+                raise RecordsError(
+                    f"line {number} of {self.file} is no record; remove the file or name another output folder"
+                )
+            records.append(record)
+        if len(whole) < len(data):
+            os.truncate(self.file, len(whole))
+        return records
+
+    def keep(self, count: int) -> None:
+        """Cut back to the first `count` records: the part of a batch that a crash left is evaluated again."""
+        if count < len(self.records):
+            self.records = self.records[:count]
+            write_atomically(self.file, "".join(map(_line, self.records)))
+
+    def append(self, batch: Sequence[Record]) -> None:
+        """Append a batch in one write that has reached the disk when this returns."""
+        descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, "".join(map(_line, batch)).encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self.records += batch
+
+    def save_image(self, record: Record, image: Image.Image) -> None:
+        """Write the picture of a record that names a `file`."""
+        target = self.folder / record["file"]
+        part = target.with_suffix(".part")
+        image.save(part, format="PNG")
+        os.replace(part, target)
+
+
+def load_image(file: Path) -> Image.Image:
+    """Read a picture.
+
+    Raises:
+        RecordsError: where it is missing or corrupt.
+    """
+    try:
+        with Image.open(file) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError) as error:
+        raise RecordsError(f"the picture {file} is missing or corrupt; replace or remove it") from error
+
+
+def _line(record: Record) -> str:
+    return json.dumps(record) + "\n"
+
+
+def _short(text: str, length: int = 400) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def write_atomically(file: Path, text: str) -> None:
+    part = file.with_suffix(file.suffix + ".part")
+    part.write_text(text)
+    os.replace(part, file)
+
+
+def describe(value: Any) -> Any:
+    """A JSON value that stands for an argument: images, tensors and arrays by their sha256."""
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): describe(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [describe(one) for one in value]
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().float().numpy()
+    if isinstance(value, Image.Image):
+        value = np.asarray(value)
+    if isinstance(value, np.ndarray):
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        return f"{value.shape} sha256:{digest}"
+    return getattr(value, "__qualname__", type(value).__qualname__)

@@ -1,0 +1,135 @@
+"""What a search gives back: the best image of each prompt, every candidate's record, and the cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from .call import PipelineCall
+from .contact_sheet import contact_sheet
+from .ledger import Ledger
+from .records import Record, load_image, write_atomically
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A scored candidate that can be made again.
+
+    Attributes:
+        record: as in `records.jsonl`.
+        score: that the choice went by; -inf where it failed, NaN where only the pool as a whole is ranked.
+        arguments: of the pipeline's call, beside the condition and the generator.
+        labelled: whether the condition is a class label and not a prompt.
+        source: the picture, or its file; None for a failed candidate.
+    """
+
+    record: Record
+    score: float
+    arguments: Mapping[str, Any] = field(repr=False)
+    labelled: bool = field(default=False, repr=False)
+    source: Image.Image | Path | None = field(default=None, repr=False)
+
+    @property
+    def image(self) -> Image.Image | None:
+        """What was scored; read from the output folder where there is one.
+
+        Raises:
+            RecordsError: where the file is missing or corrupt.
+        """
+        return load_image(self.source) if isinstance(self.source, Path) else self.source
+
+    @property
+    def prompt(self) -> str | int:
+        return self.record["prompt"]
+
+    @property
+    def seed(self) -> int:
+        return self.record["seed"]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        return self.record["scores"]
+
+    def pipeline_kwargs(self) -> dict[str, Any]:
+        """Arguments with which the plain pipeline makes this image again; each call gives a fresh generator."""
+        generator = torch.Generator().manual_seed(self.seed)
+        condition = {"class_labels": [self.prompt]} if self.labelled else {"prompt": self.prompt}
+        return {**condition, "generator": generator, **self.arguments}
+
+    def reproduce(self, pipe: Any) -> Image.Image:
+        """Make the image again with a pipeline."""
+        call = PipelineCall(pipe, self.arguments)
+        images, _ = call(self.prompt, [self.seed])
+        return Image.fromarray(images[0])
+
+
+@dataclass
+class SearchResult:
+    """The outcome of a search.
+
+    Attributes:
+        best: the chosen candidate of each prompt, in their order.
+        candidates: all of them, a list a prompt.
+        ledger: the cost.
+        verifier: name of the score that the choice went by.
+        judge: name of a held-out score beside it; None without one.
+    """
+
+    best: list[Candidate]
+    candidates: list[list[Candidate]]
+    ledger: Ledger
+    verifier: str
+    judge: str | None = None
+
+    @property
+    def images(self) -> list[Image.Image | None]:
+        """The best image of each prompt."""
+        return [candidate.image for candidate in self.best]
+
+    @property
+    def records(self) -> list[Record]:
+        """Every candidate's record, the same as the lines of `records.jsonl`."""
+        return [candidate.record for pool in self.candidates for candidate in pool]
+
+    @property
+    def failed(self) -> bool:
+        """Whether not one candidate could be scored."""
+        return all(candidate.source is None for candidate in self.best)
+
+    def contact_sheet(self, most: int = 64) -> Image.Image:
+        """All candidates of one prompt, or the best of each of several, scores underneath, the chosen ones framed."""
+        single = len(self.best) == 1
+        shown = [c for c in (self.candidates[0] if single else self.best) if c.source is not None][:most]
+        captions = []
+        for candidate in shown:
+            lines = [f"seed {candidate.seed}: {candidate.score:.3f}"]
+            if self.judge:
+                lines.append(f"{self.judge}: {candidate.scores[self.judge]:g}")
+            if not single:
+                lines.insert(0, str(candidate.prompt)[:32])
+            captions.append("\n".join(lines))
+        marked = [i for i, candidate in enumerate(shown) if single and candidate.seed == self.best[0].seed]
+        title = f"{self.best[0].prompt}, by {self.verifier}" if single else f"best of each prompt, by {self.verifier}"
+        return contact_sheet([candidate.image for candidate in shown], captions, marked=marked, title=title)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `contact_sheet.png`, the best images, `records.jsonl` and `ledger.json` into a folder; returns it."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps(record) + "\n" for record in self.records)
+        if not (folder / "records.jsonl").exists() or (folder / "records.jsonl").read_text() != lines:
+            write_atomically(folder / "records.jsonl", lines)
+        write_atomically(folder / "ledger.json", json.dumps(self.ledger.as_dict(), indent=2) + "\n")
+        images = self.images
+        if any(image is not None for image in images):
+            self.contact_sheet().save(folder / "contact_sheet.png")
+        for i, image in enumerate(images):
+            if image is not None:
+                image.save(folder / ("best.png" if len(self.best) == 1 else f"best_{i:04d}.png"))
+        return folder
