@@ -40,7 +40,7 @@ def main() -> None:
     """Run the command line; bad input gives exit code 2 and one sentence."""
     warnings.showwarning = _show_warning
     try:
-        app(standalone_mode=True)
+        app()
     except (ValueError, OSError) as error:
         errors.print(f"samplesmith: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -28,6 +28,12 @@ def load(name: str | Path, dtype: torch.dtype | str = torch.float32, **arguments
     Raises:
         ValueError: where nothing of that name can be loaded, and why.
     """
+    # Loading draws random weights that are then replaced: the global generator is put back.
+    with torch.random.fork_rng(devices=[]):
+        return _load(name, dtype, arguments)
+
+
+def _load(name: str | Path, dtype: torch.dtype | str, arguments: dict[str, Any]) -> DiffusionPipeline:
     if isinstance(dtype, str):
         if dtype not in DTYPES:
             raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")

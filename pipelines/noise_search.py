@@ -235,6 +235,7 @@ class _Search:
         if len(known) < len(batch):
             if known:  # part of a batch: evaluated again, so that batches stay whole
                 self.file.keep(self.cursor)
+                self.on_record = self.on_record[: self.cursor]
             return []
         for record, proposal in zip(known, batch, strict=True):
             if (record["prompt_index"], record["seed"]) != (i, proposal.seed):

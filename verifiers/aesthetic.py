@@ -36,8 +36,9 @@ def load_head(file: str | Path) -> nn.Sequential:
         layers = []
         for name in weights:
             weight = state[name].float()
-            layer = nn.Linear(weight.shape[1], weight.shape[0])
-            layer.load_state_dict({"weight": weight, "bias": state[name.removesuffix("weight") + "bias"].float()})
+            layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+            bias = state[name.removesuffix("weight") + "bias"].float()
+            layer.load_state_dict({"weight": weight, "bias": bias}, assign=True)
             layers.append(layer)
         fits = [a.out_features == b.in_features for a, b in zip(layers, layers[1:], strict=False)]
         if not layers or not all(fits) or layers[-1].out_features != 1:

@@ -79,7 +79,8 @@ class CLIPVerifier(Verifier):
                     f"{', '.join(tags)}"
                 )
             weights = str(weights)
-        with _quiet_open_clip():
+        # open_clip draws random weights before it loads: the global generator is put back.
+        with _quiet_open_clip(), torch.random.fork_rng(devices=[]):
             network = open_clip.create_model(source, pretrained=weights, weights_only=True)
             tokenizer = open_clip.get_tokenizer(source)
         preprocess = open_clip.get_model_preprocess_cfg(network)

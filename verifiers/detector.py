@@ -79,8 +79,11 @@ class SceneDetector(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> SceneDetector:
         """Read what `save_pretrained` wrote, in float32."""
-        model = cls(**json.loads((Path(folder) / "config.json").read_text()))
-        model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+        with torch.device("meta"):  # no random weights that would only be replaced
+            model = cls(**json.loads((Path(folder) / "config.json").read_text()))
+        halves = load_file(Path(folder) / "model.safetensors")
+        state = {name: value.float() if value.is_floating_point() else value for name, value in halves.items()}
+        model.load_state_dict(state, assign=True)
         return model.eval()
 
 

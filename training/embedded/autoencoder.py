@@ -25,6 +25,9 @@ BATCH = 16
 PEAK_LEARNING_RATE = 1.5e-3
 LOG_EVERY, EVALUATE_EVERY = 100, 1000
 HELD_OUT_SEED = 999
+THIN = ("bicycle", "umbrella", "butterfly", "robot")
+THIN_AFTER, THIN_SHARE = 80_000, 0.35
+"""After that many crops, that share of the scenes shows nothing but thin objects, which are the last to be learned."""
 
 
 def build_autoencoder() -> AutoencoderKL:
@@ -44,6 +47,22 @@ def build_autoencoder() -> AutoencoderKL:
     )
 
 
+def thin_scene(rng: np.random.Generator) -> scenes.Scene:
+    while True:
+        name, background = THIN[rng.integers(len(THIN))], list(scenes.BACKGROUNDS)[rng.integers(len(scenes.BACKGROUNDS))]
+        scene = scenes.Scene((scenes.Group(int(rng.integers(1, 7)), name),), background)
+        if not scenes.is_held_out(scene):
+            return scene
+
+
+def draw_scenes(rng: np.random.Generator, count: int, thin_share: float) -> np.ndarray:
+    asked = [
+        thin_scene(rng) if rng.random() < thin_share else scenes.sample_scene(rng, held_out=False)
+        for _ in range(count)
+    ]
+    return np.stack([scenes.draw(rng, scene).image for scene in asked])
+
+
 class CropStream:
     """64-px crops of random scenes; two in three are the most contrasted of 2 or 3 tries, so that sprites fill them."""
 
@@ -53,9 +72,9 @@ class CropStream:
         self.rng = rng
         self.used = self.REUSE
 
-    def __call__(self, count: int) -> np.ndarray:
+    def __call__(self, count: int, thin_share: float) -> np.ndarray:
         if self.used == self.REUSE:
-            self.pool, self.used = scenes.draw_batch(self.rng, self.POOL, held_out=False)[0], 0
+            self.pool, self.used = draw_scenes(self.rng, self.POOL, thin_share), 0
         self.used += 1
         return np.stack([self._crop(tries=1 + k % 3) for k in range(count)])
 
@@ -120,7 +139,8 @@ def train(output: Path, total_images: int, seed: int) -> AutoencoderKL:
         decay = (1 - max(0.0, run.progress - 0.25) / 0.75) ** 1.5
         set_learning_rate(optimizer, PEAK_LEARNING_RATE * min(1, (run.step + 1) / 100) * decay + 2e-6)
         whole = run.progress >= 0.8
-        images = scenes.draw_batch(run.rng, BATCH // 4, held_out=False)[0] if whole else crops(BATCH)
+        thin_share = THIN_SHARE if run.images >= THIN_AFTER else 0.0
+        images = draw_scenes(run.rng, BATCH // 4, thin_share) if whole else crops(BATCH, thin_share)
         x = images_to_tensor(images)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             posterior = model.encode(x).latent_dist
@@ -162,7 +182,7 @@ def side_by_side(x: torch.Tensor, y: torch.Tensor, file: Path, columns: int = 8)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=190_000)
+    parser.add_argument("--images", type=int, default=140_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()

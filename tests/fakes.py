@@ -1,0 +1,25 @@
+"""Verifiers with a known answer."""
+
+import torch
+from samplesmith.verifiers import Verifier
+
+
+class Brightness(Verifier):
+    """Mean of the pixels; counts its calls and may fail on chosen images."""
+
+    name = "brightness"
+    differentiable = True
+
+    def __init__(self, name="brightness", factor=1.0, fail_above=None, nan_above=None, scale=1.0):
+        self.name, self.factor, self.scale = name, factor, scale
+        self.fail_above, self.nan_above = fail_above, nan_above
+        self.images_scored = 0
+
+    def score(self, images, prompts, previews=None):
+        self.images_scored += len(images)
+        values = images.mean((1, 2, 3))
+        if self.fail_above is not None and (values > self.fail_above).any():
+            raise RuntimeError("too bright for me")
+        if self.nan_above is not None:
+            values = torch.where(values > self.nan_above, torch.nan, values)
+        return self.factor * values

@@ -1,0 +1,272 @@
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import toys
+from fakes import Brightness
+from samplesmith.pipelines import BudgetError, NoiseSearch, RecordsError
+from samplesmith.samplers.strategies import Proposal, Strategy
+from samplesmith.verifiers import RankEnsemble
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return toys.build("StableDiffusion")
+
+
+def search(pipe, verifier=None, prompt=toys.PROMPT, judge=None, strategy="random", **arguments):
+    arguments = {"num_candidates": 5, "batch_size": 2, "progress": False, **toys.SMALL, **arguments}
+    if "budget" in arguments:
+        del arguments["num_candidates"]
+    return NoiseSearch(pipe, verifier or Brightness(), strategy, judge=judge)(prompt, **arguments)
+
+
+@pytest.mark.parametrize("name", toys.TOYS)
+def test_any_pipeline_unmodified(name):
+    """Winner and scores hold for other batch sizes, and the plain pipeline makes the winner again."""
+    pipe = toys.build(name)
+    _, prompt, arguments = toys.TOYS[name]
+    common = {"num_candidates": 5, "seed": 3, "progress": False, **arguments}
+    results = [NoiseSearch(pipe, Brightness())(prompt, batch_size=size, **common) for size in (1, 2, 5)]
+    scores = [[candidate.score for candidate in result.candidates[0]] for result in results]
+    assert scores[1] == pytest.approx(scores[0], abs=1e-4)
+    assert scores[2] == pytest.approx(scores[0], abs=1e-4)
+    assert len({round(score, 5) for score in scores[0]}) == 5
+    assert {result.best[0].seed for result in results} == {3 + int(np.argmax(scores[0]))}
+
+    best = results[0].best[0]
+    again = pipe(**best.pipeline_kwargs()).images[0]
+    difference = np.asarray(again).astype(int) - np.asarray(best.image)
+    assert np.abs(difference).max() <= 1
+    assert np.abs(np.asarray(best.reproduce(pipe)).astype(int) - np.asarray(best.image)).max() <= 1
+
+
+def test_candidates_differ_and_the_best_is_the_highest(pipe):
+    result = search(pipe)
+    assert result.best[0].score == max(record["score"] for record in result.records)
+    assert result.best[0].record in result.records
+    assert [record["seed"] for record in result.records] == [0, 1, 2, 3, 4]
+    assert result.images[0].size == (32, 32)
+
+
+def test_prompts_are_encoded_once_for_a_batch_size(pipe):
+    calls = []
+    original = pipe.text_encoder.forward
+    pipe.text_encoder.forward = lambda *a, **k: calls.append(1) or original(*a, **k)
+    try:
+        search(pipe, num_candidates=6, batch_size=2)
+        once = len(calls)
+        search(pipe, num_candidates=2, batch_size=2)
+    finally:
+        del pipe.text_encoder.forward
+    assert once == len(calls) - once == 2  # the prompt and the empty negative one
+    assert "encode_prompt" not in vars(pipe)
+
+
+def test_the_pipeline_is_left_as_it_was(pipe):
+    before = dict(pipe._progress_bar_config)
+    search(pipe)
+    assert pipe._progress_bar_config == before
+    assert not pipe.unet._forward_pre_hooks
+
+
+def test_ledger_and_budget(pipe):
+    result = search(pipe, judge=Brightness("judge"))
+    assert (result.ledger.nfe, result.ledger.decodes, result.ledger.verifier_calls) == (5 * 2 * 2, 5, 10)
+    assert result.records[-1]["nfe_so_far"] == 20
+    bought = search(pipe, budget=15)
+    assert (len(bought.records), bought.ledger.nfe) == (3, 12)  # 4 each; the remainder of 3 is not spent
+    assert [r["score"] for r in bought.records] == pytest.approx([r["score"] for r in result.records[:3]], abs=1e-5)
+    with pytest.raises(BudgetError, match="budget is 3 NFEs, below one candidate, which costs 4 here; give at least 4"):
+        search(pipe, budget=3)
+
+
+def test_a_list_of_prompts_has_noises_of_its_own(pipe):
+    result = search(pipe, prompt=["a cat on pink", "a dog on blue"], num_candidates=2)
+    assert [record["seed"] for record in result.records] == [0, 1, 100_000, 100_001]
+    assert [candidate.prompt for candidate in result.best] == ["a cat on pink", "a dog on blue"]
+    assert len(result.images) == 2
+
+
+def test_the_judge_measures_and_does_not_choose(pipe):
+    result = search(pipe, judge=Brightness("judge", factor=-1.0))
+    assert result.best[0].score == max(record["scores"]["brightness"] for record in result.records)
+    assert result.best[0].scores["judge"] == -result.best[0].score
+    assert result.judge == "judge"
+
+
+def test_rank_ensemble_chooses_from_the_whole_pool(pipe):
+    parts = [Brightness("a"), Brightness("b", factor=-1.0)]
+    result = search(pipe, RankEnsemble(parts, weights=[1, 3]))
+    assert result.best[0].scores["b"] == max(record["scores"]["b"] for record in result.records)
+    assert all(record["score"] is None for record in result.records)
+    assert result.best[0].score == pytest.approx((1 * 1 + 3 * 5) / 4)
+
+
+def test_a_verifier_that_raises_loses_only_its_candidate(pipe):
+    plain = search(pipe)
+    second = sorted(record["score"] for record in plain.records)[-2]
+    with pytest.warns(UserWarning, match="candidate lost .* brightness raised RuntimeError: too bright for me"):
+        result = search(pipe, Brightness(fail_above=second + 1e-6))
+    lost = [record for record in result.records if "reason" in record]
+    assert len(lost) == 1
+    assert lost[0]["score"] == float("-inf")
+    assert result.best[0].score == pytest.approx(second, abs=1e-6)
+    assert not result.failed
+
+
+def test_nan_scores_and_total_failure_are_recorded(pipe, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = search(pipe, Brightness(nan_above=-1.0), output_dir=tmp_path)
+        assert result.failed
+        assert {record["reason"] for record in result.records} == {"brightness gave NaN"}
+        assert result.images == [None]
+        result.save(tmp_path)
+        again = search(pipe, Brightness(nan_above=-1.0), output_dir=tmp_path)
+    assert again.records == result.records
+
+
+def test_a_nan_image_is_recorded_with_its_reason(pipe, monkeypatch):
+    original = pipe.image_processor.postprocess
+
+    def spoil_the_second(*args, **kwargs):
+        images = original(*args, **kwargs)
+        images[1] = np.nan
+        return images
+
+    monkeypatch.setattr(pipe.image_processor, "postprocess", spoil_the_second)
+    with pytest.warns(UserWarning, match="NaN"):
+        result = search(pipe, num_candidates=3, batch_size=3)
+    assert ["reason" in record for record in result.records] == [False, True, False]
+
+
+def test_out_of_memory_goes_on_with_half_batches(pipe, monkeypatch):
+    expected = search(pipe, batch_size=4)
+    original = type(pipe).__call__
+
+    def greedy(self, *args, num_images_per_prompt=1, **kwargs):
+        if num_images_per_prompt > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return original(self, *args, num_images_per_prompt=num_images_per_prompt, **kwargs)
+
+    greedy.__signature__ = __import__("inspect").signature(original)
+    monkeypatch.setattr(type(pipe), "__call__", greedy)
+    with pytest.warns(UserWarning, match="out of memory with 4 candidates a call; going on with 2"):
+        result = search(pipe, batch_size=4)
+    assert [r["score"] for r in result.records] == pytest.approx([r["score"] for r in expected.records], abs=1e-5)
+    assert result.ledger.nfe == expected.ledger.nfe
+
+
+def test_on_batch_sees_all_and_can_stop(pipe):
+    seen = []
+    result = search(pipe, on_batch=lambda report: seen.append(report) or len(seen) < 2)
+    assert [len(report.records) for report in seen] == [2, 2]
+    assert seen[0].images[0].size == (32, 32)
+    assert len(result.records) == 4
+
+
+class Local(Strategy):
+    """A user's own: after two draws it stays beside the better seed."""
+
+    name = "local"
+
+    def propose(self, count):
+        if len(self.observed) < 2:
+            return [Proposal(self.seed + 1000 * k) for k in range(len(self.observed), 2)][:count]
+        return [Proposal(self.best.seed + 1)]
+
+
+def test_a_users_own_strategy(pipe):
+    result = search(pipe, strategy=Local(), num_candidates=4)
+    seeds = [record["seed"] for record in result.records]
+    assert seeds[:2] == [0, 1000]
+    assert set(seeds[2:]) <= {1, 2, 3, 1001, 1002, 1003}
+    assert result.records[0]["strategy"] == "local"
+
+
+class TestResume:
+    def test_an_interrupted_run_goes_on_where_it_was(self, pipe, tmp_path):
+        whole = search(pipe, output_dir=tmp_path / "whole")
+        stops = []
+        search(pipe, output_dir=tmp_path / "cut", on_batch=lambda report: stops.append(1) or len(stops) < 2)
+        with (tmp_path / "cut/records.jsonl").open("a") as file:
+            file.write('{"torn')
+        verifier = Brightness()
+        again = search(pipe, verifier, output_dir=tmp_path / "cut")
+        assert verifier.images_scored == 1  # 4 of 5 were on record
+        assert (tmp_path / "cut/records.jsonl").read_bytes() == (tmp_path / "whole/records.jsonl").read_bytes()
+        assert again.best[0].record == whole.best[0].record
+        assert again.ledger.nfe == whole.ledger.nfe
+
+    def test_part_of_a_batch_is_evaluated_again_as_a_whole(self, pipe, tmp_path):
+        whole = search(pipe, output_dir=tmp_path)
+        lines = (tmp_path / "records.jsonl").read_text().splitlines(keepends=True)
+        (tmp_path / "records.jsonl").write_text("".join(lines[:3]))
+        verifier = Brightness()
+        assert search(pipe, verifier, output_dir=tmp_path).records == whole.records
+        assert verifier.images_scored == 3
+
+    def test_a_finished_run_costs_nothing(self, pipe, tmp_path):
+        first = search(pipe, output_dir=tmp_path, budget=12)
+        verifier = Brightness()
+        again = search(pipe, verifier, output_dir=tmp_path, budget=12)
+        assert verifier.images_scored == 0
+        assert again.records == first.records
+        assert np.array_equal(np.asarray(again.images[0]), np.asarray(first.images[0]))
+
+    @pytest.mark.parametrize("change", [{"seed": 1}, {"num_inference_steps": 3}, {"batch_size": 3}, {"num_candidates": 6}])
+    def test_another_run_is_refused_by_name(self, pipe, tmp_path, change):
+        search(pipe, output_dir=tmp_path)
+        name = next(iter(change))
+        with pytest.raises(RecordsError, match=rf"holds another run \((arguments|{name}) was"):
+            search(pipe, output_dir=tmp_path, **change)
+
+    def test_a_corrupt_records_file_is_refused(self, pipe, tmp_path):
+        search(pipe, output_dir=tmp_path)
+        lines = (tmp_path / "records.jsonl").read_text().splitlines(keepends=True)
+        (tmp_path / "records.jsonl").write_text(lines[0] + "nonsense\n" + lines[1])
+        with pytest.raises(RecordsError, match="line 2 of .* is no record"):
+            search(pipe, output_dir=tmp_path)
+
+
+def test_run_json_says_what_was_run(pipe, tmp_path):
+    search(pipe, output_dir=tmp_path, negative_prompt="a dog")
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["pipeline"] == "StableDiffusionPipeline"
+    assert run["scheduler"] == "DDIMScheduler"
+    assert run["arguments"]["negative_prompt"] == "a dog"
+    assert set(run["versions"]) == {"torch", "diffusers", "transformers"}
+
+
+def test_save_writes_what_a_person_looks_at(pipe, tmp_path):
+    folder = search(pipe, judge=Brightness("judge")).save(tmp_path / "out")
+    assert {file.name for file in folder.iterdir()} == {"contact_sheet.png", "best.png", "records.jsonl", "ledger.json"}
+    assert len((folder / "records.jsonl").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prompt": "  "}, "the prompt is empty"),
+        ({"prompt": []}, "the prompt is empty"),
+        ({"seed": -1}, "seed is -1; give a whole number of at least 0"),
+        ({"num_candidates": 0}, "num_candidates is 0"),
+        ({"batch_size": 2.5}, "batch_size is 2.5"),
+        ({"num_candidates": None}, "just one of budget"),
+        ({"generator": None}, "generator: set by the search"),
+        ({"latents": None, "output_type": "pil"}, "latents, output_type: set by the search"),
+        ({"guidance": 3}, "StableDiffusionPipeline takes no guidance; it takes"),
+    ],
+)
+def test_bad_arguments_are_one_sentence(pipe, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        search(pipe, **arguments)
+
+
+def test_an_output_folder_that_cannot_be_written(pipe, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordsError, match="cannot write to the output folder"):
+        search(pipe, output_dir=tmp_path / "file" / "under")

@@ -1,0 +1,54 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from samplesmith.scenes import BACKGROUNDS, OBJECTS, Group, PromptError, Scene, UnknownWordError, parse, unknown_words
+
+
+@st.composite
+def any_scene(draw):
+    names = draw(st.lists(st.sampled_from(OBJECTS), min_size=1, max_size=3, unique=True))
+    relation = draw(st.sampled_from([None, "left of", "above"])) if len(names) == 2 else None
+    groups = tuple(Group(draw(st.integers(1, 6)), name) for name in names)
+    return Scene(groups, draw(st.sampled_from(list(BACKGROUNDS))), relation)
+
+
+@given(any_scene())
+def test_caption_and_parse_are_inverse(scene):
+    assert parse(scene.caption) == scene
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind"),
+    [
+        ("a cat on pink", "count"),
+        ("an apple and a dog on gray", "pair"),
+        ("Two butterflies and three fish on blue.", "mixed"),
+        ("a frog and a ball and a house on pink", "triple"),
+        ("a car left of a tree on yellow", "left"),
+        ("two cats above a dog on white", "counted-above"),
+    ],
+)
+def test_kinds(prompt, kind):
+    assert parse(prompt).kind == kind
+
+
+def test_unknown_words_are_named_with_the_known_ones():
+    with pytest.raises(UnknownWordError, match=r"unknown words 'dragon', 'purple' .* known objects: cat, dog"):
+        parse("a dragon on purple")
+    assert unknown_words("a dragon and a cat on blue") == ["dragon"]
+
+
+@pytest.mark.parametrize(
+    "prompt", ["", "cat", "a cat", "cats on pink", "a cat and on pink", "a cat and two cats on pink", "a on pink"]
+)
+def test_known_words_in_a_wrong_order(prompt):
+    with pytest.raises(PromptError, match="is not a scene"):
+        parse(prompt)
+
+
+@given(st.text(max_size=60))
+def test_any_text_parses_or_says_why(text):
+    try:
+        assert parse(text).caption
+    except PromptError as error:
+        assert str(error)

@@ -1,0 +1,68 @@
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import samplesmith
+
+ROOT = Path(samplesmith.__file__).parent
+
+
+def test_import_is_light():
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, samplesmith; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert not {"torch", "diffusers", "transformers", "numpy", "open_clip"} & set(loaded)
+
+
+def test_public_names_resolve():
+    for name in samplesmith.__all__:
+        assert getattr(samplesmith, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'loda'"):
+        _ = samplesmith.loda
+
+
+def test_imports_run_one_way():
+    """Floors: a module imports its own floor and those below, relative; scenes and assets are the ground."""
+    floors = [{"scenes", "assets"}, {"verifiers"}, {"samplers"}, {"pipelines"}, {"evaluation", "training"}, {"app"}]
+    height = {name: level for level, names in enumerate(floors) for name in names}
+    for name, level in height.items():
+        for file in (ROOT / name).rglob("*.py"):
+            for line in file.read_text().splitlines():
+                words = line.split()
+                if not words or words[0] != "from" or not words[1].startswith(".."):
+                    continue
+                up = len(words[1]) - len(words[1].lstrip("."))
+                depth = len(file.relative_to(ROOT).parts)
+                if up < depth:
+                    continue
+                target = words[1].lstrip(".").split(".")[0]
+                for one in [target] if target else [w.strip(",") for w in words[3:]]:
+                    assert height.get(one, 0) <= level, f"{file.relative_to(ROOT)} imports {one}, which stands above it"
+
+
+@pytest.mark.slow
+def test_wheel_and_sdist_carry_the_models_and_work_outside_of_the_checkout(tmp_path):
+    subprocess.run([sys.executable, "-m", "build", "--outdir", tmp_path, ROOT], check=True, capture_output=True)
+    (wheel,), (sdist,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
+    names = zipfile.ZipFile(wheel).namelist()
+    for model in samplesmith.assets.names():
+        assert any(f"assets/{model}/samplesmith.json" in name for name in names)
+    assert not [name for name in names if name.startswith(("tests", "samplesmith/tests", "samplesmith/.venv"))]
+    assert sdist.stat().st_size > 10_000_000
+
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv/bin/python"
+    subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", wheel], check=True)
+    outer = next(path for path in sys.path if path.endswith("site-packages"))
+    # The libraries of this environment, without its editable samplesmith: its finder is a .pth file, which is not read.
+    code = (
+        f"import sys; sys.path.append({outer!r}); import samplesmith; assert 'venv' in samplesmith.__file__; "
+        "pipe = samplesmith.load('emoji-sd3'); print(type(pipe).__name__)"
+    )
+    run = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert run.stdout.strip() == "StableDiffusion3Pipeline", run.stderr
