@@ -69,7 +69,9 @@ def search(
     judge: Annotated[str | None, typer.Option(help="a held-out verifier that measures and does not choose")] = None,
     strategy: Annotated[str, typer.Option(help="random")] = "random",
     budget: Annotated[int | None, typer.Option(help="NFEs a prompt: forwards of the denoiser, a row each")] = None,
-    candidates: Annotated[int | None, typer.Option(help="candidates a prompt, in place of --budget; 8 by default")] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="candidates a prompt, in place of --budget; 8 by default")
+    ] = None,
     steps: Steps = None,
     guidance_scale: Guidance = None,
     negative_prompt: Negative = None,
@@ -77,7 +79,9 @@ def search(
     width: Width = None,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(help="candidates in one call of the pipeline")] = 8,
-    output: Annotated[Path | None, typer.Option(help="folder for records and images; a rerun goes on from there")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="folder for records and images; a rerun goes on from there")
+    ] = None,
     dtype: Dtype = "float32",
     device: Device = None,
     offload: Offload = False,
@@ -144,7 +148,9 @@ def sample(
     Example: `samplesmith sample "a car left of a tree on yellow" --num-images 4`
     """
     if num_images < 1 or seed < 0:
-        raise ValueError(f"--num-images is {num_images} and --seed {seed}; give at least 1 image and a seed of at least 0")
+        raise ValueError(
+            f"--num-images is {num_images} and --seed {seed}; give at least 1 image and a seed of at least 0"
+        )
     _check_vocabulary([prompt], model, [])
 
     from PIL import Image

@@ -1,4 +1,4 @@
-"""What a search gains with its budget: best-of-k of recorded pools, guided and by an oracle, with bootstrap intervals."""
+"""What a search gains with its budget: best-of-k of recorded pools, guided and by an oracle, with intervals."""
 
 from __future__ import annotations
 

@@ -88,7 +88,9 @@ class PipelineCall:
             return int(prompt)
         known = getattr(self.pipe, "labels", None) or {}
         if prompt not in known:
-            raise ValueError(f"{prompt!r} is no class label of this {type(self.pipe).__name__}; give a number or a known name")
+            raise ValueError(
+                f"{prompt!r} is no class label of this {type(self.pipe).__name__}; give a number or a known name"
+            )
         return self.pipe.get_label_ids([prompt])[0]
 
 

@@ -17,8 +17,8 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 def load(name: str | Path, dtype: torch.dtype | str = torch.float32, **arguments: Any) -> DiffusionPipeline:
     """Load a plain diffusers pipeline.
 
-    Copes with what a bare `from_pretrained` does not: components saved as null (an SD3 folder without its T5) are passed
-    as None, and all components get one dtype.
+    Copes with what a bare `from_pretrained` does not: components saved as null (an SD3 folder without its T5) are
+    passed as None, and all components get one dtype.
 
     Args:
         name: a shipped model (`samplesmith.assets.names("pipeline")`), a folder, a `.safetensors` file, or a hub id.
@@ -55,7 +55,9 @@ def _load(name: str | Path, dtype: torch.dtype | str, arguments: dict[str, Any])
         nulls = {key: None for key, value in config.items() if value == [None, None]}
         return DiffusionPipeline.from_pretrained(str(name), dtype=dtype, **nulls, **arguments)
     except OSError as error:
-        raise ValueError(f"{name} is no folder here and could not be fetched from the hub: {_first_line(error)}") from error
+        raise ValueError(
+            f"{name} is no folder here and could not be fetched from the hub: {_first_line(error)}"
+        ) from error
 
 
 def _load_single_file(file: Path, dtype: torch.dtype, arguments: dict[str, Any]) -> DiffusionPipeline:

@@ -1,7 +1,7 @@
 """Noise search (Ma et al., arXiv 2501.09732): choose the initial noise so that a verifier likes the finished image.
 
-It acts at two seams of an unmodified pipeline, `generator=` and the verifier: candidate k is a row of a batch that starts
-from the pipeline's own noise for its own seed, so it depends on no other row and can be made again from its seed alone.
+It acts at two seams of an unmodified pipeline, `generator=` and the verifier: candidate k is a row of a batch that
+starts from the pipeline's own noise for its own seed, so it depends on no other row and can be made again from its seed alone.
 Cost: one whole run of the pipeline a candidate; prompts are encoded once for each batch size.
 """
 
@@ -161,7 +161,9 @@ def _check(prompts, budget, num_candidates, seed, batch_size) -> None:
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             raise ValueError(f"{name} is {value!r}; give a whole number of at least {least}")
     if num_candidates is not None and num_candidates > SEEDS_PER_PROMPT:
-        raise ValueError(f"num_candidates is {num_candidates}; at most {SEEDS_PER_PROMPT} a prompt have seeds of their own")
+        raise ValueError(
+            f"num_candidates is {num_candidates}; at most {SEEDS_PER_PROMPT} a prompt have seeds of their own"
+        )
 
 
 class _Search:
@@ -240,8 +242,8 @@ class _Search:
         for record, proposal in zip(known, batch, strict=True):
             if (record["prompt_index"], record["seed"]) != (i, proposal.seed):
                 raise RecordsError(
-                    f"{self.file.file} has seed {record['seed']} of prompt {record['prompt_index']} where this search has "
-                    f"seed {proposal.seed} of prompt {i}; name another output folder"
+                    f"{self.file.file} has seed {record['seed']} of prompt {record['prompt_index']} where this search "
+                    f"has seed {proposal.seed} of prompt {i}; name another output folder"
                 )
         self.cursor += len(batch)
         return [self._candidate(record) for record in known]

@@ -34,9 +34,7 @@ RELATIONS = ("left of", "above")
 KINDS = ("count", "pair", "left", "above", "mixed", "triple", "counted-left", "counted-above")
 MAX_COUNT = 6
 
-VOCABULARY = tuple(
-    sorted({*OBJECTS, *PLURALS.values(), *BACKGROUNDS, *NUMBERS, "and", "on", "left", "of", "above"})
-)
+VOCABULARY = tuple(sorted({*OBJECTS, *PLURALS.values(), *BACKGROUNDS, *NUMBERS, "and", "on", "left", "of", "above"}))
 """Every word that a caption may hold."""
 
 _SINGULAR = {plural: name for name, plural in PLURALS.items()} | {name: name for name in OBJECTS}

@@ -234,7 +234,11 @@ TOYS: dict[str, tuple[Callable, str | int, dict]] = {
     "StableDiffusionXL": (stable_diffusion_xl, PROMPT, SMALL),
     "StableDiffusion3": (stable_diffusion_3, PROMPT, {**SMALL, "max_sequence_length": 4}),
     "Flux": (flux, PROMPT, {**SMALL, "max_sequence_length": 8}),
-    "Flux true CFG": (flux, PROMPT, {**SMALL, "max_sequence_length": 8, "true_cfg_scale": 2.0, "negative_prompt": "dog"}),
+    "Flux true CFG": (
+        flux,
+        PROMPT,
+        {**SMALL, "max_sequence_length": 8, "true_cfg_scale": 2.0, "negative_prompt": "dog"},
+    ),
     "PixArt": (pixart, PROMPT, {**SMALL, "use_resolution_binning": False, "max_sequence_length": 8}),
     "DiT": (dit, 1, {"num_inference_steps": 2}),
     "ControlNet": (controlnet, PROMPT, {**SMALL, "image": picture(), "negative_prompt": "a dog"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ def load_head(file: str | Path) -> nn.Sequential:
             bias = state[name.removesuffix("weight") + "bias"].float()
             layer.load_state_dict({"weight": weight, "bias": bias}, assign=True)
             layers.append(layer)
-        fits = [a.out_features == b.in_features for a, b in zip(layers, layers[1:], strict=False)]
+        fits = [a.out_features == b.in_features for a, b in itertools.pairwise(layers)]
         if not layers or not all(fits) or layers[-1].out_features != 1:
             raise ValueError("its layers do not chain to one score")
     except Exception as error:
@@ -75,8 +76,8 @@ class AestheticVerifier(Verifier):
         width = clip.text_features([""]).shape[-1]
         if head[0].in_features != width:
             raise ValueError(
-                f"the aesthetic head expects features of width {head[0].in_features} but {clip.name} gives {width}; load "
-                "the CLIP model that the head was trained on"
+                f"the aesthetic head expects features of width {head[0].in_features} but {clip.name} gives {width}; "
+                "load the CLIP model that the head was trained on"
             )
         self.clip = clip
         self.head = head.to(clip.device).eval()

@@ -117,16 +117,14 @@ class WeightedSum(Verifier):
             if part.needs_pool:
                 raise ValueError(f"{part.name} ranks a pool and has no score of its own; rank its parts instead")
         self.parts = tuple((float(weight), part) for weight, part in parts)
-        self.name = " + ".join(
-            part.name if weight == 1 else f"{weight:g} * {part.name}" for weight, part in self.parts
-        )
+        self.name = " + ".join(part.name if weight == 1 else f"{weight:g} * {part.name}" for weight, part in self.parts)
         self.scale = sum(abs(weight) * part.scale for weight, part in self.parts)
         self.differentiable = all(part.differentiable for _, part in self.parts)
         sizes = [abs(weight) * part.scale for weight, part in self.parts if weight]
         if len(sizes) > 1 and max(sizes) > UNLIKE_SCALES * min(sizes):
             warnings.warn(
-                f"the parts of {self.name} have unlike scales ({', '.join(f'{size:g}' for size in sizes)}): the largest "
-                "decides; weight them, or use RankEnsemble",
+                f"the parts of {self.name} have unlike scales ({', '.join(f'{size:g}' for size in sizes)}): the "
+                "largest decides; weight them, or use RankEnsemble",
                 stacklevel=3,
             )
 

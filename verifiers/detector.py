@@ -67,7 +67,6 @@ class SceneDetector(nn.Module):
         coarse = F.interpolate(self.coarse(fine), scale_factor=2, mode="nearest")
         return self.heat(self.merge(torch.cat([fine, coarse], 1))), self.background(fine.mean((2, 3)))
 
-
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` (fp16)."""
         folder = Path(folder)
@@ -128,9 +127,9 @@ class Verdict:
 
     def __str__(self) -> str:
         asked = self.asked.counts
-        parts = [
-            f"{group}: found {self.counts[group.object]}" for group in self.asked.groups
-        ] + [f"not asked for: {name} ({count})" for name, count in self.counts.items() if name not in asked]
+        parts = [f"{group}: found {self.counts[group.object]}" for group in self.asked.groups] + [
+            f"not asked for: {name} ({count})" for name, count in self.counts.items() if name not in asked
+        ]
         seen = "" if self.background_right else f" ({self.background})"
         parts.append(f"background {self.asked.background}: {'yes' if self.background_right else 'no'}{seen}")
         if self.relation_right is not None:

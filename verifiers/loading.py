@@ -28,7 +28,9 @@ def _aesthetic(folder: Path) -> AestheticVerifier:
 LOADERS: dict[str, Callable[[Path], Verifier]] = {"clip": _clip, "detector": _detector, "aesthetic": _aesthetic}
 """Loaders of shipped verifiers, by the `loader` of their card."""
 
-FORMS = "clip:MODEL:WEIGHTS (a tag or a file), aesthetic:HEAD_FILE:MODEL:WEIGHTS, or a folder with open_clip_config.json"
+FORMS = (
+    "clip:MODEL:WEIGHTS (a tag or a file), aesthetic:HEAD_FILE:MODEL:WEIGHTS, or a folder with open_clip_config.json"
+)
 
 
 def load_verifier(name: str | Path) -> Verifier:

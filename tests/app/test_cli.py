@@ -19,7 +19,7 @@ class Run:
     stderr: str
 
 
-@pytest.fixture()
+@pytest.fixture
 def samplesmith(monkeypatch, tmp_path, capfd):
     """Run a command in this process, in an empty folder: importing torch anew for each would take the time."""
     monkeypatch.chdir(tmp_path)
@@ -35,7 +35,7 @@ def samplesmith(monkeypatch, tmp_path, capfd):
     return run
 
 
-@pytest.fixture()
+@pytest.fixture
 def fails(samplesmith):
     def check(message, *arguments):
         run = samplesmith(*arguments)

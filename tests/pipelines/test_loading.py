@@ -12,7 +12,9 @@ from samplesmith import assets
 def test_the_shipped_pipeline_is_a_plain_one(emoji_pipe):
     assert type(emoji_pipe) is StableDiffusion3Pipeline
     assert emoji_pipe.text_encoder_3 is None
-    assert {p.dtype for part in emoji_pipe.components.values() if hasattr(part, "parameters") for p in part.parameters()} == {torch.float32}
+    assert {
+        p.dtype for part in emoji_pipe.components.values() if hasattr(part, "parameters") for p in part.parameters()
+    } == {torch.float32}
 
 
 def test_the_stock_class_loads_and_runs_the_shipped_folder():

@@ -217,7 +217,9 @@ class TestResume:
         assert again.records == first.records
         assert np.array_equal(np.asarray(again.images[0]), np.asarray(first.images[0]))
 
-    @pytest.mark.parametrize("change", [{"seed": 1}, {"num_inference_steps": 3}, {"batch_size": 3}, {"num_candidates": 6}])
+    @pytest.mark.parametrize(
+        "change", [{"seed": 1}, {"num_inference_steps": 3}, {"batch_size": 3}, {"num_candidates": 6}]
+    )
     def test_another_run_is_refused_by_name(self, pipe, tmp_path, change):
         search(pipe, output_dir=tmp_path)
         name = next(iter(change))
@@ -228,7 +230,7 @@ class TestResume:
         search(pipe, output_dir=tmp_path)
         lines = (tmp_path / "records.jsonl").read_text().splitlines(keepends=True)
         (tmp_path / "records.jsonl").write_text(lines[0] + "nonsense\n" + lines[1])
-        with pytest.raises(RecordsError, match="line 2 of .* is no record"):
+        with pytest.raises(RecordsError, match=r"line 2 of .* is no record"):
             search(pipe, output_dir=tmp_path)
 
 

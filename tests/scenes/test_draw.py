@@ -11,7 +11,8 @@ def test_sprites_show_what_the_caption_says_and_do_not_overlap():
         counts = {}
         for sprite in one.sprites:
             counts[sprite.object] = counts.get(sprite.object, 0) + 1
-            assert 0 <= sprite.x <= 128 - sprite.size and 0 <= sprite.y <= 128 - sprite.size
+            assert 0 <= sprite.x <= 128 - sprite.size
+            assert 0 <= sprite.y <= 128 - sprite.size
         assert counts == one.scene.counts
         for i, a in enumerate(one.sprites):
             for b in one.sprites[:i]:
@@ -48,5 +49,7 @@ def test_held_out_scenes_are_kept_apart():
     rng = np.random.default_rng(2)
     assert all(scenes.is_held_out(scenes.sample_scene(rng, held_out=True)) for _ in range(50))
     assert not any(scenes.is_held_out(scenes.sample_scene(rng, held_out=False)) for _ in range(200))
-    share = np.mean([scenes.is_held_out(Scene((Group(k, n),), b)) for k in range(1, 7) for n in scenes.OBJECTS for b in BACKGROUNDS])
+    share = np.mean(
+        [scenes.is_held_out(Scene((Group(k, n),), b)) for k in range(1, 7) for n in scenes.OBJECTS for b in BACKGROUNDS]
+    )
     assert 0.02 < share < 0.09

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -13,13 +15,13 @@ def laion_v2(width: int) -> nn.Module:
     model = nn.Module()
     sizes = [width, 1024, 128, 64, 16]
     layers = []
-    for a, b in zip(sizes, sizes[1:], strict=False):
+    for a, b in itertools.pairwise(sizes):
         layers += [nn.Linear(a, b), nn.Dropout(0.2)]
     model.layers = nn.Sequential(*layers[:-1], nn.Linear(16, 1))
     return model
 
 
-@pytest.fixture()
+@pytest.fixture
 def _forked():
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -15,9 +15,10 @@ def test_open_clip_itself_loads_the_shipped_model_and_gives_the_same_score(emoji
     image = scenes.draw(np.random.default_rng(0), scenes.parse("three cats on pink")).image
     picture = Image.fromarray(image)
     with torch.no_grad():
-        expected = model.eval().encode_image(preprocess(picture)[None], normalize=True) @ model.encode_text(
-            tokenizer(["three cats on pink"]), normalize=True
-        ).T
+        expected = (
+            model.eval().encode_image(preprocess(picture)[None], normalize=True)
+            @ model.encode_text(tokenizer(["three cats on pink"]), normalize=True).T
+        )
     assert emoji_clip([picture], "three cats on pink").item() == pytest.approx(expected.item(), abs=1e-5)
 
 

@@ -87,7 +87,9 @@ def train(output: Path, autoencoder: AutoencoderKL, count: int, seed: int) -> di
         head.bias.copy_(CLEAN_MEAN - factor * (high - head.bias))
     folder = output / "emoji-aesthetic"
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.half().contiguous() for name, value in head.state_dict().items()}, folder / "model.safetensors")
+    save_file(
+        {name: value.half().contiguous() for name, value in head.state_dict().items()}, folder / "model.safetensors"
+    )
 
     clean, degraded, kinds = pairs(2000, autoencoder, HELD_OUT_SEED)
     with torch.no_grad():

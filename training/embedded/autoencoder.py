@@ -49,7 +49,10 @@ def build_autoencoder() -> AutoencoderKL:
 
 def thin_scene(rng: np.random.Generator) -> scenes.Scene:
     while True:
-        name, background = THIN[rng.integers(len(THIN))], list(scenes.BACKGROUNDS)[rng.integers(len(scenes.BACKGROUNDS))]
+        name, background = (
+            THIN[rng.integers(len(THIN))],
+            list(scenes.BACKGROUNDS)[rng.integers(len(scenes.BACKGROUNDS))],
+        )
         scene = scenes.Scene((scenes.Group(int(rng.integers(1, 7)), name),), background)
         if not scenes.is_held_out(scene):
             return scene
@@ -57,8 +60,7 @@ def thin_scene(rng: np.random.Generator) -> scenes.Scene:
 
 def draw_scenes(rng: np.random.Generator, count: int, thin_share: float) -> np.ndarray:
     asked = [
-        thin_scene(rng) if rng.random() < thin_share else scenes.sample_scene(rng, held_out=False)
-        for _ in range(count)
+        thin_scene(rng) if rng.random() < thin_share else scenes.sample_scene(rng, held_out=False) for _ in range(count)
     ]
     return np.stack([scenes.draw(rng, scene).image for scene in asked])
 

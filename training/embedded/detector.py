@@ -126,7 +126,7 @@ def train(output: Path, total_images: int, seed: int) -> SceneDetector:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=150_000)
+    parser.add_argument("--images", type=int, default=80_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()

@@ -1,13 +1,13 @@
 """emoji-sd3: `python -m samplesmith.training.embedded.flow --output runs/flow --autoencoder FOLDER`.
 
 An `SD3Transformer2DModel` and its text encoder, trained jointly by rectified flow on cached latents.
-- x_t = (1 - sigma) x0 + sigma noise, target velocity noise - x0 (Liu et al., arXiv 2209.03003, eq. 1), sigma logit-normal
-  (Esser et al., arXiv 2403.03206, section 3.1); a tenth of the captions is dropped for classifier-free guidance.
-- A head on the image tokens of a middle block finds the sprites (its weights are dropped afterwards): supervision of the
-  representation, as REPA (Yu et al., arXiv 2410.06940) has it, by the known layout instead of a teacher.
+- x_t = (1 - sigma) x0 + sigma noise, target velocity noise - x0 (Liu et al., arXiv 2209.03003, eq. 1), sigma
+  logit-normal (Esser et al., arXiv 2403.03206, section 3.1); a tenth of the captions is dropped for classifier-free guidance.
+- A head on the image tokens of a middle block finds the sprites (its weights are dropped afterwards): supervision of
+  the representation, as REPA (Yu et al., arXiv 2410.06940) has it, by the known layout instead of a teacher.
 - The pipeline appends `max_sequence_length` zero tokens in place of a T5 encoder. They have no position, so n of them
-  act as one with an attention bias of log n. Training uses mostly one, sometimes 16, and 256 (the pipeline's default) in
-  a few late steps: all three calls work, and the shipped call default of 1 is the fastest.
+  act as one with an attention bias of log n. Training uses mostly one, sometimes 16, and 256 (the pipeline's default)
+  in a few late steps: all three calls work, and the shipped call default of 1 is the fastest.
 Needs: `pip install samplesmith[train]`. 70 to 85 images/s on two cores with AVX-512 bf16 and `--compile`.
 """
 
@@ -72,7 +72,7 @@ def build_transformer(width: int = 256, layers: int = 6) -> SD3Transformer2DMode
 
 @torch.no_grad()
 def encode_scenes(autoencoder: AutoencoderKL, count: int, seed: int, cache: Path) -> dict[str, torch.Tensor]:
-    """Latents (count, 8, 16, 16) in float16, patch maps (count, 64, 24) as uint8, captions; encoded once, then cached."""
+    """Latents (count, 8, 16, 16) in float16, patch maps (count, 64, 24) as uint8, captions; encoded once and cached."""
     if cache.exists():
         return torch.load(cache, weights_only=True)
     rng = np.random.default_rng(seed)
@@ -263,9 +263,7 @@ def main() -> None:
     torch.backends.cuda.enable_flash_sdp(False)
     torch.backends.cuda.enable_mem_efficient_sdp(False)
     autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder).eval().requires_grad_(False)
-    train(
-        arguments.output, autoencoder, arguments.images, arguments.scenes, arguments.seed, compiled=arguments.compile
-    )
+    train(arguments.output, autoencoder, arguments.images, arguments.scenes, arguments.seed, compiled=arguments.compile)
 
 
 if __name__ == "__main__":

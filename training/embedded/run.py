@@ -1,4 +1,4 @@
-"""One training run on disk: its seed, its progress, its log; stopped at any moment, it goes on from the last checkpoint."""
+"""One training run on disk: its seed, progress and log; stopped at any moment, it goes on from the last checkpoint."""
 
 from __future__ import annotations
 
@@ -74,9 +74,7 @@ class Run:
             "rng": self.rng.bit_generator.state,
         }
         part = self.checkpoint_file.with_suffix(".part")
-        torch.save(
-            {"modules": state, "progress": json.dumps(progress), "generator": self.generator.get_state()}, part
-        )
+        torch.save({"modules": state, "progress": json.dumps(progress), "generator": self.generator.get_state()}, part)
         os.replace(part, self.checkpoint_file)
 
     def _load(self) -> None:

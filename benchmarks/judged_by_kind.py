@@ -1,0 +1,98 @@
+"""What a pipeline gets right by the judge, by kind of prompt, and a sheet of its pictures with the verdicts.
+
+    python benchmarks/judged_by_kind.py emoji-sd3 OTHER_FOLDER --output benchmarks/results/judged_by_kind.json
+
+The same prompts and seeds for each model; bfloat16 autocast.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import samplesmith
+import torch
+from PIL import Image
+from samplesmith import scenes
+from samplesmith.evaluation.scaling import bootstrap
+from samplesmith.pipelines.contact_sheet import contact_sheet
+from samplesmith.verifiers import load_verifier
+
+COUNTS = ("one", "two", "three", "four", "five", "six")
+KINDS = (*COUNTS, *scenes.KINDS[1:])
+
+
+def kind_of(scene: scenes.Scene) -> str:
+    return COUNTS[scene.total - 1] if scene.kind == "count" else scene.kind
+
+
+def prompts(per_kind: int, seed: int, held_out: bool | None = None) -> dict[str, list[str]]:
+    rng = np.random.default_rng(seed)
+    wanted: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    while any(len(found) < per_kind for found in wanted.values()):
+        scene = scenes.sample_scene(rng, held_out=held_out)
+        found = wanted[kind_of(scene)]
+        if len(found) < per_kind and scene.caption not in found:
+            found.append(scene.caption)
+    return wanted
+
+
+@torch.no_grad()
+def run(pipe, judge, captions: list[str], seed: int, call: dict) -> tuple[np.ndarray, list]:
+    images, verdicts = [], []
+    for start in range(0, len(captions), 32):
+        part = captions[start : start + 32]
+        generators = [torch.Generator().manual_seed(seed + start + k) for k in range(len(part))]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = pipe(part, generator=generators, output_type="np", **call).images
+        out = np.nan_to_num(out)
+        images.append((out * 255).round().astype(np.uint8))
+        verdicts += judge.verdicts([Image.fromarray(one) for one in images[-1]], part)
+    return np.concatenate(images), verdicts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--per-kind", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=2, help="seeds a prompt")
+    parser.add_argument("--guidance-scale", type=float)
+    parser.add_argument("--max-sequence-length", type=int)
+    parser.add_argument(
+        "--held-out", action="store_true", help="only prompts with a combination that training never saw"
+    )
+    parser.add_argument("--sheet", type=Path, help="100 pictures of the last model with their verdicts")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(2)
+    judge = load_verifier("emoji-detector")
+    wanted = prompts(arguments.per_kind, seed=31, held_out=True if arguments.held_out else None)
+    captions = [caption for found in wanted.values() for caption in found] * arguments.repeats
+    kinds = np.array([kind_of(scenes.parse(caption)) for caption in captions])
+    call = samplesmith.assets.call_defaults("emoji-sd3")
+    if arguments.guidance_scale is not None:
+        call["guidance_scale"] = arguments.guidance_scale
+    if arguments.max_sequence_length is not None:
+        call["max_sequence_length"] = arguments.max_sequence_length
+    table = {}
+    for model in arguments.models:
+        pipe = samplesmith.load(model)
+        pipe.set_progress_bar_config(disable=True)
+        images, verdicts = run(pipe, judge, captions, 10_000, call)
+        right = np.array([verdict.right for verdict in verdicts], float)
+        table[model] = {kind: round(float(right[kinds == kind].mean()), 3) for kind in KINDS}
+        table[model]["one and two"] = round(float(right[np.isin(kinds, COUNTS[:2])].mean()), 3)
+        table[model]["all"] = str(bootstrap(right))
+        print(model, json.dumps(table[model]), flush=True)
+    result = {"call": call, "images_a_kind": arguments.per_kind * arguments.repeats, "right": table}
+    if arguments.output:
+        arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    if arguments.sheet:
+        chosen = np.linspace(0, len(captions) - 1, 100).round().astype(int)
+        lines = [f"{captions[i][:34]}\n{'right' if verdicts[i].right else str(verdicts[i])[:40]}" for i in chosen]
+        marked = [k for k, i in enumerate(chosen) if verdicts[i].right]
+        contact_sheet([Image.fromarray(images[i]) for i in chosen], lines, 10, marked).save(arguments.sheet)
+
+
+if __name__ == "__main__":
+    main()

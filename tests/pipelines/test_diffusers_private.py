@@ -1,0 +1,9 @@
+"""Each private attribute of diffusers that we rely on: an upgrade that moves one fails here, by name."""
+
+import toys
+
+
+def test_private_attributes_of_pipelines():
+    pipe = toys.build("StableDiffusion")
+    assert pipe._execution_device.type == "cpu"
+    assert pipe._progress_bar_config == {"disable": True}

@@ -1,0 +1,123 @@
+"""Each recipe in small: it runs, what it leaves loads, and a stopped run ends with the same weights as a whole one."""
+
+import json
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from samplesmith import scenes
+from samplesmith.training.embedded import autoencoder, clip, detector, flow
+from samplesmith.training.embedded.run import Run
+from samplesmith.training.embedded.text import build_tokenizer
+from samplesmith.verifiers import CLIPVerifier
+from samplesmith.verifiers.detector import SceneDetector
+
+
+@pytest.fixture(autouse=True)
+def _forked():
+    with torch.random.fork_rng():
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained_autoencoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("autoencoder")
+    with torch.random.fork_rng():
+        autoencoder.train(folder, total_images=32, seed=0)
+    return AutoencoderKL.from_pretrained(folder / "vae")
+
+
+def test_run_resumes_with_the_same_generators(tmp_path):
+    layer = torch.nn.Linear(2, 2)
+    run = Run(tmp_path, seed=3, total_images=100, modules={"layer": layer})
+    run.rng.random(5)
+    torch.rand(5, generator=run.generator)
+    run.advance(64)
+    run.save()
+    expected = run.rng.random(3).tolist(), torch.rand(3, generator=run.generator).tolist()
+    again = Run(tmp_path, seed=3, total_images=100, modules={"layer": torch.nn.Linear(2, 2)})
+    assert (again.rng.random(3).tolist(), torch.rand(3, generator=again.generator).tolist()) == expected
+    assert (again.images, again.progress) == (64, 0.64)
+    assert torch.equal(again.modules["layer"].weight, layer.weight)
+    assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["resumed"] == "yes"
+
+
+@pytest.mark.slow
+def test_a_stopped_detector_run_ends_with_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(detector, "EVALUATE_EVERY", 1)
+    monkeypatch.setattr(detector, "exact_match", lambda *args: 0.0)
+    monkeypatch.setattr(detector, "BATCH", 8)
+    whole = detector.train(tmp_path / "whole", total_images=32, seed=0)
+
+    class Stop(Exception):
+        pass
+
+    original = Run.save
+
+    def stop_half_way(self):
+        original(self)
+        if self.images == 16:
+            raise Stop
+
+    monkeypatch.setattr(Run, "save", stop_half_way)
+    with pytest.raises(Stop):
+        detector.train(tmp_path / "cut", total_images=32, seed=0)
+    monkeypatch.setattr(Run, "save", original)
+    resumed = detector.train(tmp_path / "cut", total_images=32, seed=0)
+    for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert SceneDetector.from_pretrained(tmp_path / "cut/emoji-detector").width == 32
+
+
+def test_autoencoder_recipe(trained_autoencoder):
+    assert trained_autoencoder.config.latent_channels == 8
+    assert trained_autoencoder.config.scaling_factor != 1.0
+    assert trained_autoencoder.config.block_out_channels == [16, 32, 96, 128]
+
+
+@pytest.mark.slow
+def test_clip_recipe(tmp_path, trained_autoencoder, monkeypatch):
+    monkeypatch.setattr(clip, "BATCH", 8)
+    clip.train(tmp_path, trained_autoencoder, total_images=8, seed=0)
+    verifier = CLIPVerifier.load(tmp_path / "emoji-clip")
+    assert verifier.image_size == scenes.IMAGE_SIZE
+    assert verifier.text_features(["two cats on blue"]).shape == (1, 128)
+
+
+@pytest.mark.slow
+def test_flow_recipe(tmp_path, trained_autoencoder, monkeypatch):
+    monkeypatch.setattr(flow, "BATCH", 4)
+    flow.train(tmp_path, trained_autoencoder, total_images=8, scene_count=300, seed=0, compiled=False)
+    from samplesmith import load
+
+    pipe = load(tmp_path / "emoji-sd3")
+    pipe.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(0)
+    images = pipe("a cat on pink", num_inference_steps=1, generator=generator, max_sequence_length=1).images
+    assert images[0].size == (128, 128)
+    assert '"dtype": "float32"' in (tmp_path / "emoji-sd3/text_encoder/config.json").read_text()
+
+
+def test_n_zero_tokens_act_as_one_with_a_bias_of_log_n(tmp_path, trained_autoencoder):
+    """So the number may change between training and use: the velocity moves smoothly with it."""
+    torch.manual_seed(0)
+    net = flow.Flow(flow.build_transformer(width=64, layers=1), flow.build_text_encoder(build_tokenizer(tmp_path)))
+    net.transformer.proj_out.weight.data.normal_(std=0.1)
+    ids = flow.token_ids(build_tokenizer(tmp_path), ["a cat on pink"])
+    x, sigma = torch.randn(1, 8, 16, 16), torch.full((1, 1, 1, 1), 0.5)
+    with torch.no_grad():
+        one, two, many = (net.velocity(x, sigma, ids, n) for n in (1, 2, 256))
+    assert 0 < (one - two).norm() < (one - many).norm() < one.norm()
+
+
+def test_interpolant_is_linear():
+    x0, noise = torch.randn(2, 4), torch.randn(2, 4)
+    x, velocity = flow.interpolate(x0, noise, torch.tensor(0.25))
+    assert torch.allclose(x - 0.25 * velocity, x0)
+    assert torch.allclose(x + 0.75 * velocity, noise)
+
+
+def test_every_word_is_one_token(tmp_path):
+    tokenizer = build_tokenizer(tmp_path)
+    for word in scenes.VOCABULARY:
+        assert len(tokenizer(word).input_ids) == 3, word
