@@ -3,8 +3,8 @@
     python benchmarks/search_throughput.py --output benchmarks/results/search_throughput.json
 
 Arms, same steps, dtype, sequence length and verifier: "plain" calls the pipeline once a candidate and encodes its
-prompt each time; "batched" is `pipe(p, num_images_per_prompt=8, generator=[...])` and the verifier, in a loop. The arms take
-turns; the ratio is formed round by round, so a machine whose speed wanders does not favour one.
+prompt each time; "batched" is `pipe(p, num_images_per_prompt=8, generator=[...])` and the verifier, in a loop.
+The arms take turns; the ratio is formed round by round, so a machine whose speed wanders does not favour one.
 """
 
 import argparse

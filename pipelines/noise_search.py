@@ -1,8 +1,8 @@
 """Noise search (Ma et al., arXiv 2501.09732): choose the initial noise so that a verifier likes the finished image.
 
 It acts at two seams of an unmodified pipeline, `generator=` and the verifier: candidate k is a row of a batch that
-starts from the pipeline's own noise for its own seed, so it depends on no other row and can be made again from its seed alone.
-Cost: one whole run of the pipeline a candidate; prompts are encoded once for each batch size.
+starts from the pipeline's own noise for its own seed, so it depends on no other row and can be made again from its
+seed alone. Cost: one whole run of the pipeline a candidate; prompts are encoded once for each batch size.
 """
 
 from __future__ import annotations

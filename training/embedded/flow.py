@@ -2,7 +2,7 @@
 
 An `SD3Transformer2DModel` and its text encoder, trained jointly by rectified flow on cached latents.
 - x_t = (1 - sigma) x0 + sigma noise, target velocity noise - x0 (Liu et al., arXiv 2209.03003, eq. 1), sigma
-  logit-normal (Esser et al., arXiv 2403.03206, section 3.1); a tenth of the captions is dropped for classifier-free guidance.
+  logit-normal (Esser et al., arXiv 2403.03206, section 3.1); a tenth of the captions is dropped for guidance.
 - A head on the image tokens of a middle block finds the sprites (its weights are dropped afterwards): supervision of
   the representation, as REPA (Yu et al., arXiv 2410.06940) has it, by the known layout instead of a teacher.
 - The pipeline appends `max_sequence_length` zero tokens in place of a T5 encoder. They have no position, so n of them
