@@ -131,7 +131,7 @@ class NoiseSearch:
             "device": str(getattr(pipe, "_execution_device", "cpu")),
             "verifier": self.verifier.name,
             "judge": self.judge.name if self.judge else None,
-            "strategy": self.strategy.name,
+            "strategy": {"name": self.strategy.name, **{k: describe(v) for k, v in vars(self.strategy).items()}},
             "prompts": [describe(prompt) for prompt in prompts],
             "budget": budget,
             "num_candidates": num_candidates,

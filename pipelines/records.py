@@ -15,7 +15,7 @@ from PIL import Image
 
 Record = dict[str, Any]
 
-REQUIRED = ("prompt", "prompt_index", "index", "seed", "score", "scores")
+REQUIRED = ("prompt", "prompt_index", "index", "seed", "nfe", "score", "scores", "file")
 
 
 class RecordsError(ValueError):
@@ -49,15 +49,15 @@ class RecordFile:
 
     def _agree(self, run: dict[str, Any]) -> None:
         file = self.folder / "run.json"
-        if not file.exists():
-            if self.records:
-                raise RecordsError(f"{self.file} has records but no run.json beside it; name another output folder")
+        if not self.records:  # nothing was kept of an earlier run, if there was one
             write_atomically(file, json.dumps(run, indent=2) + "\n")
             return
         try:
             before = json.loads(file.read_text())
-        except ValueError as error:
-            raise RecordsError(f"{file} is corrupt; name another output folder") from error
+        except (OSError, ValueError) as error:
+            raise RecordsError(
+                f"{file} is missing or corrupt beside its records; name another output folder"
+            ) from error
         differing = sorted(key for key in {*run, *before} - {"versions"} if run.get(key) != before.get(key))
         if differing:
             changes = "; ".join(f"{key} was {before.get(key)!r}, now {run.get(key)!r}" for key in differing)

@@ -226,6 +226,11 @@ class TestResume:
         with pytest.raises(RecordsError, match=rf"holds another run \((arguments|{name}) was"):
             search(pipe, output_dir=tmp_path, **change)
 
+    def test_a_folder_without_records_is_free(self, pipe, tmp_path):
+        with pytest.raises(BudgetError):
+            search(pipe, output_dir=tmp_path, budget=3)
+        assert len(search(pipe, output_dir=tmp_path, budget=4).records) == 1
+
     def test_a_corrupt_records_file_is_refused(self, pipe, tmp_path):
         search(pipe, output_dir=tmp_path)
         lines = (tmp_path / "records.jsonl").read_text().splitlines(keepends=True)
