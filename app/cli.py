@@ -283,7 +283,7 @@ def _search_summary(result: Any) -> dict[str, Any]:
     """What `--json` prints; with a judge also best-of-k, by expectation over subsets of the pools."""
     from dataclasses import asdict
 
-    from ..evaluation.scaling import best_of
+    from ..evaluation.scaling import best_of, ranking_accuracy
 
     chosen = [
         {
@@ -301,6 +301,7 @@ def _search_summary(result: Any) -> dict[str, Any]:
     if result.judge and len(sizes) == 1 and result.verifier in result.best[0].scores:
         ks = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k <= min(sizes)]
         summary["best_of"] = [asdict(row) for row in best_of(result.records, ks, result.verifier, result.judge)]
+        summary["right_above_wrong"] = ranking_accuracy(result.records, result.verifier, result.judge)
     return summary
 
 

@@ -91,3 +91,18 @@ def best_of(records: Sequence[dict[str, Any]], ks: Sequence[int], guide: str, ju
         found[k] = [(chance * value).sum(1) for chance, value in parts]
     first = found[1][1]
     return [BestOf(k, *map(bootstrap, found[k]), bootstrap(found[k][1] - first)) for k in ks]
+
+
+def ranking_accuracy(records: Sequence[dict[str, Any]], guide: str, judge: str) -> float:
+    """How often the guide scores a right candidate above a wrong one of the same prompt; 0.5 is chance.
+
+    The area under the ROC curve within each prompt, averaged over the prompts that have both.
+    """
+    accuracies = []
+    for pool in pools(records):
+        right = np.array([r["scores"][guide] for r in pool if r["scores"][judge] >= 1])
+        wrong = np.array([r["scores"][guide] for r in pool if r["scores"][judge] < 1])
+        if len(right) and len(wrong):
+            difference = right[:, None] - wrong[None]
+            accuracies.append(float((difference > 0).mean() + 0.5 * (difference == 0).mean()))
+    return float(np.mean(accuracies)) if accuracies else float("nan")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samplesmith.evaluation.scaling import best_of, bootstrap, chance_of_choice
+from samplesmith.evaluation.scaling import best_of, bootstrap, chance_of_choice, ranking_accuracy
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=12), st.data())
@@ -42,3 +42,15 @@ def test_bootstrap_interval_has_the_width_of_the_standard_error():
 def test_k_beyond_the_pool_is_refused():
     with pytest.raises(ValueError, match="best-of-5 of a pool of 4"):
         chance_of_choice(np.zeros(4), 5)
+
+
+def test_ranking_accuracy_is_the_area_under_the_curve():
+    """For N(d, 1) against N(0, 1) it is Phi(d / sqrt 2): 0.7602 for d = 1."""
+    rng = np.random.default_rng(2)
+    records = [
+        {"prompt_index": i, "scores": {"guide": float(rng.normal() + k % 2), "judge": float(k % 2)}}
+        for i in range(200)
+        for k in range(20)
+    ]
+    assert ranking_accuracy(records, "guide", "judge") == pytest.approx(0.7602, abs=0.02)
+    assert np.isnan(ranking_accuracy(records[:1], "guide", "judge"))
