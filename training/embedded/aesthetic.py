@@ -9,7 +9,6 @@ Needs: `pip install samplesmith[train]`. About two minutes on two cores.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from ... import scenes
 from ...scenes import negatives
 from ...verifiers import load_verifier
 from .autoencoder import reconstruct
-from .run import images_to_tensor
+from .run import images_to_tensor, recipe_parser
 
 CLEAN_MEAN, DEGRADED_MEAN = 7.0, 4.0
 EPOCHS, LEARNING_RATE = 400, 0.05
@@ -99,16 +98,11 @@ def train(output: Path, autoencoder: AutoencoderKL, count: int, seed: int) -> di
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--autoencoder", type=Path, required=True, help="what the autoencoder recipe left: OUTPUT/vae")
-    parser.add_argument("--pairs", type=int, default=6000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = recipe_parser(__doc__, images=6000)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder).eval()
-    print(train(arguments.output, autoencoder, arguments.pairs, arguments.seed))
+    print(train(arguments.output, autoencoder, arguments.images, arguments.seed))
 
 
 if __name__ == "__main__":

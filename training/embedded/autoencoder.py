@@ -8,7 +8,6 @@ Needs: `pip install samplesmith[train]`. About 65 crops/s on two cores with AVX-
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from PIL import Image
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ... import scenes
-from .run import Run, images_to_tensor, set_learning_rate, tensor_to_images
+from .run import Run, images_to_tensor, recipe_parser, set_learning_rate, tensor_to_images
 
 CROP = 64
 BATCH = 16
@@ -182,11 +181,7 @@ def side_by_side(x: torch.Tensor, y: torch.Tensor, file: Path, columns: int = 8)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=140_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = recipe_parser(__doc__, images=140_000, needs_autoencoder=False)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     train(arguments.output, arguments.images, arguments.seed)

@@ -10,7 +10,6 @@ Needs: `pip install samplesmith[train]`. About 50 scenes/s on two cores, two pic
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import shutil
@@ -29,7 +28,7 @@ from ...scenes import DrawnScene, negatives
 from ...scenes.hard_captions import hard_captions
 from .autoencoder import reconstruct
 from .detector import degrade, focal_loss
-from .run import Run, images_to_tensor, set_learning_rate
+from .run import Run, images_to_tensor, recipe_parser, set_learning_rate
 from .text import CONTEXT_LENGTH, build_tokenizer
 
 NAME = "emoji-clip"
@@ -209,12 +208,7 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--autoencoder", type=Path, required=True, help="what the autoencoder recipe left: OUTPUT/vae")
-    parser.add_argument("--images", type=int, default=64_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = recipe_parser(__doc__, images=64_000)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     shutil.rmtree(arguments.output / NAME, ignore_errors=True)

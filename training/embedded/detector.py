@@ -7,7 +7,6 @@ Needs: `pip install samplesmith[train]`. About 160 images/s on two cores.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from ... import scenes
 from ...scenes import DrawnScene, negatives
 from ...verifiers.detector import CELL, DetectorVerifier, SceneDetector, Verdict
-from .run import Run, images_to_tensor, set_learning_rate
+from .run import Run, images_to_tensor, recipe_parser, set_learning_rate
 
 BATCH = 64
 PEAK_LEARNING_RATE = 2e-3
@@ -124,11 +123,7 @@ def train(output: Path, total_images: int, seed: int) -> SceneDetector:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=80_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = recipe_parser(__doc__, images=80_000, needs_autoencoder=False)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     train(arguments.output, arguments.images, arguments.seed)

@@ -13,7 +13,6 @@ Needs: `pip install samplesmith[train]`. 70 to 85 images/s on two cores with AVX
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import zlib
@@ -28,7 +27,7 @@ from torch import nn
 from ... import scenes
 from .clip import patch_maps
 from .detector import focal_loss
-from .run import Run, images_to_tensor, set_learning_rate
+from .run import Run, images_to_tensor, recipe_parser, set_learning_rate
 from .text import build_text_encoder, build_tokenizer, token_ids
 
 BATCH = 64
@@ -249,13 +248,8 @@ def train(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--autoencoder", type=Path, required=True, help="what the autoencoder recipe left: OUTPUT/vae")
-    parser.add_argument("--images", type=int, default=700_000)
+    parser = recipe_parser(__doc__, images=700_000)
     parser.add_argument("--scenes", type=int, default=80_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true", help="torch.compile the transformer: +25 %% after a minute")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import time
@@ -87,6 +88,20 @@ class Run:
         self.rng.bit_generator.state = progress["rng"]
         self.generator.set_state(saved["generator"])
         self.log(resumed="yes")
+
+
+def recipe_parser(description: str, images: int, needs_autoencoder: bool = True) -> argparse.ArgumentParser:
+    """The options that every recipe has."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="checkpoints, log and result; a rerun goes on")
+    if needs_autoencoder:
+        parser.add_argument(
+            "--autoencoder", type=Path, required=True, help="left by the autoencoder recipe: OUTPUT/vae"
+        )
+    parser.add_argument("--images", type=int, default=images, help="where the run ends")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    return parser
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
