@@ -1,5 +1,5 @@
 """What one step, or one round of a search, does."""
 
-from . import strategies
+from . import interpolants, predictions, strategies
 
-__all__ = ["strategies"]
+__all__ = ["interpolants", "predictions", "strategies"]
