@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import assets, evaluation, pipelines, samplers, scenes, verifiers
     from .pipelines.loading import load
+    from .samplers import FlowSDEScheduler
 
 __version__ = "0.1.0"
-__all__ = ["assets", "evaluation", "load", "pipelines", "samplers", "scenes", "verifiers"]
+__all__ = ["FlowSDEScheduler", "assets", "evaluation", "load", "pipelines", "samplers", "scenes", "verifiers"]
 
 _MODULES = {"assets", "evaluation", "pipelines", "samplers", "scenes", "verifiers"}
-_NAMES = {"load": ".pipelines.loading"}
+_NAMES = {"load": ".pipelines.loading", "FlowSDEScheduler": ".samplers"}
+# diffusers looks for the base beside a saved class to know what it is.
+_BASES = {"SchedulerMixin": "diffusers"}
 
 
 def __getattr__(name: str) -> Any:
@@ -22,6 +25,8 @@ def __getattr__(name: str) -> Any:
         return import_module(f".{name}", __name__)
     if name in _NAMES:
         return getattr(import_module(_NAMES[name], __name__), name)
+    if name in _BASES:
+        return getattr(import_module(_BASES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

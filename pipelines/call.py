@@ -14,6 +14,8 @@ from PIL import Image
 OWNED = ("generator", "latents", "num_images_per_prompt", "output_type", "return_dict", "prompt", "class_labels")
 """Arguments that the search sets itself."""
 
+_SCHEDULER_STREAM = 1 << 62
+
 _ENCODED_TYPES = (str, int, float, bool, type(None), torch.device, torch.dtype)
 
 
@@ -74,7 +76,8 @@ class PipelineCall:
             by a safety checker.
         """
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        out = self.pipe(**self.row_arguments(prompt, len(seeds)), generator=generators, output_type="np")
+        with scheduler_noise(self.pipe.scheduler, seeds):
+            out = self.pipe(**self.row_arguments(prompt, len(seeds)), generator=generators, output_type="np")
         images = np.asarray(out.images)
         finite = np.isfinite(images).reshape(len(images), -1).all(1)
         blacked = getattr(out, "nsfw_content_detected", None) or [False] * len(images)
@@ -104,6 +107,20 @@ def _repeat_rows(value: torch.Tensor | np.ndarray, rows: int) -> torch.Tensor | 
     if len(batch) != 1:
         raise ValueError(f"an image argument holds {len(batch)} images; give one, it is repeated for each candidate")
     return batch.repeat_interleave(rows, 0) if isinstance(batch, torch.Tensor) else batch.repeat(rows, 0)
+
+
+@contextmanager
+def scheduler_noise(scheduler: Any, seeds: Sequence[int]) -> Iterator[None]:
+    """Let a stochastic scheduler of ours draw each row's noise from that row's seed; others are left alone."""
+    if not hasattr(scheduler, "set_generators"):
+        yield
+        return
+    # Another stream than the initial noise, which the pipeline draws from the seed itself.
+    scheduler.set_generators([torch.Generator().manual_seed(seed ^ _SCHEDULER_STREAM) for seed in seeds])
+    try:
+        yield
+    finally:
+        scheduler.set_generators(None)
 
 
 @contextmanager

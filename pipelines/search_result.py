@@ -57,7 +57,10 @@ class Candidate:
         return self.record["scores"]
 
     def pipeline_kwargs(self) -> dict[str, Any]:
-        """Arguments with which the plain pipeline makes this image again; each call gives a fresh generator."""
+        """Arguments with which the plain pipeline makes this image again; each call gives a fresh generator.
+
+        With a scheduler that draws noise of its own, such as a stochastic `FlowSDEScheduler`, use `reproduce`.
+        """
         generator = torch.Generator().manual_seed(self.seed)
         condition = {"class_labels": [self.prompt]} if self.labelled else {"prompt": self.prompt}
         return {**condition, "generator": generator, **self.arguments}

@@ -83,7 +83,7 @@ class Linear(Interpolant):
 
 
 class VariancePreserving(Interpolant):
-    """VP with a linear beta (Song et al., arXiv 2011.13456, eq. 33): alpha = exp(-T / 2), sigma^2 = 1 - exp(-T).
+    """VP with a linear beta (Song et al., arXiv 2011.13456): alpha = exp(-T / 2), sigma^2 = 1 - exp(-T).
 
     T(t) = beta_min t + (beta_max - beta_min) t^2 / 2, t in [0, 1].
     """
@@ -203,7 +203,7 @@ class PathChange:
     log_scale_dot: Tensor
 
     def velocity(self, sample: Tensor, source_velocity: Tensor) -> Tensor:
-        """The target path's velocity at its `sample`, from the source's at `sample / scale` (arXiv 2503.19385, eq. 8).
+        """The target path's velocity at its `sample`, from the source's at `sample / scale` (arXiv 2503.19385).
 
         u'(x', s) = (dc/ds) / c x' + c (dt/ds) u(x' / c, t).
         """

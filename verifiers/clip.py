@@ -18,7 +18,7 @@ from .base import Verifier
 
 
 class CLIPVerifier(Verifier):
-    """Cosine similarity of image and prompt features (CLIPScore without its factor, arXiv 2104.08718, eq. 1).
+    """Cosine similarity of image and prompt features (CLIPScore without its factor, arXiv 2104.08718).
 
     Range: [-1, 1]; about 0.3 for a good match of OpenAI's and LAION's models. Differentiable. Licence: that of the
     weights (MIT for LAION's and OpenAI's, Apache-2.0 for emoji-clip). Each prompt is encoded once and kept.

@@ -1,4 +1,4 @@
-"""Random search, best-of-N (Ma et al., arXiv 2501.09732, section 3.1)."""
+"""Random search, best-of-N (Ma et al., arXiv 2501.09732)."""
 
 from __future__ import annotations
 

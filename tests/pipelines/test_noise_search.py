@@ -7,6 +7,7 @@ import torch
 import toys
 from fakes import Brightness
 from samplesmith.pipelines import BudgetError, NoiseSearch, RecordsError
+from samplesmith.samplers import FlowSDEScheduler
 from samplesmith.samplers.strategies import Proposal, Strategy
 from samplesmith.verifiers import RankEnsemble
 
@@ -41,6 +42,18 @@ def test_any_pipeline_unmodified(name):
     difference = np.asarray(again).astype(int) - np.asarray(best.image)
     assert np.abs(difference).max() <= 1
     assert np.abs(np.asarray(best.reproduce(pipe)).astype(int) - np.asarray(best.image)).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["StableDiffusion3", "Flux"])
+def test_a_stochastic_scheduler_draws_from_the_candidates_seeds(name):
+    pipe = toys.build(name)
+    pipe.scheduler = FlowSDEScheduler.from_scheduler(pipe.scheduler, diffusion="linear")
+    _, prompt, arguments = toys.TOYS[name]
+    common = {"num_candidates": 4, "progress": False, **arguments}
+    one, four = (NoiseSearch(pipe, Brightness())(prompt, batch_size=size, **common) for size in (1, 4))
+    assert [r["score"] for r in one.records] == pytest.approx([r["score"] for r in four.records], abs=1e-4)
+    again = np.asarray(one.best[0].reproduce(pipe)).astype(int)
+    assert np.abs(again - np.asarray(one.images[0])).max() <= 1
 
 
 def test_candidates_differ_and_the_best_is_the_highest(pipe):
