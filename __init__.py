@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import assets, evaluation, pipelines, samplers, scenes, verifiers
     from .pipelines.loading import load
-    from .samplers import FlowSDEScheduler
+    from .samplers import FlowSDEScheduler, TimeShiftScheduler
 
 __version__ = "0.1.0"
-__all__ = ["FlowSDEScheduler", "assets", "evaluation", "load", "pipelines", "samplers", "scenes", "verifiers"]
+__all__ = [
+    "FlowSDEScheduler",
+    "TimeShiftScheduler",
+    "assets",
+    "evaluation",
+    "load",
+    "pipelines",
+    "samplers",
+    "scenes",
+    "verifiers",
+]
 
 _MODULES = {"assets", "evaluation", "pipelines", "samplers", "scenes", "verifiers"}
-_NAMES = {"load": ".pipelines.loading", "FlowSDEScheduler": ".samplers"}
+_NAMES = {"load": ".pipelines.loading", "FlowSDEScheduler": ".samplers", "TimeShiftScheduler": ".samplers"}
 # diffusers looks for the base beside a saved class to know what it is.
 _BASES = {"SchedulerMixin": "diffusers"}
 

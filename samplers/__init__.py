@@ -2,8 +2,17 @@
 
 from . import interpolants, predictions, strategies
 from .flow_sde import FlowSDEScheduler
+from .time_shift import TimeShiftScheduler, apply_per_sample_time
 
 # Saved under the package's name, which serves the class when a pipeline is loaded: `import samplesmith` suffices.
-FlowSDEScheduler.__module__ = "samplesmith"
+for _public in (FlowSDEScheduler, TimeShiftScheduler):
+    _public.__module__ = "samplesmith"
 
-__all__ = ["FlowSDEScheduler", "interpolants", "predictions", "strategies"]
+__all__ = [
+    "FlowSDEScheduler",
+    "TimeShiftScheduler",
+    "apply_per_sample_time",
+    "interpolants",
+    "predictions",
+    "strategies",
+]

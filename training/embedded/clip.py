@@ -32,10 +32,10 @@ from .run import Run, images_to_tensor, recipe_parser, set_learning_rate
 from .text import CONTEXT_LENGTH, build_tokenizer
 
 NAME = "emoji-clip"
-BATCH, HARD_CAPTIONS = 64, 3
+BATCH, HARD_CAPTIONS = 32, 4
 PEAK_LEARNING_RATE = 1e-3
 RECONSTRUCT_EVERY = 8
-LOG_EVERY, EVALUATE_EVERY = 25, 200
+LOG_EVERY, EVALUATE_EVERY = 50, 400
 HELD_OUT_SEED = 77
 PATCH = 16
 
@@ -208,7 +208,7 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
 
 
 def main() -> None:
-    parser = recipe_parser(__doc__, images=64_000)
+    parser = recipe_parser(__doc__, images=80_000)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     shutil.rmtree(arguments.output / NAME, ignore_errors=True)
