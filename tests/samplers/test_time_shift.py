@@ -148,7 +148,7 @@ class TestShift:
 def test_per_sample_time_is_independent_of_the_batch():
     """Read at the model: row 0 is called at the same times alone and beside others, under guidance too."""
     pipe = toys.build("StableDiffusion")
-    pipe.scheduler = TimeShiftScheduler.from_scheduler(DDIMScheduler(), window=120, cutoff=100)
+    pipe.scheduler = TimeShiftScheduler.from_scheduler(DDIMScheduler(), window=900, cutoff=1)
     seen = []
 
     def times(rows):
