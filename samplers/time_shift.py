@@ -16,6 +16,7 @@ import diffusers
 import torch
 from diffusers import ConfigMixin, SchedulerMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
 from .interpolants import from_scheduler as path_of
@@ -93,7 +94,8 @@ class TimeShiftScheduler(SchedulerMixin, ConfigMixin):
         ValueError: for an unknown solver or variant, a negative window or data variance.
     """
 
-    _compatibles: ClassVar[list] = []
+    # Names the classes whose keys our config carries for the child; without it diffusers warns that they are ignored.
+    _compatibles: ClassVar[list[str]] = [kind.name for kind in KarrasDiffusionSchedulers] + [SOLVERS["flow-euler"]]
     order = 1
 
     @register_to_config

@@ -123,7 +123,7 @@ def train(output: Path, total_images: int, seed: int) -> SceneDetector:
 
 
 def main() -> None:
-    parser = recipe_parser(__doc__, images=80_000, needs_autoencoder=False)
+    parser = recipe_parser(__doc__, images=160_000, needs_autoencoder=False)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     train(arguments.output, arguments.images, arguments.seed)
