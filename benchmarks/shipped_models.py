@@ -64,7 +64,9 @@ def guide_figures(autoencoder: AutoencoderKL, count: int) -> dict:
         rng, right, kinds, better, rebuilt = np.random.default_rng(2), [], [], [], []
         for x, drawn in batches(5151, count if held_out is None else 500, held_out):
             features = clip.image_features((x + 1) / 2)
-            rebuilt_features = clip.image_features((reconstruct(autoencoder, x) + 1) / 2)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                y = reconstruct(autoencoder, x)
+            rebuilt_features = clip.image_features((y + 1) / 2)
             near = images_to_tensor(np.stack([nearly_right(rng, one).image for one in drawn]))
             near_features = clip.image_features((near + 1) / 2)
             for k, one in enumerate(drawn):
@@ -82,14 +84,14 @@ def guide_figures(autoencoder: AutoencoderKL, count: int) -> dict:
 @torch.no_grad()
 def aesthetic_figures(autoencoder: AutoencoderKL) -> dict:
     head = load_verifier("emoji-aesthetic").head
-    clean, degraded, kinds = aesthetic.pairs(2000, autoencoder, aesthetic.HELD_OUT_SEED)
+    clean, degraded, kinds = aesthetic.pairs(aesthetic.HELD_OUT_PAIRS, autoencoder, aesthetic.HELD_OUT_SEED)
     better = (head(clean) > head(degraded))[:, 0].numpy()
     by_kind = {kind: better[np.array(kinds) == kind].mean() for kind in aesthetic.DEGRADATIONS}
-    return {"pairs": 2000, "all": better.mean(), **by_kind}
+    return {"pairs": aesthetic.HELD_OUT_PAIRS, "all": better.mean(), **by_kind}
 
 
 def autoencoder_figures(model: AutoencoderKL) -> dict:
-    values = torch.cat([psnr(x, reconstruct(model, x)) for x, _ in batches(999, 500)])
+    values = torch.cat([psnr(x, reconstruct(model, x)) for x, _ in batches(999, 250)])
     by_object = psnr_by_object(model)
     worst = min(by_object, key=by_object.get)
     return {"mean": values.mean(), "worst": values.min(), "lowest object": worst, "its mean": by_object[worst]}

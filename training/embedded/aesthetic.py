@@ -26,7 +26,7 @@ from .run import images_to_tensor, recipe_parser
 
 CLEAN_MEAN, DEGRADED_MEAN = 7.0, 4.0
 EPOCHS, LEARNING_RATE = 400, 0.05
-HELD_OUT_SEED = 31
+HELD_OUT_SEED, HELD_OUT_PAIRS = 31, 1000
 DEGRADATIONS = ("spoiled", "blurred", "noisy", "washed", "rough")
 
 
@@ -49,6 +49,7 @@ def degrade(x: torch.Tensor, spoiled: torch.Tensor, kind: str, autoencoder: Auto
 
 
 @torch.no_grad()
+@torch.autocast("cpu", dtype=torch.bfloat16)
 def pairs(count: int, autoencoder: AutoencoderKL, seed: int) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """Features of clean and degraded pictures, (count, dim) each, and the kind of each degradation."""
     clip = load_verifier("emoji-clip")
@@ -65,7 +66,7 @@ def pairs(count: int, autoencoder: AutoencoderKL, seed: int) -> tuple[torch.Tens
         clean.append(clip.image_features((x + 1) / 2))
         degraded.append(clip.image_features((worse + 1) / 2))
         kinds += [kind] * 50
-    return torch.cat(clean), torch.cat(degraded), kinds
+    return torch.cat(clean).float(), torch.cat(degraded).float(), kinds
 
 
 def train(output: Path, autoencoder: AutoencoderKL, count: int, seed: int) -> dict[str, float]:
@@ -90,7 +91,7 @@ def train(output: Path, autoencoder: AutoencoderKL, count: int, seed: int) -> di
         {name: value.half().contiguous() for name, value in head.state_dict().items()}, folder / "model.safetensors"
     )
 
-    clean, degraded, kinds = pairs(2000, autoencoder, HELD_OUT_SEED)
+    clean, degraded, kinds = pairs(HELD_OUT_PAIRS, autoencoder, HELD_OUT_SEED)
     with torch.no_grad():
         better = (head(clean) > head(degraded))[:, 0].numpy()
     by_kind = {kind: float(better[np.array(kinds) == kind].mean()) for kind in DEGRADATIONS}
@@ -98,7 +99,7 @@ def train(output: Path, autoencoder: AutoencoderKL, count: int, seed: int) -> di
 
 
 def main() -> None:
-    parser = recipe_parser(__doc__, images=6000)
+    parser = recipe_parser(__doc__, images=2500)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder).eval()

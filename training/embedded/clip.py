@@ -3,8 +3,9 @@
 An open_clip model under its own JSON config. Each step holds, beside unique scenes and captions,
 - for every picture three captions that are nearly right (other counts, another relation or order), and
 - for every caption a picture that is nearly right (a sprite spoiled, removed, swapped or added),
-so that the score tells a wrong count, and a melted sprite, from the right picture: what a search needs. A head on the
-patch tokens finds the whole sprites (focal loss, weights dropped afterwards), which teaches counting early.
+so that the score tells a wrong count, and a melted sprite, from the right picture: what a search needs. Two aids, whose
+weights are dropped afterwards: a head on the feature map finds the whole sprites, and linear heads
+read counts, background and relation from the embeddings of pictures and captions alike (`attributes.py`).
 Needs: `pip install samplesmith[train]`. About 50 scenes/s on two cores, two pictures and four captions each.
 """
 
@@ -26,6 +27,7 @@ from torch import nn
 from ... import scenes
 from ...scenes import DrawnScene, negatives
 from ...scenes.hard_captions import hard_captions
+from .attributes import AttributeHeads, counts_of
 from .autoencoder import reconstruct
 from .detector import degrade, focal_loss
 from .run import Run, images_to_tensor, recipe_parser, set_learning_rate
@@ -37,7 +39,9 @@ PEAK_LEARNING_RATE = 1e-3
 RECONSTRUCT_EVERY = 8
 LOG_EVERY, EVALUATE_EVERY = 50, 400
 HELD_OUT_SEED = 77
+WIDTH = 24
 PATCH = 16
+"""Pixels a cell of the third stage's feature map, where sprites are found."""
 
 
 def write_config(folder: Path, vocabulary_size: int) -> None:
@@ -46,13 +50,12 @@ def write_config(folder: Path, vocabulary_size: int) -> None:
     config = {
         "model_cfg": {
             "embed_dim": 128,
+            "init_logit_scale": 3.7,
             "vision_cfg": {
                 "image_size": scenes.IMAGE_SIZE,
-                "patch_size": PATCH,
-                "width": 192,
+                "layers": [1, 2, 2, 1],
+                "width": WIDTH,
                 "head_width": 64,
-                "layers": 6,
-                "pool_type": "avg",
             },
             "text_cfg": {
                 "context_length": CONTEXT_LENGTH,
@@ -131,9 +134,11 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
     torch.manual_seed(seed)  # the initial weights: modules draw them from the global generator
     model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
-    finder = nn.Linear(192, len(scenes.OBJECTS))
+    finder, heads = nn.Linear(16 * WIDTH, len(scenes.OBJECTS)), AttributeHeads(128)
     nn.init.constant_(finder.bias, -4.0)
-    parameters = [*model.parameters(), *finder.parameters()]
+    middle: list[torch.Tensor] = []
+    model.visual.layer3.register_forward_hook(lambda *args: middle.append(args[-1].flatten(2).mT))
+    parameters = [*model.parameters(), *finder.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(
         [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.05},
@@ -143,7 +148,7 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
         betas=(0.9, 0.98),
         fused=True,
     )
-    run = Run(output, seed, total_images, {"model": model, "finder": finder, "optimizer": optimizer})
+    run = Run(output, seed, total_images, {"model": model, "finder": finder, "heads": heads, "optimizer": optimizer})
 
     rng = np.random.default_rng(HELD_OUT_SEED)
     held_out = unique_scenes(rng, 500, held_out=None)
@@ -156,22 +161,26 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
         set_learning_rate(optimizer, PEAK_LEARNING_RATE * min(1, (run.step + 1) / 100) * cosine + 1e-6)
         drawn = unique_scenes(run.rng, BATCH, held_out=False)
         wrong = [nearly_right(run.rng, one) for one in drawn]
-        hard = [caption for one in drawn for caption in hard_captions(run.rng, one.scene, HARD_CAPTIONS)]
-        ids = tokenizer([one.scene.caption for one in drawn] + hard)
+        hard_ones = [caption for one in drawn for caption in hard_captions(run.rng, one.scene, HARD_CAPTIONS)]
+        ids = tokenizer([one.scene.caption for one in drawn] + hard_ones)
         x = images_to_tensor(np.stack([one.image for one in (*drawn, *wrong)]))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             if run.step % RECONSTRUCT_EVERY == 0:
                 x = reconstruct(autoencoder, x)
             x = degrade(x, run.generator)
-            model.visual.output_tokens = True
-            pooled, tokens = model.visual(x)
-            model.visual.output_tokens = False
-            text = model.encode_text(ids)
-        image, text = F.normalize(pooled.float(), dim=-1), F.normalize(text.float(), dim=-1)
+            middle.clear()
+            seen = model.encode_image(x)
+            said = model.encode_text(ids)
+        seen, said = seen.float(), said.float()
+        image, text = F.normalize(seen, dim=-1), F.normalize(said, dim=-1)
         captions, hard = text[:BATCH], text[BATCH:].view(BATCH, HARD_CAPTIONS, -1)
         match = contrastive_loss(image[:BATCH], image[BATCH:], captions, hard, model.logit_scale.exp())
-        find = focal_loss(finder(tokens.float()), patch_maps([*drawn, *wrong]))
-        loss = match + find
+        find = focal_loss(finder(middle[0].float()), patch_maps([*drawn, *wrong]))
+        pictured = [one.scene for one in (*drawn, *wrong)]
+        written = [one.scene for one in drawn] + [scenes.parse(caption) for caption in hard_ones]
+        read = heads.loss(seen, [counts_of(one) for one in (*drawn, *wrong)], pictured, BATCH)
+        read = read + heads.loss(said, [scene.counts for scene in written], written, len(written))
+        loss = match + find + read
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -181,7 +190,7 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
         run.advance(BATCH)
 
         if run.step % LOG_EVERY == 0:
-            run.log(match=match.item(), find=find.item(), scale=model.logit_scale.exp().item())
+            run.log(match=match.item(), find=find.item(), read=read.item(), scale=model.logit_scale.exp().item())
         if run.step % EVALUATE_EVERY == 0 or run.progress == 1:
             model.eval()
             picked = pick_accuracy(model, tokenizer, held_out, choices, x_held_out)
@@ -208,7 +217,7 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
 
 
 def main() -> None:
-    parser = recipe_parser(__doc__, images=80_000)
+    parser = recipe_parser(__doc__, images=45_000)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     shutil.rmtree(arguments.output / NAME, ignore_errors=True)
