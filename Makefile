@@ -1,11 +1,12 @@
 # Each target makes .venv where it is missing; nothing is installed again until pyproject.toml changes.
 PYTHON ?= python3
 BIN := .venv/bin
-PROMPT ?= two dogs and three stars on blue
+PROMPT ?= two bananas and a house on white
+SEED ?= 4900000
 
 .PHONY: demo test lint
 demo: .venv/.installed
-	$(BIN)/samplesmith search "$(PROMPT)" --candidates 16 --judge emoji-detector --output outputs/demo
+	$(BIN)/samplesmith search "$(PROMPT)" --seed $(SEED) --candidates 16 --judge emoji-detector --output outputs/demo
 
 test: .venv/.installed-dev
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "slow or not slow"
