@@ -11,7 +11,7 @@ _CARD = "samplesmith.json"
 
 
 def names(kind: str | None = None) -> list[str]:
-    """Names of the shipped models; `kind` is "pipeline" or "verifier", None for both."""
+    """Names of the shipped models; `kind` is "pipeline", "verifier" or "autoencoder", None for all."""
     found = sorted(card.parent.name for card in _ROOT.glob(f"*/{_CARD}"))
     return [name for name in found if kind is None or card(name)["kind"] == kind]
 

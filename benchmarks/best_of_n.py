@@ -55,7 +55,7 @@ def verdict_sheet(folder: Path, records: list[dict], judge: DetectorVerifier, fi
     images = [Image.open(folder / record["file"]).convert("RGB") for record in chosen]
     verdicts = judge.verdicts(images, [record["prompt"] for record in chosen])
     lines = [
-        f"{record['prompt'][:33]}\n{'right' if verdict.right else str(verdict)[:44]}"
+        f"{record['prompt']}\n{'right' if verdict.right else verdict}"
         for record, verdict in zip(chosen, verdicts, strict=True)
     ]
     marked = [k for k, verdict in enumerate(verdicts) if verdict.right]

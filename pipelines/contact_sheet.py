@@ -45,5 +45,15 @@ def contact_sheet(
         if i in marked:
             pen.rectangle((x - 3, y - 3, x + side + 2, y + side + 2), outline=_MARK, width=3)
         for k, line in enumerate(caption.split("\n")):
-            pen.text((x, y + side + 2 + k * _LINE), line, fill=_MARK if i in marked else _INK, font_size=12)
+            ink = _MARK if i in marked else _INK
+            pen.text((x, y + side + 2 + k * _LINE), _fitted(pen, line, side), fill=ink, font_size=12)
     return sheet
+
+
+def _fitted(pen: ImageDraw.ImageDraw, line: str, width: int) -> str:
+    """The line, cut where it would run into its neighbour's."""
+    if pen.textlength(line, font_size=12) <= width:
+        return line
+    while line and pen.textlength(line + "...", font_size=12) > width:
+        line = line[:-1]
+    return line + "..."
