@@ -1,12 +1,12 @@
 """emoji-clip, the guide: `python -m samplesmith.training.embedded.clip --output runs/clip --autoencoder FOLDER`.
 
 An open_clip model under its own JSON config. Each step holds, beside unique scenes and captions,
-- for every picture three captions that are nearly right (other counts, another relation or order), and
+- for every picture four captions that are nearly right (other counts, another relation or order), and
 - for every caption a picture that is nearly right (a sprite spoiled, removed, swapped or added),
 so that the score tells a wrong count, and a melted sprite, from the right picture: what a search needs. Two aids, whose
 weights are dropped afterwards: a head on the feature map finds the whole sprites, and linear heads
 read counts, background and relation from the embeddings of pictures and captions alike (`attributes.py`).
-Needs: `pip install samplesmith[train]`. About 50 scenes/s on two cores, two pictures and four captions each.
+Needs: `pip install samplesmith[train]`. About 38 scenes/s on two cores, two pictures and five captions each.
 """
 
 from __future__ import annotations

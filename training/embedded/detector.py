@@ -2,7 +2,7 @@
 
 Trained on scenes of which half hold a spoiled sprite that counts as none, under blur and noise, so that it is strict.
 Focal loss on heat maps of centres (arXiv 1904.07850, eq. 1) + cross-entropy of the background.
-Needs: `pip install samplesmith[train]`. About 160 images/s on two cores.
+Needs: `pip install samplesmith[train]`. About 110 images/s on one core.
 """
 
 from __future__ import annotations
