@@ -93,9 +93,20 @@ def reconstruction_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def reconstruct(autoencoder: AutoencoderKL, x: torch.Tensor, batch_size: int = 32) -> torch.Tensor:
-    """Encode (the mode) and decode images in [-1, 1]."""
-    parts = [autoencoder.decode(autoencoder.encode(part).latent_dist.mode()).sample for part in x.split(batch_size)]
+def reconstruct(
+    autoencoder: AutoencoderKL,
+    x: torch.Tensor,
+    noise: float = 0.0,
+    generator: torch.Generator | None = None,
+    batch_size: int = 32,
+) -> torch.Tensor:
+    """Encode (the mode) and decode images in [-1, 1], with Gaussian noise of `noise` standard deviations between."""
+    parts = []
+    for part in x.split(batch_size):
+        z = autoencoder.encode(part).latent_dist.mode()
+        if noise:
+            z = z + noise / autoencoder.config.scaling_factor * torch.randn(z.shape, generator=generator)
+        parts.append(autoencoder.decode(z).sample)
     return torch.cat(parts).float().clamp(-1, 1)
 
 

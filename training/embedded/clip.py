@@ -36,7 +36,8 @@ from .text import CONTEXT_LENGTH, build_tokenizer
 NAME = "emoji-clip"
 BATCH, HARD_CAPTIONS = 32, 4
 PEAK_LEARNING_RATE = 1e-3
-RECONSTRUCT_EVERY = 8
+GENERATED_EVERY, LATENT_NOISE = 4, 0.35
+"""How often half of a batch looks generated, and the largest noise on its latents, in their standard deviations."""
 LOG_EVERY, EVALUATE_EVERY = 50, 400
 HELD_OUT_SEED = 77
 WIDTH = 24
@@ -133,6 +134,7 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
     write_config(folder, len(vocabulary))
     torch.manual_seed(seed)  # the initial weights: modules draw them from the global generator
     model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
+    model.visual.to(memory_format=torch.channels_last)  # a third faster on a CPU
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     finder, heads = nn.Linear(16 * WIDTH, len(scenes.OBJECTS)), AttributeHeads(128)
     nn.init.constant_(finder.bias, -4.0)
@@ -164,9 +166,11 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
         hard_ones = [caption for one in drawn for caption in hard_captions(run.rng, one.scene, HARD_CAPTIONS)]
         ids = tokenizer([one.scene.caption for one in drawn] + hard_ones)
         x = images_to_tensor(np.stack([one.image for one in (*drawn, *wrong)]))
+        x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            if run.step % RECONSTRUCT_EVERY == 0:
-                x = reconstruct(autoencoder, x)
+            if run.step % GENERATED_EVERY == 0:
+                noise = LATENT_NOISE * float(torch.rand((), generator=run.generator))
+                x[::2] = reconstruct(autoencoder, x[::2], noise, run.generator)
             x = degrade(x, run.generator)
             middle.clear()
             seen = model.encode_image(x)

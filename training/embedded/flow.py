@@ -120,7 +120,7 @@ class Flow(nn.Module):
 
     def velocity(self, x, sigma, ids, zero_tokens: int = 1, denoiser=None) -> torch.Tensor:
         hidden, pooled = self.embed(ids, zero_tokens)
-        return (denoiser or self.transformer)(
+        return (self.transformer if denoiser is None else denoiser)(
             hidden_states=x,
             encoder_hidden_states=hidden,
             pooled_projections=pooled,
