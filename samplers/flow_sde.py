@@ -1,11 +1,8 @@
 """FlowSDEScheduler: stochastic sampling for flow-matching pipelines (SD3, FLUX, Lumina, Sana, ...).
 
-A flow is an ODE, dx = u dt. For any g >= 0 the reverse SDE dx = (u - g^2 / 2 s) dt + g dW, dt < 0, has the same
-marginals (Kim et al., arXiv 2503.19385), with the score s = -eps / sigma. Seam: the scheduler. Cost: no further
-model call.
-
-One step is linear in the model's clean prediction x0 and noise eps, so it is three numbers a step,
-x' = a x0 + b eps + std z, formed when the timesteps are set (`step_coefficients`).
+Any g >= 0 gives a reverse SDE with the flow's marginals (Kim et al., arXiv 2503.19385). Seam: the scheduler. Cost: no
+further model call, but for Heun's method. The numbers of a step (`flow_coefficients.py`) are formed when the timesteps
+are set.
 """
 
 from __future__ import annotations
@@ -22,11 +19,17 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from .flow_coefficients import (
+    DIFFUSIONS,
+    GRIDS,
+    INTEGRATORS,
+    INTERPOLANTS,
+    heun_coefficients,
+    interleave,
+    step_coefficients,
+    time_grid,
+)
 from .interpolants import Interpolant, Linear, VariancePreserving, expand
-
-DIFFUSIONS = ("square", "linear", "constant", "natural")
-INTERPOLANTS = ("linear", "vp")
-INTEGRATORS = ("euler-maruyama", "cps")
 
 
 @dataclass
@@ -49,64 +52,6 @@ class FlowSDESchedulerOutput(BaseOutput):
     log_prob: Tensor | None = None
 
 
-def diffusion_squared(diffusion: str | None, norm: float, path: Interpolant, s: Tensor) -> Tensor:
-    """g^2 at the path's time s; `diffusion` names g: norm s^2, norm s, norm, or natural.
-
-    natural is norm^2 (2 sigma sigma' - 2 alpha' / alpha sigma^2), the diffusion of the forward process at norm 1;
-    infinite where alpha is 0.
-    """
-    match diffusion:
-        case None:
-            return torch.zeros_like(s)
-        case "square":
-            return (norm * s * s) ** 2
-        case "linear":
-            return (norm * s) ** 2
-        case "constant":
-            return torch.full_like(s, norm**2)
-        case "natural":
-            alpha, sigma = path.alpha(s), path.sigma(s)
-            return norm**2 * 2 * sigma * (path.sigma_dot(s) - path.alpha_dot(s) / alpha * sigma)
-    raise ValueError(f"unknown diffusion {diffusion!r}; known: {', '.join(DIFFUSIONS)}, or None for the ODE")
-
-
-def step_coefficients(
-    t: Tensor, t_next: Tensor, path: Interpolant, diffusion: str | None, norm: float, integrator: str = "euler-maruyama"
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(a, b, std) of the step x' = a x0 + b eps + std z from time t to t_next of the linear path.
-
-    The step is taken along `path`, at equal signal-to-noise ratio, and its result brought back to the linear path's
-    coordinates, in which the pipeline keeps its sample. g is capped so that a step adds no more noise than the path
-    holds at the step's end: any g has the same marginals, the cap keeps steps stable near the data, makes g finite at
-    sigma = 1, and makes the last step the ODE's.
-
-    Args:
-        t, t_next: float64, (steps,), t > t_next, in [0, 1].
-        path: `Linear()` or `VariancePreserving()`; a path that does not reach pure noise starts from its noisiest time.
-        diffusion, norm: see `diffusion_squared`.
-        integrator: "euler-maruyama", or "cps", which keeps the noise level of the path exactly (Wang and Yu, arXiv
-            2509.05952): std = sigma' sin(eta pi / 2) with eta = norm and b^2 + std^2 = sigma'^2. It
-            adds the same share of noise at every step, however small: made for few steps, it has no SDE as its limit
-            and keeps no marginals.
-    """
-    linear = Linear()
-    if integrator == "cps":
-        std = t_next * math.sin(norm * math.pi / 2) * (0.0 if diffusion is None else 1.0)
-        return 1 - t_next, (t_next**2 - std**2).clamp_min(0).sqrt(), std
-    if isinstance(path, Linear):
-        s, s_next, scale = t, t_next, torch.ones_like(t)
-    else:
-        noisiest = path.log_snr(torch.ones_like(t))
-        s, s_next = (path.time_at(linear.log_snr(time).clamp_min(noisiest)) for time in (t, t_next))
-        scale = path.alpha(s_next) + path.sigma(s_next)  # alpha + sigma is 1 on the linear path
-    ds = s_next - s
-    alpha, sigma = path.alpha(s), path.sigma(s)
-    added = torch.minimum(-ds * diffusion_squared(diffusion, norm, path, s), path.sigma(s_next) ** 2)
-    a = (alpha + ds * path.alpha_dot(s)) / scale
-    b = (sigma + ds * path.sigma_dot(s) - added / (2 * sigma)) / scale
-    return a, b, added.sqrt() / scale
-
-
 class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
     """
     Stochastic (or deterministic) sampling of flow-matching models.
@@ -126,7 +71,12 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
         interpolant (`str`, defaults to `"linear"`):
             The path that steps are taken along: `"linear"` or `"vp"` (beta 0.1 to 20).
         integrator (`str`, defaults to `"euler-maruyama"`):
-            Or `"cps"`, which preserves the noise level (arXiv 2509.05952).
+            Or `"cps"`, which preserves the noise level (arXiv 2509.05952), or `"heun"`, of second order, for the ODE:
+            two model calls a step, one in the last.
+        grid (`str`, *optional*):
+            Where the times lie before the resolution's shift: `"vp"`, even in the variance-preserving clock, or
+            `"log-snr"`, even in the logarithm of the signal-to-noise ratio; None for the parent's. `sigmas` that a
+            pipeline passes then give their number only.
         kind (`str`, *optional*):
             Alias: `"ode"` is `diffusion=None`, `"sde"` asks for a diffusion and takes `"square"` where none is given.
         seed (`int`, defaults to 0):
@@ -134,7 +84,7 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
             or `step(generator=...)` gives others. `set_timesteps` resets them, so the same call gives the same images.
 
     Raises:
-        ValueError: for unknown names, a negative norm, or inverted sigmas.
+        ValueError: for unknown names, a negative norm, Heun's method with a diffusion, or inverted sigmas.
     """
 
     @register_to_config
@@ -158,6 +108,7 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
         norm: float = 1.0,
         interpolant: str = "linear",
         integrator: str = "euler-maruyama",
+        grid: str | None = None,
         kind: str | None = None,
         seed: int = 0,
     ):
@@ -165,12 +116,15 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
             ("diffusion", diffusion, (None, *DIFFUSIONS)),
             ("interpolant", interpolant, INTERPOLANTS),
             ("integrator", integrator, INTEGRATORS),
+            ("grid", grid, (None, *GRIDS)),
             ("kind", kind, (None, "ode", "sde")),
         ):
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; known: {', '.join(map(str, known))}")
         if norm < 0 or (integrator == "cps" and norm > 1):
             raise ValueError(f"norm is {norm}; give at least 0, and with integrator='cps' at most 1")
+        if integrator == "heun" and kind != "ode" and (diffusion or kind):
+            raise ValueError("integrator='heun' is for the ODE; drop the diffusion, or use 'euler-maruyama'")
         if invert_sigmas:
             raise ValueError("invert_sigmas=True (Mochi) runs time backwards; FlowSDEScheduler does not support it")
         super().__init__(
@@ -217,6 +171,11 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
         return cls.from_config(scheduler.config, **settings)
 
     @property
+    def order(self) -> int:
+        """Model calls a step, by which pipelines count."""
+        return 2 if self.config.integrator == "heun" else 1
+
+    @property
     def is_stochastic(self) -> bool:
         """Whether steps draw noise."""
         return self._diffusion is not None and self.config.norm > 0
@@ -247,19 +206,29 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
         Set the timesteps of the run; arguments are the parent's. Resets the rows' generators.
 
         Raises:
-            ValueError: for less than one step.
+            ValueError: for less than one step, or `timesteps` beside a `grid` of this scheduler's own.
         """
         if num_inference_steps is not None and num_inference_steps < 1:
             raise ValueError(f"num_inference_steps is {num_inference_steps}; give at least 1")
+        if self.config.grid is not None:
+            if timesteps is not None:
+                raise ValueError(f"timesteps are given, but grid={self.config.grid!r} makes its own; drop one of them")
+            sigmas = time_grid(self.config.grid, num_inference_steps or len(sigmas)).tolist()
         super().set_timesteps(num_inference_steps, device, sigmas, mu, timesteps)
         self._row_generators = None
+        self._slope = None
+        if self.order == 2:
+            self.timesteps, end = interleave(self.timesteps), self.sigmas[-1:]
+            self.sigmas = torch.cat([interleave(self.sigmas[:-1]), end])
         times = self.sigmas.detach().double().cpu()
         coefficients = step_coefficients(
             times[:-1], times[1:], self._path, self._diffusion, self.config.norm, self.config.integrator
         )
-        # Python numbers for the step, tensors for a time per row: neither costs a host sync later.
-        self._steps = [tuple(row) for row in torch.stack(coefficients, 1).tolist()]
+        self._noisy_steps = int((coefficients[2] > 0).sum())
+        # Tensors on the sample's device: no host sync in a step, and one compiled graph for all steps.
         self._tables = [values.float().to(self.sigmas.device) for values in coefficients]
+        if self.order == 2:
+            self._heun = [v.float().to(self.sigmas.device) for v in heun_coefficients(times, self._path)]
 
     def _noise(self, sample: Tensor, generator: torch.Generator | list[torch.Generator] | None) -> Tensor:
         if generator is None:
@@ -280,6 +249,20 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
             generator.set_state(state)
         return generators
 
+    def _heun_step(self, sample: Tensor, x0: Tensor, eps: Tensor) -> Tensor:
+        """Euler's step at the even indices, its correction by the mean of both slopes at the odd ones."""
+        alpha_dot, sigma_dot, half = (table[self.step_index] for table in self._heun)
+        slope = alpha_dot * x0 + sigma_dot * eps
+        if self.step_index % 2 == 0:
+            self._slope = slope
+            a, b, _ = (table[self.step_index] for table in self._tables)
+            return a * x0 + b * eps
+        if self._slope is None:
+            raise ValueError(f"step {self.step_index} is the second half of a Heun step; begin at an even index")
+        corrected = sample + half * (slope - self._slope)
+        self._slope = None
+        return corrected
+
     def step(
         self,
         model_output: Tensor,
@@ -288,6 +271,7 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
         generator: torch.Generator | list[torch.Generator] | None = None,
         per_token_timesteps: Tensor | None = None,
         return_dict: bool = True,
+        noise: Tensor | None = None,
     ) -> FlowSDESchedulerOutput | tuple[Tensor]:
         """
         Go from the sample at this time to the next.
@@ -300,26 +284,31 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
                 all, which makes a row depend on the batch size.
             per_token_timesteps (`torch.Tensor`, *optional*): for the linear ODE only, as the parent takes it.
             return_dict (`bool`, defaults to True): False returns a tuple and computes no extras.
+            noise (`torch.Tensor`, *optional*): standard normal, of the sample's shape, in place of any generator's.
+                With it the step traces under `torch.compile(fullgraph=True)`, which no generator does.
 
         Returns:
             [`FlowSDESchedulerOutput`] or a tuple of the previous sample.
 
         Raises:
-            ValueError: for a time per token in a stochastic step.
+            ValueError: for a time per token in a stochastic step, or a run that begins in the middle of a Heun step.
         """
-        plain = not self.is_stochastic and self.config.interpolant == "linear"
+        plain = not self.is_stochastic and self.config.interpolant == "linear" and self.order == 1
         if plain and (not return_dict or per_token_timesteps is not None):
             (previous,) = super().step(
                 model_output, timestep, sample, per_token_timesteps=per_token_timesteps, return_dict=False
             )
             return FlowSDESchedulerOutput(prev_sample=previous) if return_dict else (previous,)
         if per_token_timesteps is not None:
-            raise ValueError("per_token_timesteps need the linear ODE: diffusion=None and interpolant='linear'")
+            raise ValueError(
+                "per_token_timesteps need the linear ODE: diffusion=None, interpolant='linear' and no Heun step"
+            )
         if self.step_index is None:
             self._init_step_index(timestep)
         index = self.step_index
         sigma = self.sigmas[index]
-        a, b, std = self._steps[index]
+        a, b, std = (table[index] for table in self._tables)
+        noisy = index < self._noisy_steps
         precise = sample.float()
         velocity = model_output.float()
         x0 = precise - sigma * velocity
@@ -328,8 +317,11 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
             (previous,) = super().step(model_output, timestep, sample, return_dict=False)
             mean = previous
         else:
-            mean = a * x0 + b * eps
-            previous = mean + std * self._noise(sample, generator) if std > 0 else mean
+            mean = a * x0 + b * eps if self.order == 1 else self._heun_step(precise, x0, eps)
+            if noisy:
+                previous = mean + std * (self._noise(sample, generator) if noise is None else noise.float())
+            else:
+                previous = mean
             previous = previous.to(model_output.dtype)
             self._step_index += 1
         if not return_dict:
@@ -338,8 +330,8 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
             prev_sample=previous,
             pred_original_sample=x0,
             prev_sample_mean=mean,
-            std=self._tables[2][index],
-            log_prob=None if std == 0 else _log_density(previous.float(), mean, self._tables[2][index]),
+            std=std,
+            log_prob=_log_density(previous.float(), mean, std) if noisy else None,
         )
 
     def log_prob(self, model_output: Tensor, timestep: Tensor, sample: Tensor, prev_sample: Tensor) -> Tensor | None:
