@@ -72,7 +72,8 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
             The path that steps are taken along: `"linear"` or `"vp"` (beta 0.1 to 20).
         integrator (`str`, defaults to `"euler-maruyama"`):
             Or `"cps"`, which preserves the noise level (arXiv 2509.05952), or `"heun"`, of second order, for the ODE:
-            two model calls a step, one in the last.
+            two model calls a step, one in the last. (FluxImg2ImgPipeline counts those calls as steps, whichever
+            scheduler of second order it has, so a low strength leaves it none.)
         grid (`str`, *optional*):
             Where the times lie before the resolution's shift: `"vp"`, even in the variance-preserving clock, or
             `"log-snr"`, even in the logarithm of the signal-to-noise ratio; None for the parent's. `sigmas` that a
@@ -169,6 +170,20 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
                 f"{type(scheduler).__name__} is no flow-matching scheduler; FlowSDEScheduler samples SD3, FLUX and such"
             )
         return cls.from_config(scheduler.config, **settings)
+
+    @classmethod
+    def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any):
+        """
+        Make one from the config of a flow-matching scheduler.
+
+        Raises:
+            ValueError: for the config of a scheduler that adds noise by betas.
+        """
+        if config is not None and "beta_start" in config:
+            raise ValueError(
+                "the config is of no flow-matching scheduler: it has betas; FlowSDEScheduler samples SD3, FLUX and such"
+            )
+        return super().from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)
 
     @property
     def order(self) -> int:
