@@ -31,6 +31,13 @@ def start(folder: Path) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def begun(folder: Path) -> float:
+    """Wait until the search itself begins, loading done; the moment."""
+    while not (folder / "run.json").exists():
+        time.sleep(0.01)
+    return time.monotonic()
+
+
 def whole_lines(file: Path) -> bytes:
     data = file.read_bytes() if file.exists() else b""
     return data[: data.rfind(b"\n") + 1]
@@ -44,14 +51,16 @@ def main() -> None:
     arguments = parser.parse_args()
     moments, rows = random.Random(arguments.seed), []
     with tempfile.TemporaryDirectory() as work:
-        started = time.monotonic()
-        assert start(Path(work) / "whole").wait() == 0
+        undisturbed = start(Path(work) / "whole")
+        started = begun(Path(work) / "whole")
+        assert undisturbed.wait() == 0
         seconds = time.monotonic() - started
         expected = (Path(work) / "whole/records.jsonl").read_bytes()
         for k in range(arguments.kills):
             folder = Path(work) / f"killed{k}"
             process = start(folder)
-            time.sleep(moments.uniform(0.2, 1.0) * seconds)
+            begun(folder)
+            time.sleep(moments.uniform(0.0, 0.9) * seconds)
             process.send_signal(signal.SIGKILL)
             process.wait()
             before = whole_lines(folder / "records.jsonl")
@@ -69,6 +78,7 @@ def main() -> None:
     result = {
         "kills": len(rows),
         "identical": sum(row["identical"] for row in rows),
+        "killed_before_the_end": sum(row["recorded"] < expected.count(b"\n") for row in rows),
         "most_evaluated_again": max(row["evaluated_again"] for row in rows),
         "batch_size": BATCH,
         "runs": rows,

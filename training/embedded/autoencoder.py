@@ -17,7 +17,7 @@ from PIL import Image
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ... import scenes
-from .run import Run, images_to_tensor, recipe_parser, set_learning_rate, tensor_to_images
+from .run import Run, images_to_tensor, initial_weights, recipe_parser, set_learning_rate, tensor_to_images
 
 CROP = 64
 BATCH = 16
@@ -139,8 +139,8 @@ def set_latent_scale(autoencoder: AutoencoderKL, count: int = 512) -> None:
 
 def train(output: Path, total_images: int, seed: int) -> AutoencoderKL:
     """Train, or go on training, until `total_images` crops were seen; a whole scene counts as four."""
-    torch.manual_seed(seed)  # the initial weights: modules draw them from the global generator
-    model = build_autoencoder()
+    with initial_weights(seed):
+        model = build_autoencoder()
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.998))
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-4, betas=(0.9, 0.99))
     run = Run(output, seed, total_images, {"model": model, "average": average, "optimizer": optimizer})

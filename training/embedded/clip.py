@@ -30,7 +30,7 @@ from ...scenes.hard_captions import hard_captions
 from .attributes import AttributeHeads, counts_of
 from .autoencoder import reconstruct
 from .detector import degrade, focal_loss
-from .run import Run, images_to_tensor, recipe_parser, set_learning_rate
+from .run import Run, images_to_tensor, initial_weights, recipe_parser, set_learning_rate
 from .text import CONTEXT_LENGTH, build_tokenizer
 
 NAME = "emoji-clip"
@@ -132,11 +132,11 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
     folder = output / NAME
     vocabulary = build_tokenizer(folder)
     write_config(folder, len(vocabulary))
-    torch.manual_seed(seed)  # the initial weights: modules draw them from the global generator
-    model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
+    with initial_weights(seed):
+        model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
+        finder, heads = nn.Linear(16 * WIDTH, len(scenes.OBJECTS)), AttributeHeads(128)
     model.visual.to(memory_format=torch.channels_last)  # a third faster on a CPU
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
-    finder, heads = nn.Linear(16 * WIDTH, len(scenes.OBJECTS)), AttributeHeads(128)
     nn.init.constant_(finder.bias, -4.0)
     middle: list[torch.Tensor] = []
     model.visual.layer3.register_forward_hook(lambda *args: middle.append(args[-1].flatten(2).mT))

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from ... import scenes
 from ...scenes import DrawnScene, negatives
 from ...verifiers.detector import CELL, DetectorVerifier, SceneDetector, Verdict
-from .run import Run, images_to_tensor, recipe_parser, set_learning_rate
+from .run import Run, images_to_tensor, initial_weights, recipe_parser, set_learning_rate
 
 BATCH = 64
 PEAK_LEARNING_RATE = 2e-3
@@ -87,8 +87,8 @@ def exact_match(judge: DetectorVerifier, x: torch.Tensor, drawn: Sequence[DrawnS
 
 
 def train(output: Path, total_images: int, seed: int) -> SceneDetector:
-    torch.manual_seed(seed)  # the initial weights: modules draw them from the global generator
-    model = SceneDetector()
+    with initial_weights(seed):
+        model = SceneDetector()
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-3)
     run = Run(output, seed, total_images, {"model": model, "optimizer": optimizer})
     rng = np.random.default_rng(HELD_OUT_SEED)

@@ -27,7 +27,7 @@ from torch import nn
 from ... import scenes
 from .clip import patch_maps
 from .detector import focal_loss
-from .run import Run, images_to_tensor, recipe_parser, set_learning_rate
+from .run import Run, images_to_tensor, initial_weights, recipe_parser, set_learning_rate
 from .text import build_text_encoder, build_tokenizer, token_ids
 
 BATCH = 64
@@ -196,8 +196,8 @@ def train(
     x0_validation, ids_validation = data["latents"][validation][:256].float(), ids[validation][:256]
     ids = ids[~validation]
 
-    torch.manual_seed(seed)  # the initial weights: modules draw them from the global generator
-    flow = Flow(build_transformer(), build_text_encoder(tokenizer))
+    with initial_weights(seed):
+        flow = Flow(build_transformer(), build_text_encoder(tokenizer))
     average = copy.deepcopy(flow).requires_grad_(False).eval()
     parameters, averaged = list(flow.parameters()), list(average.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=PEAK_LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.98), fused=True)

@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,14 @@ def recipe_parser(description: str, images: int, needs_autoencoder: bool = True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     return parser
+
+
+@contextmanager
+def initial_weights(seed: int) -> Iterator[None]:
+    """Modules draw their weights from the global generator: seed it inside, and leave it as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
