@@ -6,16 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import assets, evaluation, pipelines, samplers, scenes, verifiers
+    from . import assets, evaluation, fashion, pipelines, samplers, scenes, verifiers
+    from .pipelines.class_conditional import ClassConditionalPipeline
     from .pipelines.loading import load
     from .samplers import FlowSDEScheduler, TimeShiftScheduler
 
 __version__ = "0.1.0"
 __all__ = [
+    "ClassConditionalPipeline",
     "FlowSDEScheduler",
     "TimeShiftScheduler",
     "assets",
     "evaluation",
+    "fashion",
     "load",
     "pipelines",
     "samplers",
@@ -23,8 +26,13 @@ __all__ = [
     "verifiers",
 ]
 
-_MODULES = {"assets", "evaluation", "pipelines", "samplers", "scenes", "verifiers"}
-_NAMES = {"load": ".pipelines.loading", "FlowSDEScheduler": ".samplers", "TimeShiftScheduler": ".samplers"}
+_MODULES = {"assets", "evaluation", "fashion", "pipelines", "samplers", "scenes", "verifiers"}
+_NAMES = {
+    "ClassConditionalPipeline": ".pipelines",
+    "FlowSDEScheduler": ".samplers",
+    "TimeShiftScheduler": ".samplers",
+    "load": ".pipelines.loading",
+}
 # diffusers looks for the base beside a saved class to know what it is.
 _BASES = {"SchedulerMixin": "diffusers"}
 

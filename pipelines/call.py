@@ -79,6 +79,8 @@ class PipelineCall:
         with scheduler_noise(self.pipe.scheduler, seeds):
             out = self.pipe(**self.row_arguments(prompt, len(seeds)), generator=generators, output_type="np")
         images = np.asarray(out.images)
+        if images.shape[-1] == 1:  # verifiers look at colours
+            images = images.repeat(3, -1)
         finite = np.isfinite(images).reshape(len(images), -1).all(1)
         blacked = getattr(out, "nsfw_content_detected", None) or [False] * len(images)
         usable = [bool(whole) and not black for whole, black in zip(finite, blacked, strict=True)]

@@ -10,6 +10,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from .. import assets
+from .class_conditional import ClassConditionalPipeline
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -44,7 +45,11 @@ def _load(name: str | Path, dtype: torch.dtype | str, arguments: dict[str, Any])
     if source.suffix == ".safetensors":
         return _load_single_file(source, dtype, arguments)
     if source.is_dir():
-        return DiffusionPipeline.from_pretrained(source, dtype=dtype, **_null_components(source), **arguments)
+        index = _read_index(source)
+        # diffusers looks a pipeline's class up among its own.
+        ours = index.get("_class_name") == ClassConditionalPipeline.__name__
+        cls = ClassConditionalPipeline if ours else DiffusionPipeline
+        return cls.from_pretrained(source, dtype=dtype, **_null_components(index), **arguments)
     if str(name).count("/") != 1:
         raise ValueError(
             f"unknown model {str(name)!r}: neither shipped ({', '.join(assets.names('pipeline'))}) nor a folder, a "
@@ -52,8 +57,7 @@ def _load(name: str | Path, dtype: torch.dtype | str, arguments: dict[str, Any])
         )
     try:
         config = DiffusionPipeline.load_config(str(name))
-        nulls = {key: None for key, value in config.items() if value == [None, None]}
-        return DiffusionPipeline.from_pretrained(str(name), dtype=dtype, **nulls, **arguments)
+        return DiffusionPipeline.from_pretrained(str(name), dtype=dtype, **_null_components(config), **arguments)
     except OSError as error:
         raise ValueError(
             f"{name} is no folder here and could not be fetched from the hub: {_first_line(error)}"
@@ -68,11 +72,15 @@ def _load_single_file(file: Path, dtype: torch.dtype, arguments: dict[str, Any])
     return StableDiffusionPipeline.from_single_file(str(file), dtype=dtype, **arguments)
 
 
-def _null_components(folder: Path) -> dict[str, None]:
+def _read_index(folder: Path) -> dict[str, Any]:
     index = folder / "model_index.json"
     if not index.is_file():
         raise ValueError(f"{folder} has no model_index.json: it is no folder of a diffusers pipeline")
-    return {key: None for key, value in json.loads(index.read_text()).items() if value == [None, None]}
+    return json.loads(index.read_text())
+
+
+def _null_components(index: dict[str, Any]) -> dict[str, None]:
+    return {key: None for key, value in index.items() if value == [None, None]}
 
 
 def _first_line(error: Exception) -> str:
