@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from .. import assets
 from .aesthetic import AestheticVerifier, load_head
 from .base import Verifier
+from .classifier import ClassVerifier, FashionClassifier
 from .clip import CLIPVerifier
 from .detector import DetectorVerifier, SceneDetector
 
@@ -25,7 +28,16 @@ def _aesthetic(folder: Path) -> AestheticVerifier:
     return AestheticVerifier(clip, load_head(folder / "model.safetensors"), folder.name)
 
 
-LOADERS: dict[str, Callable[[Path], Verifier]] = {"clip": _clip, "detector": _detector, "aesthetic": _aesthetic}
+def _classifier(folder: Path) -> ClassVerifier:
+    return ClassVerifier(FashionClassifier.from_pretrained(folder, dtype=torch.float32), folder.name)
+
+
+LOADERS: dict[str, Callable[[Path], Verifier]] = {
+    "clip": _clip,
+    "detector": _detector,
+    "aesthetic": _aesthetic,
+    "classifier": _classifier,
+}
 """Loaders of shipped verifiers, by the `loader` of their card."""
 
 FORMS = (
