@@ -30,6 +30,7 @@ from .flow_coefficients import (
     time_grid,
 )
 from .interpolants import Interpolant, Linear, VariancePreserving, expand
+from .live_timesteps import position
 
 
 @dataclass
@@ -244,6 +245,13 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
         self._tables = [values.float().to(self.sigmas.device) for values in coefficients]
         if self.order == 2:
             self._heun = [v.float().to(self.sigmas.device) for v in heun_coefficients(times, self._path)]
+
+    def _init_step_index(self, timestep: float | Tensor) -> None:
+        """As the parent, but for a host sync where the pipeline passes `timesteps[i]` and no begin index."""
+        if self.begin_index is None and (index := position(self.timesteps, timestep)) is not None:
+            self._step_index = index
+        else:
+            super()._init_step_index(timestep)
 
     def _noise(self, sample: Tensor, generator: torch.Generator | list[torch.Generator] | None) -> Tensor:
         if generator is None:

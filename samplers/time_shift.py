@@ -20,6 +20,7 @@ from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
 from .interpolants import from_scheduler as path_of
+from .live_timesteps import position
 
 SOLVERS = {
     "ddim": "DDIMScheduler",
@@ -281,10 +282,8 @@ class TimeShiftScheduler(SchedulerMixin, ConfigMixin):
             return self._index
         if self._begin is not None:
             return self._begin
-        if isinstance(timestep, Tensor) and timestep.device == self.timesteps.device:
-            offset = timestep.data_ptr() - self.timesteps.data_ptr()
-            if timestep.dtype == self.timesteps.dtype and 0 <= offset < self.timesteps.nbytes:
-                return offset // self.timesteps.element_size()
+        if (index := position(self.timesteps, timestep)) is not None:
+            return index
         found = [i for i, time in enumerate(self._grid_numbers) if time == float(timestep)]
         if not found:
             raise ValueError(f"timestep {float(timestep):g} is not on the grid; pass an entry of timesteps")

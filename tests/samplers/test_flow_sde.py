@@ -390,14 +390,15 @@ class TestStep:
                 self.found += "_local_scalar_dense" in str(func)
                 return func(*args, **(kwargs or {}))
 
-        scheduler = FlowSDEScheduler(diffusion="square", interpolant="vp")
-        scheduler.set_timesteps(5)
-        scheduler.set_begin_index(0)
-        velocity, x = self.tensors(2, 4)
-        with Syncs() as counted:
-            for t in scheduler.timesteps:
-                (x,) = scheduler.step(velocity, t, x, return_dict=False)
-        assert counted.found == 0
+        for settings in ({}, {"diffusion": "square", "interpolant": "vp"}, {"integrator": "heun"}):
+            scheduler = FlowSDEScheduler(**settings)
+            scheduler.set_timesteps(5)
+            velocity, x = self.tensors(2, 4)
+            with Syncs() as counted:
+                for t in scheduler.timesteps:
+                    (x,) = scheduler.step(velocity, t, x, return_dict=False)
+            assert counted.found == 0
+            assert scheduler.step_index == len(scheduler.timesteps)
 
     def test_half_precision_keeps_its_dtype(self, scheduler):
         velocity, x = (tensor.bfloat16() for tensor in self.tensors(2, 4))
