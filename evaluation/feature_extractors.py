@@ -1,8 +1,9 @@
-"""Features of images by name: Inception with a file of weights, shipped models, and any open_clip model."""
+"""Features of images by name: Inception with a file of weights, shipped models, folders of classifiers or open_clip."""
 
 from __future__ import annotations
 
 import io
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -85,8 +86,20 @@ def _clip(source: Path, device: Any) -> Callable[[Tensor], Tensor]:
     return lambda images: verifier.image_features(images.expand(-1, 3, -1, -1))
 
 
-LOADERS: dict[str, Callable[[Path, Any], Callable[[Tensor], Tensor]]] = {"clip": _clip}
+def _classifier(source: Path, device: Any) -> Callable[[Tensor], Tensor]:
+    from ..verifiers.classifier import FashionClassifier
+
+    kind = json.loads((source / "config.json").read_text()).get("_class_name")
+    if kind != FashionClassifier.__name__:
+        raise ValueError(f"{source} holds the model {kind}, which has no features here; name a folder of a FashionClassifier")
+    return FashionClassifier.from_pretrained(source).to(device).eval().features
+
+
+LOADERS: dict[str, Callable[[Path, Any], Callable[[Tensor], Tensor]]] = {"clip": _clip, "classifier": _classifier}
 """Features of shipped models, by the `loader` of their card."""
+
+FOLDERS = {"open_clip_config.json": _clip, "config.json": _classifier}
+"""Features of a folder, by the file that it must hold."""
 
 
 def load_features(
@@ -95,8 +108,8 @@ def load_features(
     """Load features of images.
 
     Args:
-        name: a shipped model such as "emoji-clip", a folder with `open_clip_config.json`, or "inception"; None:
-            Inception where its weights are given.
+        name: a shipped model such as "emoji-clip", a folder of an open_clip model or a FashionClassifier, or
+            "inception"; None: Inception where its weights are given.
         inception_weights: file of them.
         device: where it runs.
 
@@ -107,7 +120,7 @@ def load_features(
         ValueError: for a name that has no features, or Inception without weights; it lists the names.
     """
     shipped = [one for one in assets.names() if assets.card(one).get("loader") in LOADERS]
-    known = f"give one of {', '.join([*shipped, INCEPTION])}, or a folder with open_clip_config.json"
+    known = f"give one of {', '.join([*shipped, INCEPTION])}, or a folder of an open_clip model or a FashionClassifier"
     if name is None and inception_weights is None:
         raise ValueError(f"no features are named; {known}")
     if name in (None, INCEPTION):
@@ -118,6 +131,7 @@ def load_features(
         raise ValueError(f"Inception weights are given, but the features are {str(name)!r}; leave one out")
     if name in shipped:
         return str(name), LOADERS[assets.card(str(name))["loader"]](assets.path(str(name)), device)
-    if (Path(name) / "open_clip_config.json").is_file():
-        return Path(name).name, _clip(Path(name), device)
+    for file, loader in FOLDERS.items():
+        if (Path(name) / file).is_file():
+            return Path(name).name, loader(Path(name), device)
     raise ValueError(f"unknown features {str(name)!r}; {known}")

@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 from samplesmith import assets
 from samplesmith.evaluation.feature_extractors import load_features
 from samplesmith.evaluation.fid import extract_features
+from samplesmith.verifiers.classifier import FashionClassifier
 
 
 def pictures(*shape):
@@ -100,3 +101,16 @@ def test_features_of_a_shipped_model_and_of_a_folder():
     assert (name, len(found)) == ("emoji-clip", 3)
     torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
     torch.testing.assert_close(found, extract_features(images, load_features(assets.path("emoji-clip"))[1]))
+
+
+def test_features_of_a_classifier_in_a_folder(tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = FashionClassifier(width=4).eval()
+    model.save_pretrained(tmp_path / "mine")
+    images = pictures(5, 1, 28, 28)
+    name, features = load_features(tmp_path / "mine")
+    assert name == "mine"
+    torch.testing.assert_close(extract_features(images, features), extract_features(images, model.features))
+    with pytest.raises(ValueError, match="holds the model AutoencoderKL, which has no features"):
+        load_features(assets.path("emoji-vae"))
