@@ -1,4 +1,4 @@
-"""The command line: `samplesmith search | sample | score | models`. Models load when a command needs them."""
+"""The command line: `samplesmith search | sample | score | evaluate | models`. Models load when needed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,29 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from .. import __version__, assets
+from .evaluate import evaluate
+from .options import (
+    Device,
+    Dtype,
+    Guidance,
+    Height,
+    Json,
+    Model,
+    Negative,
+    Offload,
+    Seed,
+    Steps,
+    Width,
+    call_arguments,
+    check_vocabulary,
+    console,
+    errors,
+    load_pipeline,
+    read_prompts,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,20 +39,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Make any diffusers model sample better by spending inference compute well.",
 )
-console = Console()
-errors = Console(stderr=True)
-
-Model = Annotated[str, typer.Option(help="a shipped model, a folder, a .safetensors file or a hub id")]
-Seed = Annotated[int, typer.Option(help="seed of the first candidate")]
-Steps = Annotated[int | None, typer.Option(help="inference steps; the model's default when left out")]
-Guidance = Annotated[float | None, typer.Option(help="guidance scale; the model's default when left out")]
-Negative = Annotated[str | None, typer.Option(help="what the image should not show")]
-Height = Annotated[int | None, typer.Option(help="pixels; the model's default when left out")]
-Width = Annotated[int | None, typer.Option(help="pixels; the model's default when left out")]
-Dtype = Annotated[str, typer.Option(help="float32, float16 or bfloat16")]
-Device = Annotated[str | None, typer.Option(help="such as cuda; a GPU is used where there is one")]
-Offload = Annotated[bool, typer.Option(help="keep the parts on the CPU and move each to the GPU when it is used")]
-Json = Annotated[bool, typer.Option("--json", help="print JSON for a script instead of a table")]
+app.add_typer(evaluate, name="evaluate")
 
 
 def main() -> None:
@@ -91,9 +97,9 @@ def search(
 
     Example: `samplesmith search "two cats and three stars on blue" --candidates 16 --output outputs/cats`
     """
-    wanted = _prompts(prompt, prompts)
+    wanted = read_prompts(prompt, prompts)
     names = verifier or ["emoji-clip"]
-    _check_vocabulary(wanted, model, [*names, *([judge] if judge else [])])
+    check_vocabulary(wanted, model, [*names, *([judge] if judge else [])])
     if budget is None and candidates is None:
         candidates = 8
 
@@ -103,8 +109,8 @@ def search(
     guides = [load_verifier(name) for name in names]
     guide = guides[0] if len(guides) == 1 else RankEnsemble(guides)
     held_out = load_verifier(judge) if judge else None
-    pipe = _load(model, dtype, device, offload)
-    arguments = _call_arguments(model, steps, guidance_scale, negative_prompt, height, width)
+    pipe = load_pipeline(model, dtype, device, offload)
+    arguments = call_arguments(model, steps, guidance_scale, negative_prompt, height, width)
     result = NoiseSearch(pipe, guide, strategy, judge=held_out)(
         wanted,
         budget=budget,
@@ -151,14 +157,14 @@ def sample(
         raise ValueError(
             f"--num-images is {num_images} and --seed {seed}; give at least 1 image and a seed of at least 0"
         )
-    _check_vocabulary([prompt], model, [])
+    check_vocabulary([prompt], model, [])
 
     from PIL import Image
 
     from ..pipelines.call import PipelineCall
 
-    pipe = _load(model, dtype, device, offload)
-    call = PipelineCall(pipe, _call_arguments(model, steps, guidance_scale, negative_prompt, height, width))
+    pipe = load_pipeline(model, dtype, device, offload)
+    call = PipelineCall(pipe, call_arguments(model, steps, guidance_scale, negative_prompt, height, width))
     images, _ = call(prompt, range(seed, seed + num_images))
     output.mkdir(parents=True, exist_ok=True)
     files = [output / f"seed_{seed + k}.png" for k in range(num_images)]
@@ -185,7 +191,7 @@ def score(
     if not files:
         raise ValueError(f"no images (.png, .jpg, .webp) in {folder}; name a folder that holds some")
     if prompt:
-        _check_vocabulary([prompt], None, [verifier])
+        check_vocabulary([prompt], None, [verifier])
 
     from ..pipelines.records import load_image
     from ..verifiers import load_verifier
@@ -220,63 +226,6 @@ def models(as_json: Json = False) -> None:
         defaults = ", ".join(f"{key}={value}" for key, value in row.get("call_defaults", {}).items())
         table.add_row(row["name"], row["kind"], f"{row['megabytes']:.1f}", row["summary"], defaults)
     console.print(table)
-
-
-def _prompts(prompt: str | None, file: Path | None) -> list[str]:
-    if (prompt is None) == (file is None):
-        raise ValueError("give just one of PROMPT and --prompts FILE")
-    if prompt is not None:
-        return [prompt]
-    if not file.is_file():
-        raise ValueError(f"no file {file}; --prompts names a text file with a prompt a line")
-    lines = [line.strip() for line in file.read_text().splitlines()]
-    if not (found := [line for line in lines if line and not line.startswith("#")]):
-        raise ValueError(f"{file} holds no prompt; write one a line")
-    return found
-
-
-def _check_vocabulary(prompts: list[str], model: str | None, verifiers: list[str]) -> None:
-    """Name the words that a shipped model has never seen; the judge needs a whole caption."""
-    from ..scenes import UnknownWordError, parse, unknown_words
-
-    shipped = assets.names()
-    used = [name for name in (model, *verifiers) if name in shipped]
-    for prompt in prompts:
-        if any(assets.card(name).get("vocabulary") == "emoji" for name in used) and (words := unknown_words(prompt)):
-            raise UnknownWordError(words)
-        if any(assets.card(name).get("loader") == "detector" for name in used) and prompt.strip():
-            parse(prompt)
-
-
-def _load(model: str, dtype: str, device: str | None, offload: bool) -> Any:
-    import torch
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    from ..pipelines import load
-
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
-    pipe = load(model, dtype)
-    if offload:
-        pipe.enable_model_cpu_offload(device=device)
-    else:
-        pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def _call_arguments(model, steps, guidance_scale, negative_prompt, height, width) -> dict[str, Any]:
-    """The shipped model's call defaults, and what the user gave over them; the rest keeps the pipeline's defaults."""
-    given = {
-        "num_inference_steps": steps,
-        "guidance_scale": guidance_scale,
-        "negative_prompt": negative_prompt,
-        "height": height,
-        "width": width,
-    }
-    defaults = assets.call_defaults(model) if model in assets.names("pipeline") else {}
-    return defaults | {key: value for key, value in given.items() if value is not None}
 
 
 def _search_summary(result: Any) -> dict[str, Any]:
