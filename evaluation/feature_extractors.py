@@ -91,7 +91,9 @@ def _classifier(source: Path, device: Any) -> Callable[[Tensor], Tensor]:
 
     kind = json.loads((source / "config.json").read_text()).get("_class_name")
     if kind != FashionClassifier.__name__:
-        raise ValueError(f"{source} holds the model {kind}, which has no features here; name a folder of a FashionClassifier")
+        raise ValueError(
+            f"{source} holds the model {kind}, which has no features here; name a folder of a FashionClassifier"
+        )
     return FashionClassifier.from_pretrained(source).to(device).eval().features
 
 
