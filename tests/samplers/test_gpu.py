@@ -1,0 +1,73 @@
+"""What only a GPU can show: no synchronisation in a loop, bfloat16, offload. Skipped where there is none."""
+
+import pytest
+import torch
+import toys
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
+from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, apply_per_sample_time
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+]
+
+SCHEDULERS = {
+    "shift ddim": lambda: TimeShiftScheduler.from_scheduler(DDIMScheduler(), window=60),
+    "shift pndm": lambda: TimeShiftScheduler.from_scheduler(PNDMScheduler(skip_prk_steps=True), window=60),
+    "shift dpmsolver++": lambda: TimeShiftScheduler.from_scheduler(DPMSolverMultistepScheduler(), window=60),
+    "flow ode": lambda: FlowSDEScheduler(kind="ode"),
+    "flow heun": lambda: FlowSDEScheduler(integrator="heun"),
+    "flow sde": lambda: FlowSDEScheduler(diffusion="square"),
+    "flow vp": lambda: FlowSDEScheduler(diffusion="natural", interpolant="vp"),
+}
+
+
+@pytest.fixture
+def sync_is_an_error():
+    """A function that arms it; disarmed at the end."""
+    mode = torch.cuda.get_sync_debug_mode()
+    yield lambda: torch.cuda.set_sync_debug_mode("error")
+    torch.cuda.set_sync_debug_mode(mode)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_synchronisation_in_a_loop(name, dtype, sync_is_an_error):
+    scheduler = SCHEDULERS[name]()
+    scheduler.set_timesteps(8, device="cuda")
+    scheduler.set_begin_index(0)
+    generator = torch.Generator("cuda").manual_seed(0)
+    x = torch.randn(4, 3, 8, 8, generator=generator, device="cuda", dtype=dtype)
+    needs_noise = getattr(scheduler, "is_stochastic", False)
+    extra = {"generator": generator} if needs_noise else {}
+    sync_is_an_error()
+    for t in scheduler.timesteps:
+        x = scheduler.step(0.5 * x, t, x, return_dict=False, **extra)[0]
+    torch.cuda.set_sync_debug_mode("default")
+    assert x.isfinite().all()
+    assert x.dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["StableDiffusion3", "Flux"])
+def test_offload_and_bfloat16(name):
+    pipe = toys.build(name).to(torch.bfloat16)
+    pipe.scheduler = FlowSDEScheduler.from_scheduler(pipe.scheduler, diffusion="square")
+    pipe.enable_model_cpu_offload()
+    _, prompt, arguments = toys.TOYS[name]
+    call = {**arguments, "num_inference_steps": 4, "output_type": "latent"}
+    first, again = (pipe(prompt, generator=torch.Generator().manual_seed(0), **call).images for _ in range(2))
+    assert first.isfinite().all()
+    assert torch.equal(first, again)
+
+
+def test_a_time_for_each_row_is_independent_of_the_batch():
+    pipe = toys.build("StableDiffusion").to("cuda")
+    pipe.scheduler = TimeShiftScheduler.from_scheduler(DDIMScheduler(), window=900, cutoff=1)
+    apply_per_sample_time(pipe.unet, pipe.scheduler)
+    _, prompt, arguments = toys.TOYS["StableDiffusion"]
+    call = {**arguments, "num_inference_steps": 4, "output_type": "latent"}
+    runs = []
+    for rows in (3, 1):
+        generators = [torch.Generator().manual_seed(k) for k in range(rows)]
+        runs.append(pipe(prompt, num_images_per_prompt=rows, generator=generators, **call).images[:1])
+    assert torch.allclose(*runs, atol=1e-3)
