@@ -11,10 +11,10 @@ from typing import Any
 
 import open_clip
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .base import Verifier
+from .images import resize_and_crop
 
 
 class CLIPVerifier(Verifier):
@@ -104,13 +104,7 @@ class CLIPVerifier(Verifier):
 
     def preprocess(self, images: Tensor) -> Tensor:
         """Images in [0, 1], resized on the shorter side, cropped at the centre, normalised."""
-        size, (height, width) = self.image_size, images.shape[-2:]
-        if (height, width) != (size, size):
-            factor = size / min(height, width)
-            resized = (max(size, round(height * factor)), max(size, round(width * factor)))
-            images = F.interpolate(images, size=resized, mode="bicubic", antialias=True).clamp(0, 1)
-            top, left = (resized[0] - size) // 2, (resized[1] - size) // 2
-            images = images[..., top : top + size, left : left + size]
+        images = resize_and_crop(images, self.image_size)
         return (images - self.mean.to(images)) / self.std.to(images)
 
     def image_features(self, images: Tensor) -> Tensor:

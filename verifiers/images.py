@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -42,3 +43,18 @@ def as_tensor(images: Images, size: int | None = None) -> Tensor:
         pictures = [picture.resize((size, size), Image.Resampling.BICUBIC) for picture in pictures]
     pixels = np.stack([np.asarray(picture) for picture in pictures])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+
+
+def resize_and_crop(images: Tensor, size: int) -> Tensor:
+    """Bring (batch, 3, height, width) in [0, 1] to (batch, 3, size, size) as CLIP's preprocessing does.
+
+    The shorter side is resized (bicubic, antialiased), then the centre is cropped; gradients pass.
+    """
+    height, width = images.shape[-2:]
+    if (height, width) == (size, size):
+        return images
+    factor = size / min(height, width)
+    resized = (max(size, round(height * factor)), max(size, round(width * factor)))
+    images = F.interpolate(images, size=resized, mode="bicubic", antialias=True).clamp(0, 1)
+    top, left = (resized[0] - size) // 2, (resized[1] - size) // 2
+    return images[..., top : top + size, left : left + size]

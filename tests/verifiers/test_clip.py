@@ -62,11 +62,11 @@ def test_a_prompt_beyond_the_context_warns(emoji_clip):
 
 
 def test_a_builtin_model_with_a_file_of_weights(tmp_path):
-    """What ViT-L-14 with downloaded weights does, on a model that is small enough to make here."""
+    """What ViT-H-14 with HPSv2's checkpoint does, on a model that is small enough to make here."""
     name = min((n for n in open_clip.list_models() if n.startswith("ViT-S-32")), key=len)
     with torch.random.fork_rng():
         model = open_clip.create_model(name)
-    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "weights.pt")
     verifier = CLIPVerifier.load(name, tmp_path / "weights.pt")
     assert verifier.name == name
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
