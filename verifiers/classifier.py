@@ -96,7 +96,7 @@ class ClassVerifier(Verifier):
 
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
         asked = torch.tensor([class_number(prompt) for prompt in prompts], device=self.model.device)
-        return self.model(images).float().log_softmax(1).gather(1, asked[:, None])[:, 0]
+        return self.model(images).float().log_softmax(1).gather(1, asked[:, None])[:, 0].cpu()
 
     def to(self, device: Any) -> ClassVerifier:
         self.model.to(device)
