@@ -1,11 +1,12 @@
 """What a candidate is worth."""
 
 from .aesthetic import AestheticVerifier
-from .base import RankEnsemble, Verifier, WeightedSum
+from .base import RankEnsemble, Verifier, VerifierUnavailable, WeightedSum
 from .classifier import ClassVerifier, FashionClassifier
 from .clip import CLIPVerifier
 from .detector import DetectorVerifier, Verdict
 from .loading import load_verifier
+from .self_supervised import SelfSupervisedVerifier
 
 __all__ = [
     "AestheticVerifier",
@@ -14,8 +15,10 @@ __all__ = [
     "DetectorVerifier",
     "FashionClassifier",
     "RankEnsemble",
+    "SelfSupervisedVerifier",
     "Verdict",
     "Verifier",
+    "VerifierUnavailable",
     "WeightedSum",
     "load_verifier",
 ]

@@ -16,6 +16,10 @@ UNLIKE_SCALES = 3.0
 """A sum of verifiers whose scales differ by more than this factor warns: the larger one alone would decide."""
 
 
+class VerifierUnavailable(ConnectionError):
+    """No image can be scored now, whichever it is (a refused key, a host that is down): a search stops on it."""
+
+
 class Verifier(ABC):
     """Scores images, higher is better.
 
@@ -25,12 +29,14 @@ class Verifier(ABC):
         name: key of its scores in records.
         scale: typical size of a score; tells a weighted sum of unlike verifiers from a sensible one.
         differentiable: whether gradients flow from the scores to a tensor of images.
+        needs_previews: whether it compares each image with an earlier clean prediction of it.
         batch_size: images scored in one forward.
     """
 
     name: str = "verifier"
     scale: float = 1.0
     differentiable: bool = False
+    needs_previews: bool = False
     batch_size: int = 32
 
     @abstractmethod
@@ -43,19 +49,25 @@ class Verifier(ABC):
         Args:
             images: float tensor (batch, 3, height, width) in [0, 1], or a list of PIL images.
             prompts: one a image, or one for all.
-            previews: clean predictions at an earlier step, for verifiers that compare; the same form as `images`.
+            previews: clean predictions at an earlier step, one an image, for verifiers that compare; the same form as
+                `images`, of any size.
 
         Returns:
             float32 (batch,).
 
         Raises:
-            ValueError: where the images are no such tensor, or prompts and images differ in number.
+            ValueError: where the images are no such tensor, where prompts or previews and images differ in number, or
+                where previews are needed and missing.
         """
         batch = as_tensor(images, size=self.working_size)
         prompts = [prompts] * len(batch) if isinstance(prompts, str) else list(prompts)
         if len(prompts) != len(batch):
             raise ValueError(f"{len(batch)} images but {len(prompts)} prompts; give one prompt a image, or one for all")
+        if previews is None and self.needs_previews:
+            raise ValueError(f"{self.name} compares images with earlier clean predictions of them; give previews=")
         early = None if previews is None else as_tensor(previews, size=self.working_size)
+        if early is not None and len(early) != len(batch):
+            raise ValueError(f"{len(batch)} images but {len(early)} previews; give one preview an image")
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.differentiable and batch.requires_grad):
             scores = [
                 self.score(
@@ -77,9 +89,11 @@ class Verifier(ABC):
         """Whether choosing needs the whole pool of a prompt's candidates (ranks)."""
         return False
 
-    def evaluate(self, images: Images, prompts: Sequence[str] | str) -> dict[str, Tensor]:
+    def evaluate(
+        self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None
+    ) -> dict[str, Tensor]:
         """Scores by name: its own and, for a composite, those of its parts."""
-        return {self.name: self(images, prompts)}
+        return {self.name: self(images, prompts, previews)}
 
     def select(self, scores: dict[str, Tensor]) -> Tensor:
         """The values by which the best of a pool is chosen, from what `evaluate` gave for the pool."""
@@ -120,6 +134,7 @@ class WeightedSum(Verifier):
         self.name = " + ".join(part.name if weight == 1 else f"{weight:g} * {part.name}" for weight, part in self.parts)
         self.scale = sum(abs(weight) * part.scale for weight, part in self.parts)
         self.differentiable = all(part.differentiable for _, part in self.parts)
+        self.needs_previews = any(part.needs_previews for _, part in self.parts)
         sizes = [abs(weight) * part.scale for weight, part in self.parts if weight]
         if len(sizes) > 1 and max(sizes) > UNLIKE_SCALES * min(sizes):
             warnings.warn(
@@ -131,10 +146,12 @@ class WeightedSum(Verifier):
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
         return sum(weight * part.score(images, prompts, previews).float() for weight, part in self.parts)
 
-    def evaluate(self, images: Images, prompts: Sequence[str] | str) -> dict[str, Tensor]:
+    def evaluate(
+        self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None
+    ) -> dict[str, Tensor]:
         scores: dict[str, Tensor] = {}
         for _, part in self.parts:
-            scores |= part.evaluate(images, prompts)
+            scores |= part.evaluate(images, prompts, previews)
         total = sum(weight * scores[part.name] for weight, part in self.parts)
         return {self.name: total, **scores}
 
@@ -163,6 +180,7 @@ class RankEnsemble(Verifier):
         if len(self.weights) != len(self.parts):
             raise ValueError(f"{len(self.parts)} verifiers but {len(self.weights)} weights; give one a verifier")
         self.name = f"rank({', '.join(part.name for part in self.parts)})"
+        self.needs_previews = any(part.needs_previews for part in self.parts)
 
     @property
     def needs_pool(self) -> bool:
@@ -173,10 +191,12 @@ class RankEnsemble(Verifier):
             f"{self.name} ranks a prompt's whole pool and has no score for one image; call evaluate, then select"
         )
 
-    def evaluate(self, images: Images, prompts: Sequence[str] | str) -> dict[str, Tensor]:
+    def evaluate(
+        self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None
+    ) -> dict[str, Tensor]:
         scores: dict[str, Tensor] = {}
         for part in self.parts:
-            scores |= part.evaluate(images, prompts)
+            scores |= part.evaluate(images, prompts, previews)
         return scores
 
     def select(self, scores: dict[str, Tensor]) -> Tensor:

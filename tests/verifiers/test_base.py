@@ -4,7 +4,7 @@ from fakes import Brightness
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from samplesmith.verifiers import RankEnsemble, WeightedSum
+from samplesmith.verifiers import RankEnsemble, SelfSupervisedVerifier, WeightedSum
 
 
 def images(n=5, seed=0):
@@ -70,6 +70,29 @@ def test_bad_images_are_one_sentence(bad, message):
 def test_prompts_must_match_images():
     with pytest.raises(ValueError, match="5 images but 2 prompts"):
         Brightness()(images(), ["x", "y"])
+
+
+def settled(name="settled"):
+    return SelfSupervisedVerifier(lambda pictures: pictures.mean((2, 3)), name)
+
+
+def test_previews_reach_the_parts_that_need_them():
+    final, early = images(seed=0), images(seed=1)
+    alone = settled()(final, "x", early)
+    for composite in (Brightness() + settled(), RankEnsemble([Brightness(), settled()])):
+        assert composite.needs_previews
+        scores = composite.evaluate(final, "x", early)
+        assert torch.equal(scores["settled"], alone)
+        assert torch.equal(scores["brightness"], Brightness()(final, "x"))
+        with pytest.raises(ValueError, match="give previews="):
+            composite.evaluate(final, "x")
+    assert not (Brightness() + Brightness("b")).needs_previews
+    assert torch.allclose((Brightness() + settled())(final, "x", early), Brightness()(final, "x") + alone)
+
+
+def test_previews_must_match_images():
+    with pytest.raises(ValueError, match="5 images but 3 previews"):
+        settled()(images(), "x", images(3))
 
 
 def test_gradients_flow_where_the_verifier_says_so():
