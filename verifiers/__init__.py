@@ -2,6 +2,7 @@
 
 from .aesthetic import AestheticVerifier
 from .base import RankEnsemble, Verifier, VerifierUnavailable, WeightedSum
+from .callable import CallableVerifier
 from .classifier import ClassVerifier, FashionClassifier
 from .clip import CLIPVerifier
 from .detector import DetectorVerifier, Verdict
@@ -11,6 +12,7 @@ from .self_supervised import SelfSupervisedVerifier
 __all__ = [
     "AestheticVerifier",
     "CLIPVerifier",
+    "CallableVerifier",
     "ClassVerifier",
     "DetectorVerifier",
     "FashionClassifier",
