@@ -7,6 +7,7 @@ from .classifier import ClassVerifier, FashionClassifier
 from .clip import CLIPVerifier
 from .detector import DetectorVerifier, Verdict
 from .loading import load_verifier
+from .preference import PreferenceVerifier
 from .self_supervised import SelfSupervisedVerifier
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ClassVerifier",
     "DetectorVerifier",
     "FashionClassifier",
+    "PreferenceVerifier",
     "RankEnsemble",
     "SelfSupervisedVerifier",
     "Verdict",
