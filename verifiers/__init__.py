@@ -9,6 +9,7 @@ from .detector import DetectorVerifier, Verdict
 from .loading import load_verifier
 from .preference import PreferenceVerifier
 from .self_supervised import SelfSupervisedVerifier
+from .vlm import VLMVerifier
 
 __all__ = [
     "AestheticVerifier",
@@ -20,6 +21,7 @@ __all__ = [
     "PreferenceVerifier",
     "RankEnsemble",
     "SelfSupervisedVerifier",
+    "VLMVerifier",
     "Verdict",
     "Verifier",
     "VerifierUnavailable",

@@ -1,0 +1,194 @@
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from chat_server import ChatServer, completion, fails, says
+from samplesmith.verifiers import VerifierUnavailable, chat_endpoint
+from samplesmith.verifiers.chat_endpoint import AnswerError, ChatEndpoint
+
+KEY = "sk-secret-0123456789"
+BODY = {"model": "m", "messages": []}
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The seconds that were slept, which are not slept."""
+    slept = []
+    monkeypatch.setattr(chat_endpoint, "sleep", slept.append)
+    return slept
+
+
+def test_it_posts_to_chat_completions_with_the_key():
+    with ChatServer(says("hello")) as server:
+        assert ChatEndpoint(server.url + "/?version=1", KEY).complete(BODY) == "hello"
+    assert server.paths == ["/v1/chat/completions?version=1"]
+    assert server.requests == [BODY]
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_without_a_key_no_authorization_is_sent():
+    with ChatServer(says("hello")) as server:
+        ChatEndpoint(server.url).complete(BODY)
+    assert "Authorization" not in server.headers[0]
+
+
+def test_an_answer_in_parts_is_joined():
+    with ChatServer(says([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])) as server:
+        assert ChatEndpoint(server.url).complete(BODY) == "ab"
+
+
+def test_500_then_success(waits):
+    with ChatServer(fails(500), fails(503), says("at last")) as server:
+        assert ChatEndpoint(server.url, backoff=0.5).complete(BODY) == "at last"
+    assert waits == [0.5, 1.0]
+
+
+def test_500_for_good_is_one_sentence(waits):
+    with (
+        ChatServer(fails(500, '{"error": {"message": "CUDA\\nerror"}}')) as server,
+        pytest.raises(AnswerError, match=r"answered HTTP 500: 'CUDA error' \(after 3 attempts\)$"),
+    ):
+        ChatEndpoint(server.url, retries=2).complete(BODY)
+    assert len(server.requests) == 3
+    assert waits == [1.0, 2.0]
+
+
+def test_429_waits_as_long_as_it_is_told(waits):
+    with ChatServer(fails(429, Retry_After="7"), says("now")) as server:
+        assert ChatEndpoint(server.url).complete(BODY) == "now"
+    assert waits == [7.0]
+
+
+def test_retry_after_may_be_a_date(waits):
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    with ChatServer(fails(503, Retry_After=date), fails(503, Retry_After="soon"), says("now")) as server:
+        ChatEndpoint(server.url, backoff=0.25).complete(BODY)
+    assert 20 < waits[0] <= 30
+    assert waits[1] == 0.5
+
+
+def test_the_wait_is_real():
+    with ChatServer(fails(429, Retry_After="1"), says("now")) as server:
+        start = time.monotonic()
+        ChatEndpoint(server.url, backoff=0).complete(BODY)
+    assert time.monotonic() - start >= 1
+
+
+def test_a_wait_of_an_hour_is_given_up(waits):
+    with (
+        ChatServer(fails(429, Retry_After="3600")) as server,
+        pytest.raises(VerifierUnavailable, match="answered HTTP 429 and asks to wait 3600 s"),
+    ):
+        ChatEndpoint(server.url).complete(BODY)
+    assert waits == []
+
+
+def test_a_time_out_is_tried_again(waits):
+    def late(_):
+        time.sleep(0.5)
+        return 200, {}, completion("late")
+
+    with ChatServer(late, says("in time")) as server:
+        assert ChatEndpoint(server.url, timeout=0.1).complete(BODY) == "in time"
+    with (
+        ChatServer(late) as server,
+        pytest.raises(AnswerError, match=r"gave no answer within 0.1 s \(after 2 attempts\)"),
+    ):
+        ChatEndpoint(server.url, timeout=0.1, retries=1).complete(BODY)
+
+
+def test_an_answer_that_breaks_off_is_tried_again(waits):
+    with ChatServer(lambda _: (200, {"Content-Length": "1000"}, "{"), says("whole")) as server:
+        assert ChatEndpoint(server.url, timeout=5).complete(BODY) == "whole"
+    assert waits == [1.0]
+
+
+def test_a_host_that_is_down_is_unavailable(waits):
+    with ChatServer(says("hello")) as server:
+        pass
+    with pytest.raises(VerifierUnavailable, match=r"cannot be reached: .*refused"):
+        ChatEndpoint(server.url, retries=1).complete(BODY)
+    assert len(waits) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_one_sentence_without_the_key(status, waits):
+    body = f'{{"error": {{"message": "Incorrect API key provided: {KEY}"}}}}'
+    with ChatServer(fails(status, body)) as server, pytest.raises(VerifierUnavailable) as caught:
+        ChatEndpoint(server.url, KEY).complete(BODY)
+    assert str(caught.value) == f"{server.url}/chat/completions refuses the API key (HTTP {status})"
+    assert caught.value.__context__ is None
+    assert len(server.requests) == 1
+    assert waits == []
+
+
+def test_a_missing_key_is_said():
+    with ChatServer(fails(401)) as server, pytest.raises(VerifierUnavailable, match="wants an API key"):
+        ChatEndpoint(server.url).complete(BODY)
+
+
+def test_an_unknown_model_is_unavailable_in_the_endpoints_words():
+    with (
+        ChatServer(fails(404, '{"error": {"message": "no model m"}}')) as server,
+        pytest.raises(VerifierUnavailable, match="answered HTTP 404: 'no model m'"),
+    ):
+        ChatEndpoint(server.url).complete(BODY)
+
+
+def test_the_key_is_not_carried_to_another_address():
+    with ChatServer(says("stolen")) as thief:
+        moved = fails(302, Location=f"{thief.url}/chat/completions")
+        with ChatServer(moved) as server, pytest.raises(VerifierUnavailable, match="answered HTTP 302"):
+            ChatEndpoint(server.url, KEY).complete(BODY)
+    assert thief.requests == []
+
+
+@pytest.mark.parametrize(
+    "body", ["", "<html>", "[]", '{"choices": []}', '{"choices": [{"message": {"content": null}}]}', '{"choices": 3}']
+)
+def test_malformed_answers_are_one_sentence(body):
+    with (
+        ChatServer(lambda _: (200, {}, body)) as server,
+        pytest.raises(AnswerError, match="answered with no chat completion") as caught,
+    ):
+        ChatEndpoint(server.url).complete(BODY)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_echoed_key_is_cut_out():
+    with ChatServer(fails(400, f"bad header Bearer {KEY}")) as server, pytest.raises(AnswerError) as caught:
+        ChatEndpoint(server.url, KEY).complete(BODY)
+    assert str(caught.value).endswith("answered HTTP 400: 'bad header Bearer [key]'")
+
+
+def test_the_key_and_the_query_are_not_in_the_repr():
+    assert repr(ChatEndpoint("https://example.org/v1?code=hidden", KEY)) == (
+        "ChatEndpoint('https://example.org/v1/chat/completions')"
+    )
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\nX-Evil: 1", "schlüssel", f"{KEY}\x00"])
+def test_a_key_that_no_header_can_carry_is_refused_unsaid(key):
+    with pytest.raises(ValueError, match="the API key has characters that no header can carry") as caught:
+        ChatEndpoint("http://localhost/v1", key)
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8000", "file:///etc/passwd", "http://", "http://a:b@c/v1", "http://h:port/v1", "http://[::1"]
+)
+def test_other_addresses_are_one_sentence(url):
+    with pytest.raises(ValueError, match="must read http"):
+        ChatEndpoint(url)
+
+
+@pytest.mark.parametrize("numbers", [{"retries": -1}, {"timeout": 0}, {"backoff": -1.0}])
+def test_impossible_numbers_are_one_sentence(numbers):
+    with pytest.raises(ValueError, match="must be above 0"):
+        ChatEndpoint("http://localhost/v1", **numbers)

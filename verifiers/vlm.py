@@ -1,0 +1,162 @@
+"""What a vision-language model says of an image, asked over any OpenAI-compatible HTTP endpoint."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from json import JSONDecoder
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .base import Verifier
+from .chat_endpoint import AnswerError, ChatEndpoint
+
+KEY_VARIABLE = "SAMPLESMITH_VLM_API_KEY"
+QUESTION = (
+    "How well does this image show what its caption asks for, and how well is it made? Mind objects, their number, "
+    "colours, places and relations, and flaws. Caption: {prompt}"
+)
+SCHEMA = {
+    "type": "object",
+    "properties": {"score": {"type": "number"}},
+    "required": ["score"],
+    "additionalProperties": False,
+}
+
+
+class VLMVerifier(Verifier):
+    """The score that a model gives to an image when asked a question about it; one request an image.
+
+    An image whose request fails for good, or whose answer holds no score in the range, gets NaN and a warning with the
+    reason: a search loses this candidate alone. Where no image can be scored (key refused, no such model, quota
+    exhausted, host down) `VerifierUnavailable` is raised and stops it.
+
+    Range: [lowest, highest]. Not differentiable. Licence: the terms of the model and of its host, who sees the images.
+    Answers may differ from call to call, even at temperature 0.
+
+    Args:
+        base_url: of an OpenAI-compatible API, such as "http://localhost:8000/v1"; `/chat/completions` is added.
+        model: its name there.
+        api_key: None: the environment variable that `key_variable` names, or no key where it is unset. The key is sent
+            to this address alone; it is in no message, record or repr.
+        question: put before the image; `{prompt}` in it is replaced by the prompt. The form of the answer is added.
+        lowest, highest: ends of the scale that the model is asked to use; a score outside of it does not count.
+        timeout, retries, backoff: as `ChatEndpoint` takes them.
+        concurrency: requests at a time.
+        structured: whether to ask for JSON by a schema (`response_format`); False for endpoints that refuse it.
+        temperature: None: not sent, for models that refuse it.
+        key_variable: never another service's key by accident, hence a name of its own.
+        name: of its scores; the last part of the model's name when None.
+
+    Raises:
+        ValueError: for an address, key or number that cannot be.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key: str | None = None,
+        question: str = QUESTION,
+        *,
+        lowest: float = 0.0,
+        highest: float = 10.0,
+        timeout: float = 60.0,
+        retries: int = 3,
+        backoff: float = 1.0,
+        concurrency: int = 4,
+        structured: bool = True,
+        temperature: float | None = 0.0,
+        key_variable: str = KEY_VARIABLE,
+        name: str | None = None,
+    ):
+        if not model:
+            raise ValueError("a VLM verifier needs the name of a model at its endpoint")
+        if not lowest < highest:
+            raise ValueError(f"the scale from {lowest:g} to {highest:g} is empty; lowest must be below highest")
+        if concurrency < 1:
+            raise ValueError(f"concurrency is {concurrency}; at least one request at a time is needed")
+        key = os.environ.get(key_variable) if api_key is None else api_key
+        self.endpoint = ChatEndpoint(base_url, key, timeout, retries, backoff)
+        self.model = model
+        self.question = question
+        self.lowest, self.highest = lowest, highest
+        self.concurrency = concurrency
+        self.structured = structured
+        self.temperature = temperature
+        self.name = name or model.rsplit("/", 1)[-1]
+        self.scale = max(abs(lowest), abs(highest))
+
+    def __repr__(self) -> str:
+        return f"VLMVerifier({self.endpoint.address!r}, {self.model!r})"
+
+    def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            answers = list(pool.map(self._ask, images.detach().cpu(), prompts))
+        for prompt, answer in zip(prompts, answers, strict=True):
+            if isinstance(answer, AnswerError):
+                warnings.warn(f"{self.name} gave no score to an image of {prompt!r}: {answer}", stacklevel=2)
+        return torch.tensor([math.nan if isinstance(answer, AnswerError) else answer for answer in answers])
+
+    def _ask(self, image: Tensor, prompt: str) -> float | AnswerError:
+        try:
+            text = self.endpoint.complete(self._body(image, prompt))
+            score = read_score(text)
+            if score is None:
+                raise AnswerError(f"its answer holds no score: {self.endpoint.quote(text)}")
+            if not self.lowest <= score <= self.highest:
+                raise AnswerError(f"its score {score:g} is not from {self.lowest:g} to {self.highest:g}")
+            return score
+        except AnswerError as error:
+            return error
+
+    def _body(self, image: Tensor, prompt: str) -> dict:
+        form = (
+            f'Answer with JSON alone: {{"score": x}}, where x is a number from {self.lowest:g} (worst) to '
+            f"{self.highest:g} (best)."
+        )
+        content = [
+            {"type": "text", "text": f"{self.question.replace('{prompt}', prompt)}\n{form}"},
+            {"type": "image_url", "image_url": {"url": data_url(image)}},
+        ]
+        body: dict = {"model": self.model, "messages": [{"role": "user", "content": content}]}
+        if self.structured:
+            schema = {"name": "score", "strict": True, "schema": SCHEMA}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if self.temperature is not None:
+            body["temperature"] = self.temperature
+        return body
+
+
+def data_url(image: Tensor) -> str:
+    """An image (3, height, width) in [0, 1] as a PNG in a data URL."""
+    pixels = (image * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def read_score(text: str) -> float | None:
+    """The number under "score" of the last JSON object in a text that has one; None where there is none.
+
+    Models put their JSON in fences, after their thoughts, inside other objects, and numbers in quotes.
+    """
+    score = None
+    for start, character in enumerate(text.rpartition('"score"')[0]):
+        if character != "{":
+            continue
+        try:
+            value = JSONDecoder().raw_decode(text, start)[0]["score"]
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
+            continue
+        if math.isfinite(number):
+            score = number
+    return score
