@@ -1,4 +1,4 @@
-"""Verifiers by name: shipped ones, folders, and any open_clip model."""
+"""Verifiers by name: shipped ones, folders, hub ids, any open_clip model, and models behind an endpoint."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from .base import Verifier
 from .classifier import ClassVerifier, FashionClassifier
 from .clip import CLIPVerifier
 from .detector import DetectorVerifier, SceneDetector
+from .preference import PreferenceVerifier
+from .self_supervised import SelfSupervisedVerifier
+from .vlm import VLMVerifier
 
 
 def _clip(folder: Path) -> CLIPVerifier:
@@ -41,8 +44,41 @@ LOADERS: dict[str, Callable[[Path], Verifier]] = {
 """Loaders of shipped verifiers, by the `loader` of their card."""
 
 FORMS = (
-    "clip:MODEL:WEIGHTS (a tag or a file), aesthetic:HEAD_FILE:MODEL:WEIGHTS, or a folder with open_clip_config.json"
+    "clip:MODEL:WEIGHTS (a tag or a file), aesthetic:HEAD_FILE:MODEL:WEIGHTS, preference:FOLDER, "
+    "preference:HUB_ID[@REVISION], self-supervised:VERIFIER (whose features are compared), vlm:MODEL@BASE_URL, or a "
+    "folder with open_clip_config.json"
 )
+
+
+def _preference(source: str) -> PreferenceVerifier:
+    if Path(source).is_dir():
+        return PreferenceVerifier.load(source)
+    hub_id, _, revision = source.partition("@")
+    return PreferenceVerifier.load(hub_id, revision or None)
+
+
+def _self_supervised(name: str) -> SelfSupervisedVerifier:
+    features_of = load_verifier(name)
+    if isinstance(features_of, CLIPVerifier):
+        return SelfSupervisedVerifier(features_of.image_features, f"self-supervised {features_of.name}")
+    if isinstance(features_of, ClassVerifier):
+        return SelfSupervisedVerifier(features_of.model.features, f"self-supervised {features_of.name}")
+    raise ValueError(f"{name} has no image features to compare; name a CLIP model or fashion-classifier")
+
+
+def _vlm(place: str) -> VLMVerifier:
+    model, _, base_url = place.rpartition("@")
+    if not model:
+        raise ValueError(f"'vlm:{place}' names no model and address; give vlm:MODEL@BASE_URL")
+    return VLMVerifier(base_url, model)
+
+
+PREFIXES: dict[str, Callable[[str], Verifier]] = {
+    "preference": _preference,
+    "self-supervised": _self_supervised,
+    "vlm": _vlm,
+}
+"""Loaders of `KIND:REST` by kind; they are given the rest."""
 
 
 def load_verifier(name: str | Path) -> Verifier:
@@ -50,13 +86,17 @@ def load_verifier(name: str | Path) -> Verifier:
 
     Args:
         name: a shipped one ("emoji-clip", "emoji-aesthetic", "emoji-detector"), a folder of an open_clip model,
-            "clip:ViT-L-14:openai", "clip:ViT-L-14:weights.safetensors", or "aesthetic:head.pth:ViT-L-14:openai".
+            "clip:ViT-L-14:openai", "clip:ViT-L-14:weights.safetensors", "aesthetic:head.pth:ViT-L-14:openai",
+            "preference:yuvalkirstain/PickScore_v1" (or a folder, or a hub id with @revision),
+            "self-supervised:emoji-clip", or "vlm:MODEL@http://HOST/v1" (its key is read from SAMPLESMITH_VLM_API_KEY).
 
     Raises:
         ValueError: for anything else; the message lists the forms.
     """
     text = str(name)
     kind, *parts = text.split(":")
+    if kind in PREFIXES and any(parts):
+        return PREFIXES[kind](text.partition(":")[2])
     if kind == "clip" and len(parts) == 2:
         return CLIPVerifier.load(*parts, name=parts[0])
     if kind == "aesthetic" and len(parts) == 3:
