@@ -2,9 +2,10 @@
 
 from .class_conditional import ClassConditionalPipeline
 from .loading import load
-from .noise_search import BatchReport, BudgetError, NoiseSearch
+from .noise_search import NoiseSearch
 from .records import RecordsError
 from .search_result import Candidate, SearchResult
+from .search_run import BatchReport, BudgetError
 
 __all__ = [
     "BatchReport",

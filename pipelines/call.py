@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .moved_noise import Lineage, moved_noise
+
 OWNED = ("generator", "latents", "num_images_per_prompt", "output_type", "return_dict", "prompt", "class_labels")
 """Arguments that the search sets itself."""
 
@@ -68,15 +70,23 @@ class PipelineCall:
         }
         return {"prompt": [prompt] * rows, **repeated}
 
-    def __call__(self, prompt: str | int, seeds: Sequence[int]) -> tuple[np.ndarray, list[bool]]:
+    def __call__(
+        self, prompt: str | int, seeds: Sequence[int], lineages: Sequence[Lineage] | None = None
+    ) -> tuple[np.ndarray, list[bool]]:
         """Make one image a seed.
+
+        Args:
+            prompt: of all of them.
+            seeds: one a row.
+            lineages: moves of each row's noise (`moved_noise`); None for none.
 
         Returns:
             uint8 images (batch, height, width, 3) with NaN shown as 0, and whether each is free of NaN and not blacked
             by a safety checker.
         """
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        with scheduler_noise(self.pipe.scheduler, seeds):
+        moves = [()] * len(seeds) if lineages is None else lineages
+        with scheduler_noise(self.pipe.scheduler, seeds), moved_noise(self.pipe, seeds, moves):
             out = self.pipe(**self.row_arguments(prompt, len(seeds)), generator=generators, output_type="np")
         images = np.asarray(out.images)
         if images.shape[-1] == 1:  # verifiers look at colours

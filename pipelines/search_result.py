@@ -14,6 +14,7 @@ from PIL import Image
 from .call import PipelineCall
 from .contact_sheet import contact_sheet
 from .ledger import Ledger
+from .moved_noise import Lineage, initial_latents
 from .records import Record, load_image, write_atomically
 
 
@@ -56,19 +57,35 @@ class Candidate:
     def scores(self) -> dict[str, float]:
         return self.record["scores"]
 
-    def pipeline_kwargs(self) -> dict[str, Any]:
+    @property
+    def lineage(self) -> Lineage:
+        """Moves of its noise, away from the seed's own; empty for a plain draw."""
+        return [(seed, angle) for seed, angle in self.record.get("lineage", ())]
+
+    def pipeline_kwargs(self, pipe: Any = None) -> dict[str, Any]:
         """Arguments with which the plain pipeline makes this image again; each call gives a fresh generator.
 
         With a scheduler that draws noise of its own, such as a stochastic `FlowSDEScheduler`, use `reproduce`.
+
+        Args:
+            pipe: the pipeline; needed where the noise is not the seed's own (zero-order search), to make `latents=`.
+
+        Raises:
+            ValueError: where the pipeline is needed and not given, or takes no `latents=`.
         """
         generator = torch.Generator().manual_seed(self.seed)
         condition = {"class_labels": [self.prompt]} if self.labelled else {"prompt": self.prompt}
-        return {**condition, "generator": generator, **self.arguments}
+        again = {**condition, **self.arguments}
+        if self.lineage:
+            if pipe is None:
+                raise ValueError("this candidate's noise was moved; give the pipeline: pipeline_kwargs(pipe)")
+            again["latents"] = initial_latents(pipe, self.seed, self.lineage, again)
+        return {**again, "generator": generator}
 
     def reproduce(self, pipe: Any) -> Image.Image:
         """Make the image again with a pipeline."""
         call = PipelineCall(pipe, self.arguments)
-        images, _ = call(self.prompt, [self.seed])
+        images, _ = call(self.prompt, [self.seed], [self.lineage])
         return Image.fromarray(images[0])
 
 
@@ -82,6 +99,7 @@ class SearchResult:
         ledger: the cost.
         verifier: name of the score that the choice went by.
         judge: name of a held-out score beside it; None without one.
+        evaluated: all candidates, in the order in which they were evaluated.
     """
 
     best: list[Candidate]
@@ -89,6 +107,7 @@ class SearchResult:
     ledger: Ledger
     verifier: str
     judge: str | None = None
+    evaluated: list[Candidate] = field(default_factory=list, repr=False)
 
     @property
     def images(self) -> list[Image.Image | None]:
@@ -98,7 +117,7 @@ class SearchResult:
     @property
     def records(self) -> list[Record]:
         """Every candidate's record, the same as the lines of `records.jsonl`."""
-        return [candidate.record for pool in self.candidates for candidate in pool]
+        return [candidate.record for candidate in self.evaluated]
 
     @property
     def failed(self) -> bool:
@@ -117,7 +136,7 @@ class SearchResult:
             if not single:
                 lines.insert(0, str(candidate.prompt)[:32])
             captions.append("\n".join(lines))
-        marked = [i for i, candidate in enumerate(shown) if single and candidate.seed == self.best[0].seed]
+        marked = [i for i, candidate in enumerate(shown) if single and candidate.record is self.best[0].record]
         title = f"{self.best[0].prompt}, by {self.verifier}" if single else f"best of each prompt, by {self.verifier}"
         return contact_sheet([candidate.image for candidate in shown], captions, marked=marked, title=title)
 

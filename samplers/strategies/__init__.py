@@ -1,9 +1,10 @@
 """Search strategies: which candidates to try next. A strategy is one file and one line in `STRATEGIES`."""
 
-from .base import Proposal, Strategy
+from .base import Move, Proposal, Strategy
 from .random import Random
+from .zero_order import ZeroOrder
 
-STRATEGIES: dict[str, type[Strategy]] = {"random": Random}
+STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (Random, ZeroOrder)}
 """Strategies by name."""
 
 
@@ -20,4 +21,4 @@ def make_strategy(strategy: str | Strategy) -> Strategy:
     return STRATEGIES[strategy]()
 
 
-__all__ = ["STRATEGIES", "Proposal", "Random", "Strategy", "make_strategy"]
+__all__ = ["STRATEGIES", "Move", "Proposal", "Random", "Strategy", "ZeroOrder", "make_strategy"]

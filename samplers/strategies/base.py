@@ -7,6 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+Move = tuple[int, float]
+"""A turn of a noise towards the noise of a seed, by an angle in radians (`samplers.noise.rotate`)."""
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -14,11 +17,11 @@ class Proposal:
 
     Attributes:
         seed: the pipeline's own noise for this seed is where it starts.
-        lineage: how it came from that noise, for strategies that move it; empty for plain draws.
+        lineage: the moves that led from that noise to this one, in order; empty for plain draws.
     """
 
     seed: int
-    lineage: tuple[int, ...] = ()
+    lineage: tuple[Move, ...] = ()
 
 
 class Strategy(ABC):
@@ -26,9 +29,16 @@ class Strategy(ABC):
 
     An instance holds settings; `start` gives a fresh copy with the state of one prompt's search. Which candidates are
     proposed depends on the seed and on the observed scores alone, so that a search can be resumed from its records.
+
+    Attributes:
+        name: in `STRATEGIES` and in records.
+        moves_noise: whether its proposals have lineages.
+        needs_scores: whether it reads a score before the pool is whole, which a verifier that ranks pools cannot give.
     """
 
     name: str
+    moves_noise: bool = False
+    needs_scores: bool = False
 
     def start(self, seed: int, num_candidates: int) -> Strategy:
         """A copy that searches one prompt.
@@ -54,6 +64,10 @@ class Strategy(ABC):
     def observe(self, proposals: Sequence[Proposal], scores: Sequence[float]) -> None:
         """Take the scores of proposed candidates; a failed one has -inf."""
         self.observed += zip(proposals, scores, strict=True)
+
+    def extend(self, extra: int) -> None:
+        """Let it try that many candidates more."""
+        self.num_candidates += extra
 
     @property
     def done(self) -> bool:

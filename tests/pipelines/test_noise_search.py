@@ -290,3 +290,48 @@ def test_an_output_folder_that_cannot_be_written(pipe, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordsError, match="cannot write to the output folder"):
         search(pipe, output_dir=tmp_path / "file" / "under")
+
+
+class TestStopAt:
+    """`stop_at` ends a prompt's search; what it did not need goes to the prompts that are still below."""
+
+    @pytest.fixture(scope="class")
+    def scores(self, pipe):
+        """Of twelve candidates of two prompts, and a score that only the first prompt reaches in six."""
+        pools = search(pipe, prompt=["a cat", "a dog"], num_candidates=12).candidates
+        return [[candidate.score for candidate in pool] for pool in pools]
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 5, 12])
+    def test_the_first_to_reach_it_wins_whatever_the_batch(self, pipe, scores, batch_size):
+        stop_at = sorted(scores[0])[6]
+        result = search(pipe, prompt="a cat", num_candidates=12, batch_size=batch_size, stop_at=stop_at - 1e-5)
+        assert result.best[0].seed == next(k for k, score in enumerate(scores[0]) if score >= stop_at - 1e-5)
+        assert len(result.records) == -(-(result.best[0].seed + 1) // batch_size) * batch_size
+
+    def test_what_is_left_goes_to_the_prompts_below(self, pipe):
+        """Cats reach the score at once and spend one of their five; dogs never do, and get the other four."""
+
+        class FondOfCats(Brightness):
+            def score(self, images, prompts, previews=None):
+                return super().score(images, prompts) + torch.tensor([1.0 if "cat" in p else 0.0 for p in prompts])
+
+        prompts = ["a cat", "a dog", "two dogs", "two cats"]
+        result = search(pipe, FondOfCats(), prompts, num_candidates=5, batch_size=1, stop_at=1.0)
+        assert [len(pool) for pool in result.candidates] == [1, 9, 9, 1]
+        assert [record["prompt_index"] for record in result.records[-8:]] == [1] * 4 + [2] * 4
+
+    def test_it_resumes(self, pipe, scores, tmp_path):
+        stop_at = max(scores[1][:5]) + 1e-6
+        arguments = {"prompt": ["a dog", "a cat"], "num_candidates": 5, "batch_size": 1, "stop_at": stop_at, "seed": 0}
+        whole = search(pipe, output_dir=tmp_path / "whole", **arguments)
+        stops = iter([True] * 6 + [False])
+        search(pipe, output_dir=tmp_path / "cut", on_batch=lambda report: next(stops), **arguments)
+        again = search(pipe, output_dir=tmp_path / "cut", **arguments)
+        again.save(tmp_path / "cut")
+        files = [(tmp_path / name / "records.jsonl").read_bytes() for name in ("whole", "cut")]
+        assert files[0] == files[1]
+        assert again.records == whole.records
+
+    def test_a_ranking_cannot_stop(self, pipe):
+        with pytest.raises(ValueError, match="leave stop_at out"):
+            search(pipe, RankEnsemble([Brightness("a"), Brightness("b")]), stop_at=0.5)

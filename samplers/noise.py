@@ -1,0 +1,32 @@
+"""Moves of an initial noise on its shell: what a search does to a noise must leave it a plausible Gaussian draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def rotate(noise: Tensor, direction: Tensor, angle: float | Sequence[float]) -> Tensor:
+    """n' = cos(angle) n + sin(angle) u, with u the part of `direction` orthogonal to n, at n's norm.
+
+    The norm is kept, so n' lies on the shell where Gaussian noise of this dimension does, at just this angle from n.
+
+    Args:
+        noise, direction: (batch, ...), independent draws; computed in float64, returned in `noise`'s dtype.
+        angle: radians; one for all rows, or one a row. At 0 a row is returned bit for bit.
+    """
+    n, w = noise.double().flatten(1), direction.double().flatten(1)
+    norm = n.norm(dim=1, keepdim=True)
+    u = w - (w * n).sum(1, keepdim=True) / norm**2 * n
+    u = u * (norm / u.norm(dim=1, keepdim=True))
+    theta = torch.as_tensor(angle, dtype=torch.float64, device=noise.device).expand(len(noise))[:, None]
+    moved = (torch.cos(theta) * n + torch.sin(theta) * u).view(noise.shape).to(noise.dtype)
+    return torch.where((theta == 0).view(-1, *[1] * (noise.ndim - 1)), noise, moved)
+
+
+def direction_seed(seed: int, iteration: int, index: int) -> int:
+    """Seed of the noise towards which neighbour `index` of an iteration is turned; 63 bits, the same everywhere."""
+    return int(np.random.SeedSequence([seed, iteration, index]).generate_state(1, np.uint64)[0] >> 1)
