@@ -73,10 +73,16 @@ def search(
     model: Model = "emoji-sd3",
     verifier: Annotated[list[str] | None, typer.Option(help="the guide; several choose by their mean rank")] = None,
     judge: Annotated[str | None, typer.Option(help="a held-out verifier that measures and does not choose")] = None,
-    strategy: Annotated[str, typer.Option(help="random")] = "random",
+    strategy: Annotated[
+        str, typer.Option(help="random, or zero-order, as zero-order:neighbours=4,angle=0.4")
+    ] = "random",
     budget: Annotated[int | None, typer.Option(help="NFEs a prompt: forwards of the denoiser, a row each")] = None,
     candidates: Annotated[
         int | None, typer.Option(help="candidates a prompt, in place of --budget; 8 by default")
+    ] = None,
+    stop_at: Annotated[
+        float | None,
+        typer.Option(help="a score that ends a prompt's search; the rest of its budget goes to the others"),
     ] = None,
     steps: Steps = None,
     guidance_scale: Guidance = None,
@@ -117,6 +123,7 @@ def search(
         num_candidates=candidates,
         seed=seed,
         batch_size=batch_size,
+        stop_at=stop_at,
         output_dir=output,
         progress=not as_json,
         **arguments,

@@ -29,17 +29,15 @@ def batches(seed: int, count: int, held_out: bool | None = None) -> Iterator[tup
         yield images_to_tensor(images), list(drawn)
 
 
-def judge_figures(autoencoders: dict[str, AutoencoderKL], count: int) -> dict:
+def judge_figures(autoencoder: AutoencoderKL, count: int) -> dict:
     judge, rng = load_verifier("emoji-detector"), np.random.default_rng(1)
-    real, held_out, spoiled = [], [], []
-    rebuilt: dict[str, list[float]] = {name: [] for name in autoencoders}
+    real, rebuilt, spoiled = [], [], []
     for k, (x, drawn) in enumerate(batches(4242, count)):
         real.append(exact_match(judge, x, drawn))
         broken = [negatives.spoil(rng, one) for one in drawn]
         spoiled.append(exact_match(judge, images_to_tensor(np.stack([one.image for one in broken])), broken))
         if k < 4:
-            for name, model in autoencoders.items():
-                rebuilt[name].append(exact_match(judge, reconstruct(model, x), drawn))
+            rebuilt.append(exact_match(judge, reconstruct(autoencoder, x), drawn))
     held_out = [exact_match(judge, x, drawn) for x, drawn in batches(4343, 1000, held_out=True)]
     by_spoiler = {}
     for how in negatives.SPOILERS:
@@ -52,7 +50,7 @@ def judge_figures(autoencoders: dict[str, AutoencoderKL], count: int) -> dict:
         "held-out combinations": np.mean(held_out),
         "one sprite spoiled": np.mean(spoiled),
         "by spoiler": by_spoiler,
-        "reconstructions, 1000": {name: np.mean(values) for name, values in rebuilt.items()},
+        "reconstructions, 1000": np.mean(rebuilt),
     }
 
 
@@ -100,17 +98,22 @@ def autoencoder_figures(model: AutoencoderKL) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=5000)
+    parser.add_argument("--only", nargs="+", metavar="MODEL", help="measure these; the others keep their figures")
+    parser.add_argument("--autoencoder", type=Path, default=assets.path("emoji-sd3") / "vae")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(2)
-    own = AutoencoderKL.from_pretrained(assets.path("emoji-vae"), torch_dtype=torch.float32).eval()
-    inside = AutoencoderKL.from_pretrained(assets.path("emoji-sd3") / "vae", torch_dtype=torch.float32).eval()
-    autoencoders = {"emoji-vae": own, "emoji-sd3/vae": inside}
+    autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder, torch_dtype=torch.float32).eval()
+    figures = {
+        "emoji-detector, exact match": lambda: judge_figures(autoencoder, arguments.scenes),
+        "emoji-clip, accuracy": lambda: guide_figures(autoencoder, 1000),
+        "emoji-aesthetic, pairwise accuracy": lambda: aesthetic_figures(autoencoder),
+        "autoencoder, PSNR in dB": lambda: autoencoder_figures(autoencoder),
+    }
+    kept = json.loads(arguments.output.read_text()) if arguments.output and arguments.output.exists() else {}
     result = {
-        "emoji-detector, exact match": judge_figures(autoencoders, arguments.scenes),
-        "emoji-clip, accuracy": guide_figures(own, 1000),
-        "emoji-aesthetic, pairwise accuracy": aesthetic_figures(own),
-        "autoencoders, PSNR in dB": {name: autoencoder_figures(model) for name, model in autoencoders.items()},
+        name: measure() if not arguments.only or name.split(",")[0] in arguments.only else kept[name]
+        for name, measure in figures.items()
     }
     text = json.dumps(result, indent=2, default=lambda value: round(float(value), 4))
     print(text)

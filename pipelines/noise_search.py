@@ -45,6 +45,10 @@ class NoiseSearch:
         self.judge = judge
         if self.strategy.moves_noise:
             check_moves_noise(pipe)
+        if waiting := [one.name for one in (verifier, judge) if one is not None and one.needs_previews]:
+            raise ValueError(
+                f"{waiting[0]} compares images with their previews, and a search records none; call it alone"
+            )
         if self.strategy.needs_scores and verifier.needs_pool:
             raise ValueError(
                 f"{verifier.name} ranks whole pools, and {self.strategy.name} search needs a score for each candidate "

@@ -1,5 +1,8 @@
 """Search strategies: which candidates to try next. A strategy is one file and one line in `STRATEGIES`."""
 
+import inspect
+import json
+
 from .base import Move, Proposal, Strategy
 from .random import Random
 from .zero_order import ZeroOrder
@@ -9,16 +12,28 @@ STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (Random, Ze
 
 
 def make_strategy(strategy: str | Strategy) -> Strategy:
-    """A strategy by name, or the object itself.
+    """A strategy by name, such as "random" or "zero-order:neighbours=8,angle=0.3", or the object itself.
 
     Raises:
-        ValueError: for an unknown name; it lists the known ones.
+        ValueError: for an unknown name or setting; it lists the known ones.
     """
     if isinstance(strategy, Strategy):
         return strategy
-    if strategy not in STRATEGIES:
-        raise ValueError(f"unknown strategy {strategy!r}; known: {', '.join(STRATEGIES)}, or a Strategy object")
-    return STRATEGIES[strategy]()
+    name, _, text = strategy.partition(":")
+    if name not in STRATEGIES:
+        raise ValueError(f"unknown strategy {name!r}; known: {', '.join(STRATEGIES)}, or a Strategy object")
+    kind = STRATEGIES[name]
+    known = list(inspect.signature(kind).parameters)
+    settings = {}
+    for part in filter(None, text.split(",")):
+        key, _, value = part.partition("=")
+        if key not in known:
+            raise ValueError(f"{name} has no setting {key!r}; known: {', '.join(known) or 'none'}")
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:
+            raise ValueError(f"{part!r} gives no number; write it as {key}=0.5") from None
+    return kind(**settings)
 
 
 __all__ = ["STRATEGIES", "Move", "Proposal", "Random", "Strategy", "ZeroOrder", "make_strategy"]

@@ -116,5 +116,20 @@ def test_bad_settings_are_one_sentence(settings, message):
         ZeroOrder(**settings)
 
 
-def test_by_name():
+def test_by_name_with_settings():
     assert isinstance(make_strategy("zero-order"), ZeroOrder)
+    made = make_strategy("zero-order:neighbours=8,angle=0.3")
+    assert (made.neighbours, made.angle, made.draws) == (8, 0.3, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("zero-order:width=3", "zero-order has no setting 'width'; known: neighbours, angle, draws"),
+        ("zero-order:angle=wide", "'angle=wide' gives no number"),
+        ("random:angle=1", "random has no setting 'angle'; known: none"),
+    ],
+)
+def test_a_bad_name_is_one_sentence(name, message):
+    with pytest.raises(ValueError, match=message):
+        make_strategy(name)
