@@ -71,4 +71,4 @@ def test_ranks_clean_above_degraded():
     images, drawn = scenes.draw_batch(rng, 100)
     worse = np.stack([negatives.spoil(rng, one).image for one in drawn])
     tensors = [torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255 for x in (images, worse)]
-    assert (verifier(tensors[0], "") > verifier(tensors[1], "")).float().mean() >= 0.65
+    assert (verifier(tensors[0], "") > verifier(tensors[1], "")).float().mean() >= 0.8

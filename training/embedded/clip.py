@@ -6,7 +6,7 @@ An open_clip model under its own JSON config. Each step holds, beside unique sce
 so that the score tells a wrong count, and a melted sprite, from the right picture: what a search needs. Two aids, whose
 weights are dropped afterwards: a head on the feature map finds the whole sprites, and linear heads
 read counts, background and relation from the embeddings of pictures and captions alike (`attributes.py`).
-Needs: `pip install samplesmith[train]`. About 38 scenes/s on two cores, two pictures and five captions each.
+Needs: `pip install samplesmith[train]`. About 25 scenes/s on one core, two pictures and five captions each.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
 
 
 def main() -> None:
-    parser = recipe_parser(__doc__, images=45_000)
+    parser = recipe_parser(__doc__, images=92_000)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     shutil.rmtree(arguments.output / NAME, ignore_errors=True)
