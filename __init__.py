@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from . import assets, evaluation, fashion, pipelines, samplers, scenes, verifiers
     from .pipelines.class_conditional import ClassConditionalPipeline
     from .pipelines.loading import load
-    from .samplers import FlowSDEScheduler, TimeShiftScheduler
+    from .samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
 
 __version__ = "0.1.0"
 __all__ = [
     "ClassConditionalPipeline",
     "FlowSDEScheduler",
     "TimeShiftScheduler",
+    "WindowedScheduler",
     "assets",
     "evaluation",
     "fashion",
@@ -31,6 +32,7 @@ _NAMES = {
     "ClassConditionalPipeline": ".pipelines",
     "FlowSDEScheduler": ".samplers",
     "TimeShiftScheduler": ".samplers",
+    "WindowedScheduler": ".samplers",
     "load": ".pipelines.loading",
 }
 # diffusers looks for the base beside a saved class to know what it is.

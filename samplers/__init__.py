@@ -3,14 +3,16 @@
 from . import interpolants, predictions, strategies
 from .flow_sde import FlowSDEScheduler
 from .time_shift import TimeShiftScheduler, apply_per_sample_time
+from .windowed import WindowedScheduler
 
 # Saved under the package's name, which serves the class when a pipeline is loaded: `import samplesmith` suffices.
-for _public in (FlowSDEScheduler, TimeShiftScheduler):
+for _public in (FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler):
     _public.__module__ = "samplesmith"
 
 __all__ = [
     "FlowSDEScheduler",
     "TimeShiftScheduler",
+    "WindowedScheduler",
     "apply_per_sample_time",
     "interpolants",
     "predictions",
