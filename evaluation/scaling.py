@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import comb
 from typing import Any
 
@@ -52,8 +53,13 @@ def chance_of_choice(values: np.ndarray, k: int) -> np.ndarray:
         raise ValueError(f"best-of-{k} of a pool of {n}; k must lie in 1 to {n}")
     order = np.lexsort((-np.arange(n), values))
     chances = np.zeros(n)
-    chances[order] = [comb(rank, k - 1) / comb(n, k) for rank in range(n)]
+    chances[order] = _chances_by_rank(n, k)
     return chances
+
+
+@cache
+def _chances_by_rank(n: int, k: int) -> list[float]:
+    return [comb(rank, k - 1) / comb(n, k) for rank in range(n)]
 
 
 def bootstrap(values: np.ndarray, repeats: int = 10_000, seed: int = 0) -> Estimate:
