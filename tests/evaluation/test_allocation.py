@@ -1,0 +1,108 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from samplesmith.evaluation.allocation import Calibration, StepCount, best_allocation
+
+TABLE = Calibration(
+    pipeline="Pipe",
+    scheduler="Euler",
+    guidance_scale=3.0,
+    verifier="guide",
+    judge="judge",
+    prompts=40,
+    steps=(StepCount(4, 8, (0.5, 0.6, 0.65), (0.4, 0.6, 0.55)), StepCount(20, 40, (0.7, 0.8, 0.85), (0.7, 0.8, 0.9))),
+)
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps", "candidates", "nfe", "beyond"),
+    [
+        (8, 4, 1, 8, False),
+        (39, 4, 2, 16, False),
+        (40, 20, 1, 40, False),
+        (119, 20, 2, 80, False),
+        (400, 20, 10, 400, True),
+    ],
+)
+def test_the_best_of_steps_and_candidates(budget, steps, candidates, nfe, beyond):
+    """39 NFEs buy four candidates of 4 steps, of which the third only misleads the guide."""
+    found = best_allocation(TABLE, budget)
+    expected = (steps, candidates, nfe, beyond)
+    assert (found.num_inference_steps, found.candidates, found.nfe, found.beyond) == expected
+
+
+def test_by_score_all_affordable_candidates_are_taken():
+    found = best_allocation(TABLE, 39, by="score")
+    assert (found.num_inference_steps, found.candidates, found.nfe, found.score) == (4, 4, 32, 0.65)
+    assert "at least" in str(found)
+
+
+@given(st.integers(8, 500), st.integers(0, 200))
+def test_never_above_the_budget_and_more_never_buys_less(budget, more):
+    for by in ("score", "success"):
+        first, second = best_allocation(TABLE, budget, by), best_allocation(TABLE, budget + more, by)
+        assert first.nfe <= budget
+        assert getattr(second, by) >= getattr(first, by)
+        for row in TABLE.steps:
+            if budget >= row.nfe:
+                assert getattr(first, by) >= getattr(row, by)[min(3, budget // row.nfe) - 1]
+
+
+def test_measured_from_searches_saved_and_loaded(tmp_path):
+    """One right candidate of two, which the guide prefers: best-of-1 is .5, best-of-2 is 1."""
+    rows = [{"prompt_index": i, "nfe": 8, "scores": {"guide": s, "judge": s}} for i in range(3) for s in (0.0, 1.0)]
+    table = Calibration.measure({4: rows}, "guide", "judge", pipeline="Pipe", scheduler="Euler", guidance_scale=None)
+    assert table.steps == (StepCount(4, 8, (0.5, 1.0), (0.5, 1.0)),)
+    table.save(tmp_path / "c.json")
+    assert Calibration.load(tmp_path / "c.json") == table
+    blind = Calibration.measure({4: rows}, "guide", None, pipeline="Pipe", scheduler="Euler", guidance_scale=None)
+    assert blind.steps[0].success is None
+    assert best_allocation(blind, 16).score == 1.0
+
+
+def test_another_model_is_refused():
+    TABLE.check(pipeline="Pipe", guidance_scale=3.0)
+    with pytest.raises(ValueError, match=r"the calibration is of the guidance scale 3\.0, not 5; calibrate anew"):
+        TABLE.check(pipeline="Pipe", guidance_scale=5)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ("is no JSON", "{"),
+        ("it has no 'steps'", "{}"),
+        (
+            "it has no steps",
+            '{"steps": [], "pipeline": "", "scheduler": "", "guidance_scale": 1, "verifier": "", "judge": null, '
+            '"prompts": 1}',
+        ),
+        ("not a list of rows", "[]"),
+        ("it has no 'nfe'", '{"steps": [{"num_inference_steps": 1, "score": [1], "success": null}]}'),
+        ("no positive cost", '{"steps": [{"num_inference_steps": 1, "nfe": 0, "score": [1], "success": null}]}'),
+        ("no finite scores", '{"steps": [{"num_inference_steps": 1, "nfe": 1, "score": [NaN], "success": null}]}'),
+        (
+            "1 scores and 2 successes",
+            '{"steps": [{"num_inference_steps": 1, "nfe": 1, "score": [1], "success": [1, 1]}]}',
+        ),
+    ],
+)
+def test_a_file_that_is_no_calibration(tmp_path, message, text):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Calibration.load(tmp_path / "c.json")
+
+
+def test_bad_requests(tmp_path):
+    with pytest.raises(ValueError, match="budget of 7 NFEs is below one candidate, which costs 8 at 4 steps"):
+        best_allocation(TABLE, 7)
+    with pytest.raises(ValueError, match="by 'luck'"):
+        best_allocation(TABLE, 8, by="luck")
+    with pytest.raises(ValueError, match="no calibration"):
+        Calibration.load(tmp_path / "nothing.json")
+    TABLE.save(tmp_path / "c.json")
+    values = json.loads((tmp_path / "c.json").read_text()) | {"judge": None}
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="no judge; allocate by score"):
+        best_allocation(Calibration.load(tmp_path / "c.json"), 8, by="success")
