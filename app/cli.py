@@ -32,6 +32,7 @@ from .options import (
     load_pipeline,
     read_prompts,
 )
+from .plan import plan
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,6 +41,7 @@ app = typer.Typer(
     help="Make any diffusers model sample better by spending inference compute well.",
 )
 app.add_typer(evaluate, name="evaluate")
+app.command()(plan)
 
 
 def main() -> None:
