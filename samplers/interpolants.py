@@ -127,6 +127,34 @@ class VariancePreserving(Interpolant):
         return 2 * integral / (self.beta_min + (self.beta_min**2 + 2 * slope * integral).sqrt())
 
 
+class NoiseRatio(Interpolant):
+    """Time is sigma / alpha itself, which diffusers calls sigma in most of its solvers.
+
+    Args:
+        preserving: alpha^2 + sigma^2 = 1; False: alpha = 1 (Karras et al., arXiv 2206.00364).
+    """
+
+    def __init__(self, preserving: bool = True):
+        self.preserving = preserving
+
+    def alpha(self, t: Tensor) -> Tensor:
+        t = _precise(t)
+        return (1 + t * t).rsqrt() if self.preserving else torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return _precise(t) * self.alpha(t)
+
+    def alpha_dot(self, t: Tensor) -> Tensor:
+        t = _precise(t)
+        return -t * self.alpha(t) ** 3 if self.preserving else torch.zeros_like(t)
+
+    def sigma_dot(self, t: Tensor) -> Tensor:
+        return self.alpha(t) ** 3
+
+    def time_at(self, log_snr: Tensor) -> Tensor:
+        return (-_precise(log_snr) / 2).exp()
+
+
 class Tabulated(Interpolant):
     """The path of a scheduler with a table of training times: log-SNR, linear between the entries and beyond the ends.
 
@@ -240,7 +268,8 @@ def from_scheduler(scheduler: Any) -> Interpolant:
         ValueError: for a scheduler that has neither.
     """
     name = type(scheduler).__name__
-    if "FlowMatch" in name or scheduler.config.get("prediction_type") == "flow_prediction":
+    flow_matching = any("FlowMatch" in kind.__name__ for kind in type(scheduler).__mro__)
+    if flow_matching or scheduler.config.get("prediction_type") == "flow_prediction":
         return Linear()
     alphas_cumprod = getattr(scheduler, "alphas_cumprod", None)
     if alphas_cumprod is None:

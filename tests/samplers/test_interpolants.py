@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samplesmith.samplers.interpolants import (
     Linear,
+    NoiseRatio,
     Tabulated,
     VariancePreserving,
     change_path,
@@ -27,6 +28,8 @@ PATHS = {
     "vp, other betas": VariancePreserving(0.5, 12.0),
     "ddim": from_scheduler(DDIMScheduler()),
     "euler": from_scheduler(EulerDiscreteScheduler()),
+    "noise ratio": NoiseRatio(),
+    "noise ratio, alpha 1": NoiseRatio(preserving=False),
 }
 times = st.floats(0.02, 0.98)
 

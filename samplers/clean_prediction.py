@@ -1,0 +1,94 @@
+"""The clean sample that a model's output implies, x0-hat, at any step of any diffusers scheduler whose path is known.
+
+Where on the path a sample stands is read as the scheduler itself reads it: from its `sigmas` at the step under way,
+else from `alphas_cumprod` at the time. So x0-hat is the one that its step uses, clipped where the scheduler clips.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import SchedulerMixin
+from torch import Tensor
+
+from .interpolants import Interpolant, Linear, NoiseRatio
+from .interpolants import from_scheduler as path_of
+from .live_timesteps import position
+from .predictions import Prediction
+
+
+def innermost(scheduler: Any) -> Any:
+    """The scheduler that does the update: the child of one that wraps another, at any depth."""
+    while isinstance(child := getattr(scheduler, "child", None), SchedulerMixin):
+        scheduler = child
+    return scheduler
+
+
+def locate(scheduler: Any, timestep: float | Tensor) -> int:
+    """Index of a time in the scheduler's `timesteps`; without a host sync where it is a view of an entry.
+
+    Raises:
+        ValueError: for a time that is no entry.
+    """
+    if (index := position(scheduler.timesteps, timestep)) is not None:
+        return index
+    found = (scheduler.timesteps.cpu() == float(timestep)).nonzero()
+    if not len(found):
+        raise ValueError(f"timestep {float(timestep):g} is not on the grid; pass an entry of timesteps")
+    return int(found[0])
+
+
+def clean_prediction(
+    scheduler: Any, model_output: Tensor, timestep: float | Tensor, sample: Tensor, index: int | None = None
+) -> Tensor:
+    """x0-hat of a step.
+
+    Args:
+        scheduler: whose timesteps are set; one that wraps another (time shift, windows) is read as its child.
+        model_output: as `step` takes it, (batch, ...): noise, clean sample, v or velocity, as the config says. Channels
+            beyond the sample's, a learned variance, are left out.
+        timestep: an entry of `timesteps`.
+        sample: as `step` takes it, of the model output's shape.
+        index: of the entry, where it is known.
+
+    Returns:
+        of the sample's shape, float32.
+
+    Raises:
+        ValueError: for a scheduler whose path is not known, or a time that is no entry.
+    """
+    scheduler = innermost(scheduler)
+    if scheduler.config.get("invert_sigmas"):
+        raise ValueError(f"{type(scheduler).__name__} runs with inverted sigmas, whose clean prediction is not known")
+    path, t = _place(scheduler, timestep, index)
+    kind = "velocity" if isinstance(path, Linear) else scheduler.config.prediction_type
+    if model_output.shape[1] == 2 * sample.shape[1]:
+        model_output = model_output[:, : sample.shape[1]]
+    return _clipped(scheduler, Prediction.read(kind, model_output, sample, path, t).x0)
+
+
+def _place(scheduler: Any, timestep: float | Tensor, index: int | None) -> tuple[Interpolant, Tensor]:
+    """The path, and the time on it, at which a step's sample stands."""
+    path = path_of(scheduler)
+    t = timestep if isinstance(timestep, Tensor) else torch.tensor(timestep, dtype=torch.float64)
+    sigmas = getattr(scheduler, "sigmas", None)
+    if sigmas is None or not hasattr(scheduler, "step_index"):
+        return path, t
+    index = locate(scheduler, timestep) if index is None else index
+    if isinstance(path, Linear):
+        return path, sigmas[index]
+    # Solvers in log-SNR (DPM-Solver, UniPC, DEIS) keep the sample's variance; the others let it grow.
+    preserving = hasattr(scheduler, "lambda_t")
+    if hasattr(scheduler, "sigmas_interpol") and index % 2:  # KDPM2's second call is between two sigmas
+        return NoiseRatio(preserving), (-path.log_snr(t) / 2).exp()
+    return NoiseRatio(preserving), sigmas[index]
+
+
+def _clipped(scheduler: Any, x0: Tensor) -> Tensor:
+    if scheduler.config.get("thresholding"):
+        return scheduler._threshold_sample(x0)
+    if scheduler.config.get("clip_sample"):
+        reach = scheduler.config.get("clip_sample_range", 1.0)
+        return x0.clamp(-reach, reach)
+    return x0
