@@ -1,0 +1,177 @@
+"""Successive halving over noises: only candidates whose early prediction scores well are finished.
+
+All candidates run to an early step, the better part by the score of the clean prediction there goes on to the next, and
+the last rung ends with finished images (Jamieson and Talwalkar, arXiv 1502.07943, with steps as the resource). Every
+rung costs about the same, as it has fewer candidates and more steps. Where calibration finds the early score useless,
+the first rung is the last: random search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .base import Proposal, Strategy
+
+
+@dataclass(frozen=True)
+class RungProposal(Proposal):
+    """A candidate in a rung.
+
+    Attributes:
+        rung: from 0.
+        start: step at which it stands.
+        stop: step before which the rung ends; there its clean prediction is scored, or, at the run's end, its image.
+    """
+
+    rung: int = 0
+    start: int = 0
+    stop: int = 0
+
+
+class Halving(Strategy):
+    """Candidates race over rungs of steps; `keep` of them go on.
+
+    Args:
+        rungs: how many, the last one ends with the run; or the steps at which all but the last end.
+        keep: share of a rung's candidates that go on, in (0, 1).
+        correlations: rank correlation of the clean prediction's score with the final one, by step, as calibration finds
+            it; the first rung ends no earlier than the first step that reaches `threshold`. None: not known, and the
+            rungs are taken as they are.
+        threshold: below it an early score is useless.
+
+    Raises:
+        ValueError: for settings outside of their ranges.
+    """
+
+    name = "halving"
+    needs_scores = True
+
+    def __init__(
+        self,
+        rungs: int | Sequence[int] = 3,
+        keep: float = 0.5,
+        correlations: Mapping[int, float] | None = None,
+        threshold: float = 0.5,
+    ):
+        steps = [] if isinstance(rungs, int) else list(rungs)
+        if (isinstance(rungs, int) and rungs < 1) or steps != sorted(set(steps)) or any(step < 1 for step in steps):
+            raise ValueError(f"rungs are {rungs}; give a number from 1, or rising steps from 1")
+        if not 0 < keep < 1:
+            raise ValueError(f"keep is {keep}; give more than 0 and less than 1")
+        self.rungs, self.keep = rungs, keep
+        self.correlations, self.threshold = correlations, threshold
+
+    def ends(self, num_steps: int) -> list[int]:
+        """The steps at which rungs end in a run of `num_steps`, the run's own end last.
+
+        Lengths grow by 1 / keep from rung to rung, as the candidates become fewer; the last rung takes what is left.
+
+        Raises:
+            ValueError: for given steps that lie beyond the run.
+        """
+        first = self._first_telling(num_steps)
+        if not isinstance(self.rungs, int):
+            if beyond := [step for step in self.rungs if step >= num_steps]:
+                raise ValueError(f"rungs end at {', '.join(map(str, beyond))}, but the run has {num_steps} steps")
+            return [*(step for step in self.rungs if step >= first), num_steps]
+        growth = 1 / self.keep
+        length = num_steps * (growth - 1) / (growth**self.rungs - 1)
+        length, ends, end = max(length, first), [], 0.0
+        while len(ends) < self.rungs - 1 and round(end + length) < num_steps:
+            end += length
+            # A length below one step gives the same end twice.
+            if round(end) > (ends[-1] if ends else 0):
+                ends.append(round(end))
+            length *= growth
+        return [*ends, num_steps]
+
+    def _first_telling(self, num_steps: int) -> int:
+        if self.correlations is None:
+            return 1
+        return min((step for step, value in self.correlations.items() if value >= self.threshold), default=num_steps)
+
+    def survivors(self, count: int) -> int:
+        """How many of a rung's candidates go on."""
+        return max(1, int(count * self.keep))
+
+    def cost(self, count: int, num_steps: int) -> int:
+        """Steps, summed over candidates, of a search that starts with `count`."""
+        total, start = 0, 0
+        for end in self.ends(num_steps):
+            total += count * (end - start)
+            count, start = self.survivors(count), end
+        return total
+
+    def affordable(self, budget: int, num_steps: int) -> int:
+        """How many candidates can start for a budget of steps summed over candidates; 0 where none can."""
+        count = 0
+        while self.cost(count + 1, num_steps) <= budget:
+            count += 1
+        return count
+
+    def start(self, seed: int, num_candidates: int, num_steps: int | None = None) -> Halving:
+        """A copy that searches one prompt.
+
+        Args:
+            seed: of the first candidate.
+            num_candidates: how many start.
+            num_steps: of the whole run.
+
+        Raises:
+            ValueError: without the number of steps, or less than one candidate.
+        """
+        if num_steps is None:
+            raise ValueError("halving needs the number of steps of a run, to place its rungs; pass num_steps=")
+        if num_candidates < 1:
+            raise ValueError(f"num_candidates is {num_candidates}; give at least 1")
+        search = super().start(seed, num_candidates)
+        search._ends = self.ends(num_steps)
+        search._rung = 0
+        search._racing = [Proposal(seed + k) for k in range(num_candidates)]
+        search._scores = []
+        return search
+
+    def propose(self, count: int) -> list[RungProposal]:
+        """The next candidates of the rung under way, at most `count`."""
+        if self.done:
+            return []
+        start, stop = [0, *self._ends][self._rung], self._ends[self._rung]
+        waiting = self._racing[len(self._scores) : len(self._scores) + count]
+        return [RungProposal(one.seed, one.lineage, self._rung, start, stop) for one in waiting]
+
+    def observe(self, proposals: Sequence[Proposal], scores: Sequence[float]) -> None:
+        """Take the scores of proposed candidates, of the rung under way; a failed one has -inf.
+
+        When the rung is whole, the best go on, in the order of their seeds; of equals, the first.
+        """
+        super().observe(proposals, scores)
+        self._scores += scores
+        if len(self._scores) < len(self._racing) or self._rung == len(self._ends) - 1:
+            return
+        ranked = sorted(range(len(self._racing)), key=lambda k: -self._scores[k])
+        going_on = sorted(ranked[: self.survivors(len(self._racing))])
+        self._racing = [self._racing[k] for k in going_on]
+        self._scores = []
+        self._rung += 1
+
+    def extend(self, extra: int) -> None:
+        """Let that many candidates more start.
+
+        Raises:
+            ValueError: once a rung has been decided: the others have left.
+        """
+        if self._rung:
+            raise ValueError("halving has decided a rung already, so no further candidate can start")
+        self._racing += [Proposal(self.seed + k) for k in range(len(self._racing), len(self._racing) + extra)]
+        super().extend(extra)
+
+    @property
+    def done(self) -> bool:
+        return self._rung == len(self._ends) - 1 and len(self._scores) == len(self._racing)
+
+    @property
+    def best(self) -> Proposal:
+        """The finished candidate with the highest score; the first of equals."""
+        finished = [pair for pair in self.observed if pair[0].stop == self._ends[-1]]
+        return max(finished, key=lambda pair: pair[1])[0]
