@@ -3,6 +3,7 @@
 from .class_conditional import ClassConditionalPipeline
 from .loading import load
 from .noise_search import NoiseSearch
+from .previews import Previews, decode, record_previews
 from .records import RecordsError
 from .search_result import Candidate, SearchResult
 from .search_run import BatchReport, BudgetError
@@ -13,7 +14,10 @@ __all__ = [
     "Candidate",
     "ClassConditionalPipeline",
     "NoiseSearch",
+    "Previews",
     "RecordsError",
     "SearchResult",
+    "decode",
     "load",
+    "record_previews",
 ]

@@ -16,8 +16,7 @@ from diffusers import (
     UNet2DModel,
     UniPCMultistepScheduler,
 )
-from samplesmith.pipelines import ClassConditionalPipeline
-from samplesmith.pipelines.previews import decode, record_previews
+from samplesmith.pipelines import ClassConditionalPipeline, decode, record_previews
 from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
 
 STEPS = 5
