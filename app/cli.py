@@ -112,6 +112,7 @@ def search(
         candidates = 8
 
     from ..pipelines import NoiseSearch
+    from ..pipelines.processes import is_main_process
     from ..verifiers import RankEnsemble, load_verifier
 
     guides = [load_verifier(name) for name in names]
@@ -130,6 +131,8 @@ def search(
         progress=not as_json,
         **arguments,
     )
+    if not is_main_process():
+        return
     if output is not None:
         result.save(output)
     if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,8 +97,10 @@ def fid(
 
     from ..evaluation import compare
     from ..evaluation.image_batches import image_files
+    from ..pipelines.processes import processes
 
-    with _processes() as (rank, world), _bar(not as_json and rank == 0) as bar:
+    with processes() as team, _bar(not as_json and team.rank == 0) as bar:
+        rank, world = team.rank, team.size
         real_images = _real_images(real)[rank::world]
         if model is None:
             made: Any = image_files(generated)[rank::world]
@@ -124,24 +125,8 @@ def fid(
             extractor,
             seed=seed,
         )
-    if rank == 0:
+    if team.rank == 0:
         _report(name, found, output, as_json)
-
-
-@contextmanager
-def _processes() -> Iterator[tuple[int, int]]:
-    """Rank and number of the processes that torchrun or accelerate started."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield 0, 1
-        return
-    import torch
-    from accelerate import PartialState
-
-    state = PartialState(cpu=not torch.cuda.is_available())
-    try:
-        yield state.process_index, state.num_processes
-    finally:
-        state.destroy_process_group()
 
 
 @contextmanager

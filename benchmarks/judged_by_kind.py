@@ -2,7 +2,7 @@
 
     python benchmarks/judged_by_kind.py emoji-sd3 OTHER_FOLDER --output benchmarks/results/judged_by_kind.json
 
-The same prompts and seeds for each model; bfloat16 autocast.
+The same prompts and seeds for each model, its own call defaults where its folder has them; bfloat16 autocast.
 """
 
 import argparse
@@ -37,6 +37,16 @@ def prompts(per_kind: int, seed: int, held_out: bool | None = None) -> dict[str,
     return wanted
 
 
+def call_arguments(model: str, changes: dict) -> dict:
+    """A shipped model's call defaults, those of a folder with a card, or emoji-sd3's."""
+    card = Path(model) / "samplesmith.json"
+    if card.is_file():
+        defaults = json.loads(card.read_text())["call_defaults"]
+    else:
+        defaults = samplesmith.assets.call_defaults(model if model in samplesmith.assets.names() else "emoji-sd3")
+    return {**defaults, **{key: value for key, value in changes.items() if value is not None}}
+
+
 @torch.no_grad()
 def run(pipe, judge, captions: list[str], seed: int, call: dict) -> tuple[np.ndarray, list]:
     images, verdicts = [], []
@@ -69,22 +79,20 @@ def main() -> None:
     wanted = prompts(arguments.per_kind, seed=31, held_out=True if arguments.held_out else None)
     captions = [caption for found in wanted.values() for caption in found] * arguments.repeats
     kinds = np.array([kind_of(scenes.parse(caption)) for caption in captions])
-    call = samplesmith.assets.call_defaults("emoji-sd3")
-    if arguments.guidance_scale is not None:
-        call["guidance_scale"] = arguments.guidance_scale
-    if arguments.max_sequence_length is not None:
-        call["max_sequence_length"] = arguments.max_sequence_length
+    changes = {"guidance_scale": arguments.guidance_scale, "max_sequence_length": arguments.max_sequence_length}
     table = {}
     for model in arguments.models:
         pipe = samplesmith.load(model)
         pipe.set_progress_bar_config(disable=True)
+        call = call_arguments(model, changes)
         images, verdicts = run(pipe, judge, captions, 10_000, call)
         right = np.array([verdict.right for verdict in verdicts], float)
         table[model] = {kind: round(float(right[kinds == kind].mean()), 3) for kind in KINDS}
         table[model]["one and two"] = round(float(right[np.isin(kinds, COUNTS[:2])].mean()), 3)
         table[model]["all"] = str(bootstrap(right))
+        table[model]["call"] = call
         print(model, json.dumps(table[model]), flush=True)
-    result = {"call": call, "images_a_kind": arguments.per_kind * arguments.repeats, "right": table}
+    result = {"images_a_kind": arguments.per_kind * arguments.repeats, "right": table}
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=2) + "\n")
     if arguments.sheet:

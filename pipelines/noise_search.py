@@ -18,6 +18,7 @@ from ..samplers.strategies import Strategy, make_strategy
 from ..verifiers import Verifier
 from .call import PipelineCall, encode_once, quiet
 from .moved_noise import check_moves_noise
+from .processes import part_of_records, processes
 from .records import RecordFile, describe
 from .search_result import SearchResult
 from .search_run import SEEDS_PER_PROMPT, BatchReport, SearchRun, progress_bar
@@ -71,6 +72,9 @@ class NoiseSearch:
     ) -> SearchResult:
         """Search each prompt for its best image.
 
+        Started by `torchrun` or `accelerate launch`, processes deal the prompts out among them, and each returns the
+        whole result.
+
         Args:
             prompt: a prompt, or a class label, or a list of them.
             budget: NFEs a prompt (one forward of one row; a guided step costs two), never exceeded. The very first
@@ -88,7 +92,7 @@ class NoiseSearch:
 
         Raises:
             BudgetError: where the budget is below one candidate; the message names its cost.
-            RecordsError: where `output_dir` is not writable, corrupt, or holds another run.
+            RecordsError: where `output_dir` is not writable, corrupt, in use, or holds another run.
             ValueError: for other bad arguments, in one sentence each.
         """
         prompts = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt]
@@ -97,26 +101,39 @@ class NoiseSearch:
             raise ValueError(f"{self.verifier.name} has no score before a pool is whole; leave stop_at out")
         call = PipelineCall(self.pipe, pipeline_kwargs)
         run = self._describe(prompts, budget, num_candidates, seed, batch_size, stop_at, pipeline_kwargs)
-        file = RecordFile(output_dir, run) if output_dir is not None else None
-        search = SearchRun(
-            call,
-            self.verifier,
-            self.judge,
-            self.strategy,
-            prompts,
-            file,
-            budget=budget,
-            num_candidates=num_candidates,
-            seed=seed,
-            batch_size=batch_size,
-            stop_at=stop_at,
-            on_batch=on_batch,
-        )
-        with quiet(self.pipe), encode_once(self.pipe), torch.no_grad():
+
+        def search(file: RecordFile | None, indices: Sequence[int], shown: bool) -> SearchResult:
+            one = SearchRun(
+                call,
+                self.verifier,
+                self.judge,
+                self.strategy,
+                prompts,
+                file,
+                budget=budget,
+                num_candidates=num_candidates,
+                seed=seed,
+                batch_size=batch_size,
+                stop_at=stop_at,
+                on_batch=on_batch,
+                indices=indices,
+            )
+            with progress_bar(shown) as bar:
+                return one.run(bar)
+
+        everything = range(len(prompts))
+        with processes() as team, quiet(self.pipe), encode_once(self.pipe), torch.no_grad():
             self._place(self.verifier)
             self._place(self.judge)
-            with progress_bar(progress) as bar:
-                return search.run(bar)
+            if team.size > 1:
+                _check_for_team(output_dir, stop_at)
+                with part_of_records(output_dir, run, team) as part:
+                    if mine := everything[team.rank :: team.size]:
+                        search(part, mine, progress and team.rank == 0)
+            if output_dir is None:
+                return search(None, everything, progress)
+            with RecordFile(output_dir, run, reads_only=team.rank > 0) as file:
+                return search(file, everything, progress and team.size == 1)
 
     def _place(self, verifier: Verifier | None) -> None:
         device = getattr(self.pipe, "_execution_device", torch.device("cpu"))
@@ -170,3 +187,10 @@ def _check(prompts, budget, num_candidates, seed, batch_size) -> None:
         raise ValueError(
             f"num_candidates is {num_candidates}; at most {SEEDS_PER_PROMPT} a prompt have seeds of their own"
         )
+
+
+def _check_for_team(output_dir: str | Path | None, stop_at: float | None) -> None:
+    if output_dir is None:
+        raise ValueError("several processes share their records through output_dir; give one")
+    if stop_at is not None:
+        raise ValueError("stop_at hands a prompt's rest to others, which several processes cannot; leave it out")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from PIL import Image
 
 Record = dict[str, Any]
@@ -23,18 +24,34 @@ class RecordsError(ValueError):
 
 
 class RecordFile:
-    """`records.jsonl` and `run.json` of one output folder.
+    """`records.jsonl`, `run.json` and `ledger.json` of one output folder, which is locked until `close`.
 
     Args:
         folder: made where it is missing.
         run: what was asked for, JSON values; a folder that holds another run is refused. `versions` are not compared.
+        part: names the share of one process of several; the folder is then another `RecordFile`'s, locked by it.
+        reads_only: nothing is written and nothing locked.
 
     Raises:
         RecordsError: with one sentence.
     """
 
-    def __init__(self, folder: str | Path, run: Mapping[str, Any]):
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, run: Mapping[str, Any], part: str = "", reads_only: bool = False):
+        self.folder, self.reads_only = Path(folder), reads_only
+        self._ledger = self.folder / (f"ledger.{part}.json" if part else "ledger.json")
+        self._lock: FileLock | None = None
+        self.file = self.folder / (f"records.{part}.jsonl" if part else "records.jsonl")
+        if not part and not reads_only:
+            self._claim()
+        try:
+            self.records: list[Record] = self._read() if self.file.exists() else []
+            if not part:
+                self._agree(json.loads(json.dumps(run)))
+        except RecordsError:
+            self.close()
+            raise
+
+    def _claim(self) -> None:
         try:
             (self.folder / "images").mkdir(parents=True, exist_ok=True)
             probe = self.folder / ".writable"
@@ -43,13 +60,35 @@ class RecordFile:
         except OSError as error:
             reason = error.strerror
             raise RecordsError(f"cannot write to the output folder {self.folder}: {reason}; name another") from error
-        self.file = self.folder / "records.jsonl"
-        self.records: list[Record] = self._read() if self.file.exists() else []
-        self._agree(json.loads(json.dumps(run)))
+        self._lock = FileLock(self.folder / ".lock", timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            self._lock = None
+            raise RecordsError(
+                f"another search is writing to {self.folder}; wait for its end or name another output folder"
+            ) from None
+
+    def close(self) -> None:
+        """Let others write to the folder."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def remove(self) -> None:
+        """Delete a part that was joined."""
+        self.file.unlink(missing_ok=True)
+        self._ledger.unlink(missing_ok=True)
+
+    def __enter__(self) -> RecordFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _agree(self, run: dict[str, Any]) -> None:
         file = self.folder / "run.json"
-        if not self.records:  # nothing was kept of an earlier run, if there was one
+        if not self.records and not self.reads_only:  # nothing was kept of an earlier run, if there was one
             write_atomically(file, json.dumps(run, indent=2) + "\n")
             return
         try:
@@ -85,8 +124,25 @@ class RecordFile:
     def keep(self, count: int) -> None:
         """Cut back to the first `count` records: the part of a batch that a crash left is evaluated again."""
         if count < len(self.records):
-            self.records = self.records[:count]
-            write_atomically(self.file, "".join(map(_line, self.records)))
+            self.replace(self.records[:count])
+
+    def replace(self, records: Sequence[Record]) -> None:
+        """Put these records in place of all."""
+        self.records = list(records)
+        write_atomically(self.file, "".join(map(_line, records)))
+
+    def write_ledger(self, ledger: Mapping[str, Any]) -> None:
+        """The cost so far; times are kept apart from the records, which compare equal."""
+        if not self.reads_only:
+            write_atomically(self._ledger, json.dumps(ledger, indent=2) + "\n")
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of earlier runs in the folder."""
+        try:
+            return float(json.loads(self._ledger.read_text())["seconds"]) if self.records else 0.0
+        except (OSError, ValueError, TypeError, KeyError):
+            return 0.0
 
     def append(self, batch: Sequence[Record]) -> None:
         """Append a batch in one write that has reached the disk when this returns."""

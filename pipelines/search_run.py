@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -18,7 +17,7 @@ from ..samplers.strategies import Proposal, Strategy
 from ..verifiers import Verifier
 from .call import PipelineCall
 from .ledger import Ledger, count_nfe
-from .records import Record, RecordFile, RecordsError, write_atomically
+from .records import Record, RecordFile, RecordsError
 from .scoring import score_batch
 from .search_result import Candidate, SearchResult
 
@@ -57,9 +56,10 @@ class SearchRun:
         batch_size: int,
         stop_at: float | None,
         on_batch: Callable[[BatchReport], bool | None] | None,
+        indices: Sequence[int],
     ):
         self.call, self.verifier, self.judge, self.strategy = call, verifier, judge, strategy
-        self.prompts, self.file = prompts, file
+        self.prompts, self.file, self.indices = prompts, file, indices
         self.budget, self.num_candidates, self.stop_at = budget, num_candidates, stop_at
         self.seed, self.batch_size, self.on_batch = seed, batch_size, on_batch
 
@@ -67,35 +67,36 @@ class SearchRun:
         self.on_record: list[Record] = list(file.records) if file else []
         self.cursor = 0
         self.cost: int | None = self.on_record[0]["nfe"] if self.on_record else None
-        self.pools: list[list[Candidate]] = []
-        self.strategies: list[Strategy] = []
+        self.pools: dict[int, list[Candidate]] = {}
+        self.strategies: dict[int, Strategy] = {}
         self.evaluated: list[Candidate] = []
         self.stopped = False
         self.started = time.monotonic()
-        self.seconds_before = _seconds_on_record(file)
+        self.seconds_before = file.seconds if file else 0.0
         self.ledger = Ledger()
 
     def run(self, bar: Progress) -> SearchResult:
         self.bar, self.task = bar, bar.add_task("search", total=None, best="")
-        for i in range(len(self.prompts)):
+        for i in self.indices:
             self._begin(i)
             self._go_on(i)
             if self.stopped:
                 break
         self._spend_what_is_left()
-        best = [self._choose(pool) for pool in self.pools]
+        pools = list(self.pools.values())
+        best = [self._choose(pool) for pool in pools]
         judge = self.judge.name if self.judge else None
-        return SearchResult(best, self.pools, self.ledger, self.verifier.name, judge, self.evaluated)
+        return SearchResult(best, pools, self.ledger, self.verifier.name, judge, self.evaluated)
 
     def _begin(self, i: int) -> None:
         """Start a prompt's search."""
         first_seed, pool = self.seed + i * SEEDS_PER_PROMPT, []
-        self.pools.append(pool)
-        if self.budget is not None and i == 0:  # what a candidate costs is not known before the first
+        self.pools[i] = pool
+        if self.budget is not None and i == self.indices[0]:  # what a candidate costs is not known before the first
             self._batch(i, self.strategy.start(first_seed, 1).propose(1))
         count = self.num_candidates if self.num_candidates is not None else self.budget // self.cost
         self.quota = count
-        self.strategies.append(self.strategy.start(first_seed, count))
+        self.strategies[i] = self.strategy.start(first_seed, count)
         if pool:
             self.strategies[i].observe(self.strategies[i].propose(len(pool)), [candidate.score for candidate in pool])
 
@@ -112,8 +113,8 @@ class SearchRun:
     def _spend_what_is_left(self) -> None:
         """Share what prompts that reached their score did not need among those below, until nothing is left."""
         while self.stop_at is not None and not self.stopped:
-            left = self.quota * len(self.prompts) - sum(map(len, self.pools))
-            below = [i for i in range(len(self.prompts)) if not self._reached(i)]
+            left = self.quota * len(self.pools) - len(self.evaluated)
+            below = [i for i in self.pools if not self._reached(i)]
             share, rest = divmod(left, max(len(below), 1))
             if not below or not left:
                 return
@@ -131,7 +132,7 @@ class SearchRun:
         self.ledger.seconds = self.seconds_before + time.monotonic() - self.started
         self._show(self.pools[i])
         if self.file:
-            write_atomically(self.file.folder / "ledger.json", json.dumps(self.ledger.as_dict(), indent=2) + "\n")
+            self.file.write_ledger(self.ledger.as_dict())
         if self.on_batch is not None:
             report = BatchReport([c.record for c in new], [c.image for c in new], self.ledger)
             self.stopped = self.on_batch(report) is False
@@ -235,20 +236,10 @@ class SearchRun:
         scores = [candidate.score for candidate in pool if np.isfinite(candidate.score)]
         self.bar.update(
             self.task,
-            total=self.cost * per_prompt * len(self.prompts),
-            completed=self.cost * sum(map(len, self.pools)),
+            total=self.cost * per_prompt * len(self.indices),
+            completed=self.cost * len(self.evaluated),
             best=f"best {max(scores):.3f}" if scores else "",
         )
-
-
-def _seconds_on_record(file: RecordFile | None) -> float:
-    """Wall time of earlier runs in the folder."""
-    if file is None or not file.records or not (file.folder / "ledger.json").exists():
-        return 0.0
-    try:
-        return float(json.loads((file.folder / "ledger.json").read_text())["seconds"])
-    except (ValueError, TypeError, KeyError):
-        return 0.0
 
 
 @contextmanager
