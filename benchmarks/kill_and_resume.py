@@ -20,7 +20,7 @@ COMMAND = [
     "--candidates",
     "12",
     "--steps",
-    "4",
+    "12",
     "--batch-size",
     str(BATCH),
 ]
