@@ -19,6 +19,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
+from .child_scheduler import times_for
 from .interpolants import from_scheduler as path_of
 from .live_timesteps import position
 
@@ -218,13 +219,9 @@ class TimeShiftScheduler(SchedulerMixin, ConfigMixin):
         """
         if num_inference_steps is not None and num_inference_steps < 1:
             raise ValueError(f"num_inference_steps is {num_inference_steps}; give at least 1")
-        given = {"sigmas": sigmas, "mu": mu, "timesteps": timesteps}
-        given = {name: value for name, value in given.items() if value is not None}
-        known = inspect.signature(self.child.set_timesteps).parameters
-        if unknown := [name for name in given if name not in known]:
-            raise ValueError(f"{type(self.child).__name__}.set_timesteps takes no {', '.join(unknown)}")
-        if num_inference_steps is not None:
-            given["num_inference_steps"] = num_inference_steps
+        given = times_for(
+            self.child, num_inference_steps=num_inference_steps, sigmas=sigmas, mu=mu, timesteps=timesteps
+        )
         self.child.set_timesteps(device=device, **given)
         self.num_inference_steps = self.child.num_inference_steps
         self.grid = self.child.timesteps.clone()

@@ -19,6 +19,7 @@ from diffusers import ConfigMixin, SchedulerMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
+from .child_scheduler import times_for
 from .flow_sde import FlowSDEScheduler
 from .time_shift import TimeShiftScheduler
 
@@ -195,11 +196,9 @@ class WindowedScheduler(SchedulerMixin, ConfigMixin):
             ValueError: for an argument that the child does not take, a window that the run does not have, or a run to
                 be resumed that is another, or stands at another step.
         """
-        given = {"num_inference_steps": num_inference_steps, "sigmas": sigmas, "mu": mu, "timesteps": timesteps}
-        given = {name: value for name, value in given.items() if value is not None}
-        known = inspect.signature(self.child.set_timesteps).parameters
-        if unknown := [name for name in given if name not in known]:
-            raise ValueError(f"{type(self.child).__name__}.set_timesteps takes no {', '.join(unknown)}")
+        given = times_for(
+            self.child, num_inference_steps=num_inference_steps, sigmas=sigmas, mu=mu, timesteps=timesteps
+        )
         asked = {name: np.ravel(value).tolist() for name, value in given.items()}
         if self.config.start:
             self._check_resumes(asked)
