@@ -1,4 +1,4 @@
-"""The command line: `samplesmith search | sample | score | evaluate | models`. Models load when needed."""
+"""The command line: `samplesmith search | sample | score | plan | evaluate | models`. Models load when needed."""
 
 from __future__ import annotations
 
