@@ -1,4 +1,7 @@
-"""The command line: `samplesmith search | sample | score | plan | evaluate | models`. Models load when needed."""
+"""The command line, `samplesmith search | sample | score | calibrate | plan | evaluate | models`.
+
+Models load when they are needed.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import typer
 from rich.table import Table
 
 from .. import __version__, assets
+from .calibrate import calibrate
 from .evaluate import evaluate
 from .options import (
     Device,
@@ -24,6 +28,7 @@ from .options import (
     Offload,
     Seed,
     Steps,
+    StepsOrAuto,
     Width,
     call_arguments,
     check_vocabulary,
@@ -31,6 +36,7 @@ from .options import (
     errors,
     load_pipeline,
     read_prompts,
+    read_steps,
 )
 from .plan import plan
 
@@ -42,6 +48,7 @@ app = typer.Typer(
 )
 app.add_typer(evaluate, name="evaluate")
 app.command()(plan)
+app.command()(calibrate)
 
 
 def main() -> None:
@@ -86,7 +93,10 @@ def search(
         float | None,
         typer.Option(help="a score that ends a prompt's search; the rest of its budget goes to the others"),
     ] = None,
-    steps: Steps = None,
+    steps: StepsOrAuto = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="a file that `calibrate` wrote, for --steps auto; the model's own when left out")
+    ] = None,
     guidance_scale: Guidance = None,
     negative_prompt: Negative = None,
     height: Height = None,
@@ -106,21 +116,25 @@ def search(
     Example: `samplesmith search "two cats and three stars on blue" --candidates 16 --output outputs/cats`
     """
     wanted = read_prompts(prompt, prompts)
+    num_steps = read_steps(steps)
     names = verifier or ["emoji-clip"]
     check_vocabulary(wanted, model, [*names, *([judge] if judge else [])])
     if budget is None and candidates is None:
         candidates = 8
 
     from ..pipelines import NoiseSearch
+    from ..pipelines.auto_steps import AUTO, shipped_calibration
     from ..pipelines.processes import is_main_process
     from ..verifiers import RankEnsemble, load_verifier
 
     guides = [load_verifier(name) for name in names]
     guide = guides[0] if len(guides) == 1 else RankEnsemble(guides)
     held_out = load_verifier(judge) if judge else None
+    if num_steps == AUTO and calibration is None:
+        calibration = shipped_calibration(model)
     pipe = load_pipeline(model, dtype, device, offload)
-    arguments = call_arguments(model, steps, guidance_scale, negative_prompt, height, width)
-    result = NoiseSearch(pipe, guide, strategy, judge=held_out)(
+    arguments = call_arguments(model, num_steps, guidance_scale, negative_prompt, height, width)
+    result = NoiseSearch(pipe, guide, strategy, judge=held_out, calibration=calibration)(
         wanted,
         budget=budget,
         num_candidates=candidates,
@@ -258,6 +272,8 @@ def _search_summary(result: Any) -> dict[str, Any]:
         for c, pool in zip(result.best, result.candidates, strict=True)
     ]
     summary = {"verifier": result.verifier, "judge": result.judge, "best": chosen, "ledger": result.ledger.as_dict()}
+    if result.allocation is not None:
+        summary["allocation"] = asdict(result.allocation)
     sizes = {len(pool) for pool in result.candidates}
     if result.judge and len(sizes) == 1 and result.verifier in result.best[0].scores:
         ks = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k <= min(sizes)]
@@ -294,6 +310,8 @@ def _print_search(result: Any, output: Path | None) -> None:
     console.print(table)
     if len(result.best) > shown:
         console.print(f"and {len(result.best) - shown} prompts more")
+    if result.allocation is not None:
+        console.print(f"the calibration chose {result.allocation}", soft_wrap=True)
     ledger = result.ledger
     console.print(
         f"{ledger.nfe} NFEs, {ledger.decodes} decodes, {ledger.verifier_calls} verifier calls, {ledger.seconds:.1f} s"

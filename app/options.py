@@ -16,6 +16,10 @@ errors = Console(stderr=True)
 Model = Annotated[str, typer.Option(help="a shipped model, a folder, a .safetensors file or a hub id")]
 Seed = Annotated[int, typer.Option(help="seed of the first candidate")]
 Steps = Annotated[int | None, typer.Option(help="inference steps; the model's default when left out")]
+StepsOrAuto = Annotated[
+    str | None,
+    typer.Option(help="inference steps; the model's default when left out; auto: as --budget is spent best"),
+]
 Guidance = Annotated[float | None, typer.Option(help="guidance scale; the model's default when left out")]
 Negative = Annotated[str | None, typer.Option(help="what the image should not show")]
 Height = Annotated[int | None, typer.Option(help="pixels; the model's default when left out")]
@@ -37,6 +41,15 @@ def read_prompts(prompt: str | None, file: Path | None) -> list[str]:
     if not (found := [line for line in lines if line and not line.startswith("#")]):
         raise ValueError(f"{file} holds no prompt; write one a line")
     return found
+
+
+def read_steps(text: str | None) -> int | str | None:
+    """A number of steps, or "auto"."""
+    if text is None or text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"--steps is {text!r}; give a whole number of at least 1, or auto")
+    return int(text)
 
 
 def check_vocabulary(prompts: list[str], model: str | None, verifiers: list[str]) -> None:

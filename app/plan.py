@@ -49,8 +49,9 @@ def plan(
     if guide is None:
         raise ValueError(f"which score chooses is not known; name by --guide one of {', '.join(known)}")
 
-    from ..evaluation.allocation import Calibration, best_allocation
     from ..evaluation.planning import plan_budget
+    from ..pipelines.allocation import best_allocation
+    from ..pipelines.calibration import Calibration
 
     found = plan_budget(records, guide, judge, target, success_at, seed=seed)
     allocation = None

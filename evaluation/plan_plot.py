@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .figures import new_figure, save_figure
 from .planning import BudgetPlan
 
 GUIDED, ORACLE = "#0b6e99", "#c2571a"
@@ -21,15 +22,11 @@ def plot_plan(plan: BudgetPlan, file: str | Path) -> None:
     Raises:
         ValueError: where matplotlib is missing, or does not know the format.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError("a plot needs matplotlib: pip install 'samplesmith[eval]'") from error
     ks = np.array([point.k for point in plan.points])
     needed = [one.number for one in (plan.guided, plan.oracle) if np.isfinite(one.number)]
     beyond = np.geomspace(1, max(8 * plan.candidates, *(1.5 * number for number in needed), 1), 200)
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = new_figure(7, 4.5)
     axes = figure.subplots()
     for name, color, curve, law in (
         ("oracle", ORACLE, [point.oracle for point in plan.points], plan.oracle_law),
@@ -58,5 +55,4 @@ def plot_plan(plan: BudgetPlan, file: str | Path) -> None:
     axes.set(xlabel="samples a prompt", ylabel=f"success by {plan.judge}", ylim=(0, 1.02))
     axes.set_title(f"{plan.prompts} prompts, {plan.nfe:.0f} NFEs a sample", fontsize=10)
     axes.legend(frameon=False, fontsize=8)
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=150)
+    save_figure(figure, file)

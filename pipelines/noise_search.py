@@ -8,6 +8,7 @@ seed alone. Cost: one whole run of the pipeline a candidate; prompts are encoded
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import torch
 
 from ..samplers.strategies import Strategy, make_strategy
 from ..verifiers import Verifier
+from .auto_steps import allocate
+from .calibration import Calibration
 from .call import PipelineCall, encode_once, quiet
 from .moved_noise import check_moves_noise
 from .processes import part_of_records, processes
@@ -32,18 +35,25 @@ class NoiseSearch:
         verifier: guides the search; a `Verifier`, or a `RankEnsemble`, which chooses when a prompt's pool is whole.
         strategy: a name in `samplesmith.samplers.strategies.STRATEGIES`, or a `Strategy`.
         judge: scores each candidate too, but takes no part in the choice: an honest measure of the gain.
+        calibration: of the pipeline and verifier, or its file; steps "auto" are read from it.
 
     Raises:
         ValueError: for an unknown strategy, or one that the pipeline or the verifier cannot serve.
     """
 
     def __init__(
-        self, pipe: Any, verifier: Verifier, strategy: str | Strategy = "random", judge: Verifier | None = None
+        self,
+        pipe: Any,
+        verifier: Verifier,
+        strategy: str | Strategy = "random",
+        judge: Verifier | None = None,
+        calibration: Calibration | str | Path | None = None,
     ):
         self.pipe = pipe
         self.verifier = verifier
         self.strategy = make_strategy(strategy)
         self.judge = judge
+        self.calibration = Calibration.load(calibration) if isinstance(calibration, (str, Path)) else calibration
         if self.strategy.moves_noise:
             check_moves_noise(pipe)
         if waiting := [one.name for one in (verifier, judge) if one is not None and one.needs_previews]:
@@ -89,6 +99,7 @@ class NoiseSearch:
             progress: show a bar with the budget and the best score.
             on_batch: called after each batch; where it returns False the search ends with what it has.
             pipeline_kwargs: passed to the pipeline as they are; what is not given keeps the pipeline's own default.
+                `num_inference_steps="auto"` leaves steps and candidates to the calibration.
 
         Raises:
             BudgetError: where the budget is below one candidate; the message names its cost.
@@ -99,8 +110,13 @@ class NoiseSearch:
         _check(prompts, budget, num_candidates, seed, batch_size)
         if self.verifier.needs_pool and stop_at is not None:
             raise ValueError(f"{self.verifier.name} has no score before a pool is whole; leave stop_at out")
+        allocation = allocate(self.calibration, self.pipe, self.verifier, budget, pipeline_kwargs)
+        if allocation is not None:
+            pipeline_kwargs["num_inference_steps"] = allocation.num_inference_steps
         call = PipelineCall(self.pipe, pipeline_kwargs)
         run = self._describe(prompts, budget, num_candidates, seed, batch_size, stop_at, pipeline_kwargs)
+        if allocation is not None:
+            run["allocation"], budget = asdict(allocation), allocation.nfe
 
         def search(file: RecordFile | None, indices: Sequence[int], shown: bool) -> SearchResult:
             one = SearchRun(
@@ -119,7 +135,9 @@ class NoiseSearch:
                 indices=indices,
             )
             with progress_bar(shown) as bar:
-                return one.run(bar)
+                result = one.run(bar)
+            result.allocation = allocation
+            return result
 
         everything = range(len(prompts))
         with processes() as team, quiet(self.pipe), encode_once(self.pipe), torch.no_grad():

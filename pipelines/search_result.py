@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from .allocation import Allocation
 from .call import PipelineCall
 from .contact_sheet import contact_sheet
 from .ledger import Ledger
@@ -20,7 +21,7 @@ from .records import Record, load_image, write_atomically
 
 @dataclass(frozen=True)
 class Candidate:
-    """A scored candidate that can be made again.
+    """A scored candidate that can be made again; one that was scored on the way is made in full.
 
     Attributes:
         record: as in `records.jsonl`.
@@ -58,6 +59,11 @@ class Candidate:
         return self.record["scores"]
 
     @property
+    def finished(self) -> bool:
+        """Whether its image is a finished one; False for the clean prediction of a step, which halving looks at."""
+        return self.record.get("steps_done") == self.record.get("steps")
+
+    @property
     def lineage(self) -> Lineage:
         """Moves of its noise, away from the seed's own; empty for a plain draw."""
         return [(seed, angle) for seed, angle in self.record.get("lineage", ())]
@@ -89,17 +95,24 @@ class Candidate:
         return Image.fromarray(images[0])
 
 
+def furthest(pool: Sequence[Candidate]) -> list[Candidate]:
+    """The finished candidates of a pool; of a halving that was stopped before there were any, those of the last rung."""
+    most = max(candidate.record.get("steps_done", 0) for candidate in pool)
+    return [candidate for candidate in pool if candidate.record.get("steps_done", 0) == most]
+
+
 @dataclass
 class SearchResult:
     """The outcome of a search.
 
     Attributes:
         best: the chosen candidate of each prompt, in their order.
-        candidates: all of them, a list a prompt.
+        candidates: all of them, a list a prompt; of halving one for each rung that a candidate ran in.
         ledger: the cost.
         verifier: name of the score that the choice went by.
         judge: name of a held-out score beside it; None without one.
         evaluated: all candidates, in the order in which they were evaluated.
+        allocation: what steps "auto" have chosen; None where the caller did.
     """
 
     best: list[Candidate]
@@ -108,6 +121,7 @@ class SearchResult:
     verifier: str
     judge: str | None = None
     evaluated: list[Candidate] = field(default_factory=list, repr=False)
+    allocation: Allocation | None = None
 
     @property
     def images(self) -> list[Image.Image | None]:
@@ -131,7 +145,9 @@ class SearchResult:
         captions = []
         for candidate in shown:
             lines = [f"seed {candidate.seed}: {candidate.score:.3f}"]
-            if self.judge:
+            if not candidate.finished:
+                lines.append("step {steps_done} of {steps}".format_map(candidate.record))
+            if self.judge in candidate.scores:
                 lines.append(f"{self.judge}: {candidate.scores[self.judge]:g}")
             if not single:
                 lines.insert(0, str(candidate.prompt)[:32])
@@ -148,10 +164,9 @@ class SearchResult:
         if not (folder / "records.jsonl").exists() or (folder / "records.jsonl").read_text() != lines:
             write_atomically(folder / "records.jsonl", lines)
         write_atomically(folder / "ledger.json", json.dumps(self.ledger.as_dict(), indent=2) + "\n")
-        images = self.images
-        if any(image is not None for image in images):
+        if not self.failed:
             self.contact_sheet().save(folder / "contact_sheet.png")
-        for i, image in enumerate(images):
-            if image is not None:
+        for i, candidate in enumerate(self.best):  # one at a time: there may be thousands
+            if (image := candidate.image) is not None:
                 image.save(folder / ("best.png" if len(self.best) == 1 else f"best_{i:04d}.png"))
         return folder

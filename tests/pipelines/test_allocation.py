@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samplesmith.evaluation.allocation import Calibration, StepCount, best_allocation
+from samplesmith.pipelines.allocation import best_allocation
+from samplesmith.pipelines.calibration import Calibration, Preview, StepCount
 
 TABLE = Calibration(
     pipeline="Pipe",
@@ -13,6 +15,7 @@ TABLE = Calibration(
     judge="judge",
     prompts=40,
     steps=(StepCount(4, 8, (0.5, 0.6, 0.65), (0.4, 0.6, 0.55)), StepCount(20, 40, (0.7, 0.8, 0.85), (0.7, 0.8, 0.9))),
+    previews=(Preview(20, 5, 0.25, 0.72, 0.7), Preview(20, 10, 0.5, 0.8, 0.8), Preview(4, 2, 0.75, 0.6)),
 )
 
 
@@ -50,16 +53,23 @@ def test_never_above_the_budget_and_more_never_buys_less(budget, more):
                 assert getattr(first, by) >= getattr(row, by)[min(3, budget // row.nfe) - 1]
 
 
-def test_measured_from_searches_saved_and_loaded(tmp_path):
-    """One right candidate of two, which the guide prefers: best-of-1 is .5, best-of-2 is 1."""
-    rows = [{"prompt_index": i, "nfe": 8, "scores": {"guide": s, "judge": s}} for i in range(3) for s in (0.0, 1.0)]
-    table = Calibration.measure({4: rows}, "guide", "judge", pipeline="Pipe", scheduler="Euler", guidance_scale=None)
-    assert table.steps == (StepCount(4, 8, (0.5, 1.0), (0.5, 1.0)),)
-    table.save(tmp_path / "c.json")
-    assert Calibration.load(tmp_path / "c.json") == table
-    blind = Calibration.measure({4: rows}, "guide", None, pipeline="Pipe", scheduler="Euler", guidance_scale=None)
-    assert blind.steps[0].success is None
-    assert best_allocation(blind, 16).score == 1.0
+def test_without_a_judge_the_score_decides():
+    blind = replace(TABLE, judge=None, steps=(StepCount(4, 8, (0.5, 1.0)), StepCount(8, 16, (0.9, 0.95))))
+    assert (best_allocation(blind, 16).score, best_allocation(blind, 16).success) == (1.0, None)
+
+
+def test_saved_and_loaded(tmp_path):
+    TABLE.save(tmp_path / "c.json")
+    assert Calibration.load(tmp_path / "c.json") == TABLE
+    values = json.loads((tmp_path / "c.json").read_text())
+    del values["previews"]
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    assert Calibration.load(tmp_path / "c.json") == replace(TABLE, previews=())
+
+
+def test_correlations_of_a_run():
+    assert TABLE.correlations(20) == {5: 0.25, 10: 0.5}
+    assert TABLE.correlations(12) is None
 
 
 def test_another_model_is_refused():
@@ -78,13 +88,19 @@ def test_another_model_is_refused():
             '{"steps": [], "pipeline": "", "scheduler": "", "guidance_scale": 1, "verifier": "", "judge": null, '
             '"prompts": 1}',
         ),
-        ("not a list of rows", "[]"),
+        ("not lists of rows", "[]"),
         ("it has no 'nfe'", '{"steps": [{"num_inference_steps": 1, "score": [1], "success": null}]}'),
         ("no positive cost", '{"steps": [{"num_inference_steps": 1, "nfe": 0, "score": [1], "success": null}]}'),
         ("no finite scores", '{"steps": [{"num_inference_steps": 1, "nfe": 1, "score": [NaN], "success": null}]}'),
         (
             "1 scores and 2 successes",
             '{"steps": [{"num_inference_steps": 1, "nfe": 1, "score": [1], "success": [1, 1]}]}',
+        ),
+        ("not lists of rows", '{"steps": [], "previews": 3}'),
+        (
+            "a preview has step 5 of 4",
+            '{"steps": [], "previews": [{"num_inference_steps": 4, "step": 5, "rank_correlation": 0, "score": 0, '
+            '"success": null}]}',
         ),
     ],
 )

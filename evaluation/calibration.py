@@ -1,0 +1,196 @@
+"""Measuring a calibration: what candidates are worth by their steps, and what their clean predictions say early.
+
+Searches of one pool a number of steps, with the same seeds. In the longest run the verifier also scores x0-hat after
+each step, decoded: its rank correlation with the finished score tells from which step on an early choice is any good.
+Cost: all candidates at each number of steps; in the longest run also a decode and a score a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..pipelines.auto_steps import names
+from ..pipelines.calibration import Calibration, Preview, StepCount
+from ..pipelines.noise_search import NoiseSearch
+from ..pipelines.previews import Previews, decode, record_previews
+from ..verifiers import Verifier, VerifierUnavailable
+from .scaling import best_of, pools
+
+MIN_CANDIDATES = 3
+"""Fewer have no ranks to speak of."""
+
+
+def calibrate(
+    pipe: Any,
+    verifier: Verifier,
+    prompts: Sequence[str | int],
+    steps: Sequence[int] = (5, 8, 12, 28),
+    candidates: int = 16,
+    judge: Verifier | None = None,
+    seed: int = 0,
+    batch_size: int = 8,
+    output_dir: str | Path | None = None,
+    progress: bool = True,
+    **pipeline_kwargs: Any,
+) -> Calibration:
+    """Measure what a pipeline's candidates are worth by a verifier.
+
+    Args:
+        pipe: any pipeline that `NoiseSearch` takes, on whose scheduler x0-hat is known.
+        verifier: chooses; it needs a score of its own for each image.
+        prompts: some dozen like those to come, but not those on which a gain is reported.
+        steps: numbers of steps to compare.
+        candidates: a prompt, at each.
+        judge: measures the choices.
+        seed: of the first candidate, as in `NoiseSearch`.
+        batch_size: candidates in one call of the pipeline.
+        output_dir: for the records, a folder a number of steps; the same call again goes on from there.
+        progress: show a bar for each number of steps.
+        pipeline_kwargs: of each call, but for the steps.
+
+    Raises:
+        ValueError: for bad arguments, a candidate that failed, or without scipy.
+    """
+    _import_spearman()
+    steps = _check(verifier, steps, candidates, pipeline_kwargs)
+    searches = {}
+    for number in steps:
+        watched = number == steps[-1]
+        guide: Verifier = verifier
+        with record_previews(pipe) if watched else nullcontext() as previews:
+            if watched:
+                guide = _WithPreviews(verifier, pipe, previews, pipeline_kwargs)
+            name = f"steps_{number}_with_previews" if watched else f"steps_{number}"
+            result = NoiseSearch(pipe, guide, judge=judge)(
+                list(prompts),
+                num_candidates=candidates,
+                seed=seed,
+                batch_size=batch_size,
+                output_dir=None if output_dir is None else Path(output_dir) / name,
+                progress=progress,
+                num_inference_steps=number,
+                **pipeline_kwargs,
+            )
+        searches[number] = result.records
+    held_out = None if judge is None else judge.name
+    return Calibration(
+        **names(pipe, verifier, pipeline_kwargs),
+        judge=held_out,
+        prompts=len(prompts),
+        steps=measure_steps(searches, verifier.name, held_out),
+        previews=measure_previews(searches[steps[-1]], steps[-1], verifier.name, held_out),
+    )
+
+
+def measure_steps(
+    searches: Mapping[int, Sequence[dict[str, Any]]], guide: str, judge: str | None
+) -> tuple[StepCount, ...]:
+    """Best-of-k by the number of steps.
+
+    Args:
+        searches: records of random searches by the number of steps; the same prompts, pools of one size.
+        guide: name of the score that chooses.
+        judge: name of the score that measures.
+
+    Raises:
+        ValueError: where a candidate failed.
+    """
+    rows = []
+    for steps, records in sorted(searches.items()):
+        if failed := [record["reason"] for record in records if "reason" in record]:
+            raise ValueError(f"{len(failed)} candidates of {steps} steps failed ({failed[0]}); calibrate without them")
+        curve = best_of(records, range(1, len(pools(records)[0]) + 1), guide, judge or guide)
+        success = tuple(row.success.mean for row in curve) if judge else None
+        rows.append(StepCount(steps, records[-1]["nfe"], tuple(row.score.mean for row in curve), success))
+    return tuple(rows)
+
+
+def measure_previews(
+    records: Sequence[dict[str, Any]], num_inference_steps: int, guide: str, judge: str | None
+) -> tuple[Preview, ...]:
+    """What the scores of previews, recorded by `calibrate`, say of the finished images."""
+    by_prompt = pools(records)
+    final = _scores(by_prompt, guide)
+    judged = None if judge is None else _scores(by_prompt, judge)
+    rows = []
+    for step in range(1, num_inference_steps + 1):
+        early = _scores(by_prompt, _key(guide, step))
+        chosen = np.arange(len(early)), early.argmax(1)
+        success = None if judged is None else float(judged[chosen].mean())
+        correlation = rank_correlation(early, final)
+        rows.append(Preview(num_inference_steps, step, correlation, float(final[chosen].mean()), success))
+    return tuple(rows)
+
+
+def rank_correlation(early: np.ndarray, final: np.ndarray) -> float:
+    """Spearman's within each prompt's pool, averaged; both are (prompts, candidates).
+
+    Early scores that are all equal tell nothing: 0. A pool of equal final scores has no order to tell and is left out.
+    """
+    spearmanr = _import_spearman()
+    ordered = [(a, b) for a, b in zip(early, final, strict=True) if np.ptp(b) > 0]
+    found = [float(spearmanr(a, b).statistic) if np.ptp(a) > 0 else 0.0 for a, b in ordered]
+    return float(np.clip(np.mean(found), -1, 1)) if found else 0.0
+
+
+class _WithPreviews(Verifier):
+    """A verifier whose records also hold its scores of the previews of the batch under way."""
+
+    def __init__(self, verifier: Verifier, pipe: Any, previews: Previews, arguments: Mapping[str, Any]):
+        self.verifier, self.pipe, self.previews = verifier, pipe, previews
+        self.name, self.scale = verifier.name, verifier.scale
+        self.size = arguments.get("height"), arguments.get("width")
+
+    def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
+        return self.verifier.score(images, prompts, previews)
+
+    def evaluate(self, images: Any, prompts: Sequence[str] | str, previews: Any = None) -> dict[str, Tensor]:
+        scores = self.verifier.evaluate(images, prompts)
+        for step, latents in sorted(self.previews.latents.items()):
+            if len(latents) != len(images):
+                raise VerifierUnavailable(
+                    f"the previews of {len(latents)} candidates cannot be told among {len(images)} images: memory ran "
+                    f"out, or {self.name} failed on an image; calibrate with a smaller batch size"
+                )
+            pictures = decode(self.pipe, latents, *self.size).cpu()
+            # As the finished images are: what is scored has 8 bits.
+            scores[_key(self.name, step + 1)] = self.verifier((pictures * 255).round() / 255, prompts)
+        return scores
+
+    def to(self, device: Any) -> _WithPreviews:
+        self.verifier.to(device)
+        return self
+
+
+def _key(guide: str, step: int) -> str:
+    return f"{guide} after step {step}"
+
+
+def _scores(by_prompt: list[list[dict[str, Any]]], name: str) -> np.ndarray:
+    return np.array([[record["scores"][name] for record in pool] for pool in by_prompt])
+
+
+def _check(verifier: Verifier, steps: Sequence[int], candidates: int, arguments: Mapping[str, Any]) -> list[int]:
+    if verifier.needs_pool:
+        raise ValueError(f"{verifier.name} has no score for one image; calibrate by one verifier or a weighted sum")
+    if "num_inference_steps" in arguments:
+        raise ValueError("num_inference_steps is what a calibration compares; give steps=")
+    if not steps or len(set(steps)) < len(steps) or any(not isinstance(one, int) or one < 1 for one in steps):
+        raise ValueError(f"steps are {list(steps)}; give different whole numbers of at least 1")
+    if candidates < MIN_CANDIDATES:
+        raise ValueError(f"candidates is {candidates}; give at least {MIN_CANDIDATES}")
+    return sorted(steps)
+
+
+def _import_spearman() -> Any:
+    try:
+        from scipy.stats import spearmanr
+    except ImportError as error:
+        raise ValueError("calibrating needs scipy: pip install 'samplesmith[eval]'") from error
+    return spearmanr
