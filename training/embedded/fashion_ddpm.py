@@ -23,8 +23,7 @@ from torch import nn
 
 from ... import fashion
 from ...pipelines.class_conditional import ClassConditionalPipeline
-from .flow import save_pipeline
-from .run import Run, initial_weights, recipe_parser, set_learning_rate
+from .run import Run, initial_weights, recipe_parser, save_pipeline, set_learning_rate
 
 BATCH = 64
 PEAK_LEARNING_RATE, WARM_UP_STEPS, DECAY_SHARE = 1e-3, 300, 0.4

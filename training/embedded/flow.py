@@ -14,7 +14,6 @@ Needs: `pip install samplesmith[train]`. 70 to 85 images/s on two cores with AVX
 from __future__ import annotations
 
 import copy
-import json
 import zlib
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from torch import nn
 from ... import scenes
 from .clip import patch_maps
 from .detector import focal_loss
-from .run import Run, images_to_tensor, initial_weights, recipe_parser, set_learning_rate
+from .run import Run, images_to_tensor, initial_weights, recipe_parser, save_pipeline, set_learning_rate
 from .text import build_text_encoder, build_tokenizer, token_ids
 
 BATCH = 64
@@ -153,18 +152,6 @@ def build_pipeline(flow: Flow, autoencoder: AutoencoderKL, tokenizer) -> StableD
         text_encoder_3=None,
         tokenizer_3=None,
     )
-
-
-def save_pipeline(pipeline: StableDiffusion3Pipeline, folder: Path) -> None:
-    """fp16 safetensors, without this machine's paths in the configs; the text encoders' dtype reads float32."""
-    half = copy.deepcopy(pipeline).to(torch.float16)
-    half.save_pretrained(folder)
-    for file in folder.rglob("*.json"):
-        config = json.loads(file.read_text())
-        config.pop("_name_or_path", None)
-        if "dtype" in config:
-            config["dtype"] = "float32"
-        file.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def save_sheet(pipeline: StableDiffusion3Pipeline, file: Path, columns: int = 8) -> None:

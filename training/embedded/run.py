@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import DiffusionPipeline
 
 
 class Run:
@@ -117,6 +119,18 @@ def initial_weights(seed: int) -> Iterator[None]:
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = value
+
+
+def save_pipeline(pipeline: DiffusionPipeline, folder: Path) -> None:
+    """fp16 safetensors, without this machine's paths in the configs; the text encoders' dtype reads float32."""
+    half = copy.deepcopy(pipeline).to(torch.float16)
+    half.save_pretrained(folder)
+    for file in folder.rglob("*.json"):
+        config = json.loads(file.read_text())
+        config.pop("_name_or_path", None)
+        if "dtype" in config:
+            config["dtype"] = "float32"
+        file.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def images_to_tensor(images: np.ndarray) -> torch.Tensor:
