@@ -14,7 +14,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -44,6 +46,21 @@ WIDTH = 24
 PATCH = 16
 """Pixels a cell of the third stage's feature map, where sprites are found."""
 
+Look = Callable[[Run, torch.Tensor, list[str]], torch.Tensor]
+"""Makes pictures (batch, 3, height, width) in [-1, 1], of these captions, look as the guide will meet them."""
+
+
+def as_generated(autoencoder: AutoencoderKL) -> Look:
+    """Every few steps half of the pictures go through the autoencoder, with noise on their latents."""
+
+    def look(run: Run, x: torch.Tensor, captions: list[str]) -> torch.Tensor:
+        if run.step % GENERATED_EVERY == 0:
+            noise = LATENT_NOISE * float(torch.rand((), generator=run.generator))
+            x[::2] = reconstruct(autoencoder, x[::2], noise, run.generator)
+        return x
+
+    return look
+
 
 def write_config(folder: Path, vocabulary_size: int) -> None:
     """`open_clip_config.json`, by which `open_clip.create_model_and_transforms("local-dir:...")` builds the model."""
@@ -61,7 +78,7 @@ def write_config(folder: Path, vocabulary_size: int) -> None:
             "text_cfg": {
                 "context_length": CONTEXT_LENGTH,
                 "vocab_size": vocabulary_size,
-                "hf_tokenizer_name": NAME,
+                "hf_tokenizer_name": folder.name,
                 "width": 192,
                 "heads": 3,
                 "layers": 3,
@@ -127,14 +144,36 @@ def pick_accuracy(model, tokenizer, drawn: list[DrawnScene], captions: list[list
     return np.array(right)
 
 
-def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int) -> nn.Module:
-    """`total_images` counts scenes; each brings two pictures and four captions."""
-    folder = output / NAME
+def train(
+    output: Path,
+    look: Look,
+    total_images: int,
+    seed: int,
+    name: str = NAME,
+    start: Mapping[str, torch.Tensor] | None = None,
+    peak_learning_rate: float = PEAK_LEARNING_RATE,
+    measure: Callable[[nn.Module, Any], dict[str, Any]] = lambda model, tokenizer: {},
+) -> nn.Module:
+    """Train, or go on training.
+
+    Args:
+        output: of the run; the model is left in its folder `name`.
+        look: how the pictures look.
+        total_images: scenes where it ends; each brings two pictures and four captions.
+        seed: of the run.
+        name: of the model.
+        start: weights to begin with; None for random ones.
+        peak_learning_rate: after the warm-up.
+        measure: of model and tokenizer, what else the log is to show.
+    """
+    folder = output / name
     vocabulary = build_tokenizer(folder)
     write_config(folder, len(vocabulary))
     with initial_weights(seed):
         model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
         finder, heads = nn.Linear(16 * WIDTH, len(scenes.OBJECTS)), AttributeHeads(128)
+    if start is not None:
+        model.load_state_dict(start)
     model.visual.to(memory_format=torch.channels_last)  # a third faster on a CPU
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     nn.init.constant_(finder.bias, -4.0)
@@ -146,7 +185,7 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.05},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ],
-        lr=PEAK_LEARNING_RATE,
+        lr=peak_learning_rate,
         betas=(0.9, 0.98),
         fused=True,
     )
@@ -160,7 +199,7 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
 
     while run.progress < 1:
         cosine = 0.5 + 0.5 * math.cos(math.pi * run.progress)
-        set_learning_rate(optimizer, PEAK_LEARNING_RATE * min(1, (run.step + 1) / 100) * cosine + 1e-6)
+        set_learning_rate(optimizer, peak_learning_rate * min(1, (run.step + 1) / 100) * cosine + 1e-6)
         drawn = unique_scenes(run.rng, BATCH, held_out=False)
         wrong = [nearly_right(run.rng, one) for one in drawn]
         hard_ones = [caption for one in drawn for caption in hard_captions(run.rng, one.scene, HARD_CAPTIONS)]
@@ -168,10 +207,7 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
         x = images_to_tensor(np.stack([one.image for one in (*drawn, *wrong)]))
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            if run.step % GENERATED_EVERY == 0:
-                noise = LATENT_NOISE * float(torch.rand((), generator=run.generator))
-                x[::2] = reconstruct(autoencoder, x[::2], noise, run.generator)
-            x = degrade(x, run.generator)
+            x = degrade(look(run, x, [one.scene.caption for one in drawn] * 2), run.generator)
             middle.clear()
             seen = model.encode_image(x)
             said = model.encode_text(ids)
@@ -209,6 +245,7 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
                 picked=float(picked.mean()),
                 by_kind={kind: round(float(picked[kinds == kind].mean()), 3) for kind in scenes.KINDS},
                 better_than_spoiled=better.mean().item(),
+                **measure(model, tokenizer),
             )
             model.train()
             run.save()
@@ -226,7 +263,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     shutil.rmtree(arguments.output / NAME, ignore_errors=True)
     autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder).eval()
-    train(arguments.output, autoencoder, arguments.images, arguments.seed)
+    train(arguments.output, as_generated(autoencoder), arguments.images, arguments.seed)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,87 @@
+"""The recipe of emoji-clip-preview in small."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import toys
+from safetensors.torch import load_file
+from samplesmith import assets, scenes
+from samplesmith.pipelines import decode, record_previews
+from samplesmith.training.embedded import clip, clip_preview
+from samplesmith.training.embedded.clip_preview import clean_predictions
+from samplesmith.training.embedded.run import images_to_tensor
+from samplesmith.verifiers import CLIPVerifier
+
+CAPTIONS = ["a cat on pink", "two dogs on blue"]
+
+
+@pytest.fixture(autouse=True)
+def _forked():
+    with torch.random.fork_rng():
+        yield
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return toys.build("StableDiffusion3")
+
+
+def pictures(side=32):
+    return images_to_tensor(np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8))
+
+
+def test_at_full_noise_it_is_the_pipelines_own_first_preview(pipe):
+    """Where sigma is 1 nothing of the picture is left, and the noise is the pipeline's for the seed."""
+    call = {"num_inference_steps": 2, "guidance_scale": 3.0, "max_sequence_length": 4}
+    with record_previews(pipe, [0]) as previews:
+        pipe(CAPTIONS, generator=torch.Generator().manual_seed(5), height=32, width=32, output_type="latent", **call)
+    expected = 2 * decode(pipe, previews.latents[0]) - 1
+    generator = torch.Generator().manual_seed(5)
+    found = clean_predictions(pipe, pictures(), CAPTIONS, torch.ones(2), generator, 3.0, 4)
+    assert torch.allclose(found, expected, atol=1e-4)
+    unguided = clean_predictions(pipe, pictures(), CAPTIONS, torch.ones(2), generator.manual_seed(5), 1.0, 4)
+    assert not torch.allclose(unguided, expected, atol=1e-3)
+
+
+def test_without_noise_it_is_the_autoencoders_picture(pipe):
+    x = pictures()
+    with torch.no_grad():
+        expected = pipe.vae.decode(pipe.vae.encode(x).latent_dist.mode()).sample.clamp(-1, 1)
+    found = clean_predictions(pipe, x, CAPTIONS, torch.zeros(2), torch.Generator(), 3.0, 4)
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_each_row_has_its_own_noise_level(pipe):
+    x, sigmas = pictures(), torch.tensor([0.0, 0.9])
+    one, other = (clean_predictions(pipe, x, CAPTIONS, s, torch.Generator().manual_seed(0), 3.0, 4)
+                  for s in (sigmas, torch.zeros(2)))  # fmt: skip
+    assert torch.allclose(one[0], other[0], atol=1e-4)
+    assert (one[1] - other[1]).abs().max() > 0.01
+
+
+@pytest.mark.slow
+def test_the_recipe_goes_on_from_emoji_clip(tmp_path, monkeypatch):
+    monkeypatch.setattr(clip, "BATCH", 8)
+    seen = []
+
+    def predict(x, captions, sigmas, generator):
+        seen.append((len(captions), float(sigmas.min()), float(sigmas.max())))
+        return x.flip(-1)
+
+    weights = load_file(assets.path("emoji-clip") / "open_clip_model.safetensors")
+    measure = clip_preview.PreviewAccuracy(predict, scenes=20)
+    seen.clear()
+    look = clip_preview.as_previews(predict)
+    clip.train(tmp_path, look, 8, 0, "emoji-clip-preview", weights, 1e-6, measure)
+    assert len(seen) == 1
+    assert seen[0][0] == 8  # half of 8 right pictures and 8 nearly right ones
+    assert clip_preview.SIGMAS[0] <= seen[0][1] < seen[0][2] <= clip_preview.SIGMAS[1]
+    logged = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert set(logged["better_preview_at"]) == {"0.3", "0.5", "0.7", "0.9"}
+
+    verifier = CLIPVerifier.load(tmp_path / "emoji-clip-preview")
+    assert (verifier.name, verifier.image_size) == ("emoji-clip-preview", scenes.IMAGE_SIZE)
+    before = CLIPVerifier.load(assets.path("emoji-clip")).text_features(CAPTIONS)
+    assert (verifier.text_features(CAPTIONS) * before).sum(1).min() > 0.98  # hardly moved at so low a rate
