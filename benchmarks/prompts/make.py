@@ -17,6 +17,18 @@ HARD = {
     "counted-above": 12,
 }
 EASY = {"one": 32, "two": 32}
+VALIDATION = {
+    "three": 3,
+    "four": 3,
+    "five": 3,
+    "six": 3,
+    "pair": 6,
+    "mixed": 8,
+    "triple": 6,
+    "counted-left": 4,
+    "counted-above": 4,
+}
+"""Like the hard ones, for calibration and for choices that are not to be made on those."""
 SHEET = {
     "one": 3,
     "two": 3,
@@ -41,14 +53,16 @@ def draw(rng: np.random.Generator, kind: str) -> str:
     return scene.caption
 
 
-def write(name: str, numbers: dict[str, int], seed: int) -> None:
+def write(name: str, numbers: dict[str, int], seed: int, without: str | None = None) -> None:
+    """Write a file of prompts, none of which stands in the file `without`."""
+    taken = set() if without is None else set((Path(__file__).parent / f"{without}.txt").read_text().splitlines())
     rng = np.random.default_rng(seed)
     lines: list[str] = []
     for kind, number in numbers.items():
         lines.append(f"# {kind}")
         found: list[str] = []
         while len(found) < number:
-            if (caption := draw(rng, kind)) not in found:
+            if (caption := draw(rng, kind)) not in found and caption not in taken:
                 found.append(caption)
         lines += found
     (Path(__file__).parent / f"{name}.txt").write_text("\n".join(lines) + "\n")
@@ -58,3 +72,4 @@ if __name__ == "__main__":
     write("hard", HARD, seed=1)
     write("easy", EASY, seed=2)
     write("sheet", SHEET, seed=3)
+    write("validation", VALIDATION, seed=4, without="hard")
