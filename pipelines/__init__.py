@@ -1,5 +1,6 @@
 """What runs a whole generation."""
 
+from .calibration import Calibration
 from .class_conditional import ClassConditionalPipeline
 from .loading import load
 from .noise_search import NoiseSearch
@@ -11,6 +12,7 @@ from .search_run import BatchReport, BudgetError
 __all__ = [
     "BatchReport",
     "BudgetError",
+    "Calibration",
     "Candidate",
     "ClassConditionalPipeline",
     "NoiseSearch",
