@@ -59,18 +59,28 @@ def clean_prediction(
         ValueError: for a scheduler whose path is not known, or a time that is no entry.
     """
     scheduler = innermost(scheduler)
-    if scheduler.config.get("invert_sigmas"):
-        raise ValueError(f"{type(scheduler).__name__} runs with inverted sigmas, whose clean prediction is not known")
-    path, t = _place(scheduler, timestep, index)
+    path, t = _place(scheduler, known_path(scheduler), timestep, index)
     kind = "velocity" if isinstance(path, Linear) else scheduler.config.prediction_type
     if model_output.shape[1] == 2 * sample.shape[1]:
         model_output = model_output[:, : sample.shape[1]]
     return _clipped(scheduler, Prediction.read(kind, model_output, sample, path, t).x0)
 
 
-def _place(scheduler: Any, timestep: float | Tensor, index: int | None) -> tuple[Interpolant, Tensor]:
+def known_path(scheduler: Any) -> Interpolant:
+    """The path of a scheduler that wraps no other.
+
+    Raises:
+        ValueError: where it is not known, and so no clean prediction either.
+    """
+    if scheduler.config.get("invert_sigmas"):
+        raise ValueError(f"{type(scheduler).__name__} runs with inverted sigmas, whose clean prediction is not known")
+    return path_of(scheduler)
+
+
+def _place(
+    scheduler: Any, path: Interpolant, timestep: float | Tensor, index: int | None
+) -> tuple[Interpolant, Tensor]:
     """The path, and the time on it, at which a step's sample stands."""
-    path = path_of(scheduler)
     t = timestep if isinstance(timestep, Tensor) else torch.tensor(timestep, dtype=torch.float64)
     sigmas = getattr(scheduler, "sigmas", None)
     if sigmas is None or not hasattr(scheduler, "step_index"):

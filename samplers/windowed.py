@@ -8,6 +8,7 @@ last window's images are the plain run's, bit for bit. Seam: the scheduler. Cost
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -137,6 +138,11 @@ class WindowedScheduler(SchedulerMixin, ConfigMixin):
         return self.child.order
 
     @property
+    def num_steps(self) -> int:
+        """Steps of the whole run, whose timesteps are set."""
+        return -(-len(self.child.timesteps) // self.order)
+
+    @property
     def timesteps(self) -> Tensor:
         """Times of the window, a view of the child's."""
         stop = self.config.stop
@@ -205,10 +211,9 @@ class WindowedScheduler(SchedulerMixin, ConfigMixin):
         else:
             self.child.set_timesteps(device=device, **given)
             self._asked, self._calls, self._shape = asked, 0, None
-        steps = -(-len(self.child.timesteps) // self.order)
         last = max(self.config.start + 1, self.config.stop or 0)
-        if last > steps:
-            raise ValueError(f"the window reaches step {last}, but the run has {steps}")
+        if last > self.num_steps:
+            raise ValueError(f"the window reaches step {last}, but the run has {self.num_steps}")
 
     def _check_resumes(self, asked: dict[str, Any]) -> None:
         start = self.config.start
@@ -270,13 +275,42 @@ class WindowedScheduler(SchedulerMixin, ConfigMixin):
             ValueError: before the first step, for rows that the batch does not have, or for a child whose noise belongs
                 to the batch as a whole.
         """
+        chosen = self._checked(rows)
+        _gather([self.child], [chosen], [self._shape])
+        self._shape = (len(chosen), *self._shape[1:])
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[WindowedScheduler, Sequence[int] | Tensor]]) -> WindowedScheduler:
+        """
+        A run that goes on with rows of several, which stand at the same step; those runs are left as they are.
+
+        Args:
+            parts (list of `WindowedScheduler` and `list[int]`): runs and their rows, in the order of the next window's
+                batch.
+
+        Raises:
+            ValueError: for what `keep_rows` refuses, runs that stand at different steps, or runs with different times:
+                a time shift gives each batch its own.
+        """
+        rows = [part._checked(chosen) for part, chosen in parts]
+        runs, shapes = [part for part, _ in parts], [part._shape for part, _ in parts]
+        if len({(run._calls, str(run._asked)) for run in runs}) > 1:
+            raise ValueError(f"the runs stand at calls {[run._calls for run in runs]}; join those at the same step")
+        # The sources may have to go on too; copies of generators have the same state.
+        copies = [copy.deepcopy(run) for run in runs]
+        first = copies[0]
+        _gather([one.child for one in copies], rows, shapes)
+        first._shape = (sum(map(len, rows)), *first._shape[1:])
+        return first
+
+    def _checked(self, rows: Sequence[int] | Tensor) -> list[int]:
+        """Rows that can go on."""
         if self._shape is None:
             raise ValueError("no step was made yet, so there are no rows to keep")
         chosen, count = [int(row) for row in rows], self._shape[0]
         if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(count)):
             raise ValueError(f"rows are {chosen}; give different ones from 0 to {count - 1}")
-        _keep_rows(self.child, chosen, self._shape)
-        self._shape = (len(chosen), *self._shape[1:])
+        return chosen
 
 
 def _check_window(start: int, stop: int | None) -> None:
@@ -284,20 +318,29 @@ def _check_window(start: int, stop: int | None) -> None:
         raise ValueError(f"the window is [{start}, {stop}); give 0 <= start < stop")
 
 
-def _keep_rows(scheduler: Any, rows: list[int], shape: tuple[int, ...]) -> None:
-    """Index what a scheduler holds by row: tensors of the sample's shape, and generators, one a row."""
-    if getattr(scheduler, "noise_sampler", None) is not None:
-        raise ValueError(f"{type(scheduler).__name__} draws the noise of a whole batch, so no row can go on alone")
-    for name, value in vars(scheduler).items():
+def _gather(schedulers: Sequence[Any], rows: Sequence[list[int]], shapes: Sequence[tuple[int, ...]]) -> None:
+    """Put chosen rows of what all hold by row into the first: tensors of the sample's shape, generators, one a row."""
+    first = schedulers[0]
+    if getattr(first, "noise_sampler", None) is not None:
+        raise ValueError(f"{type(first).__name__} draws the noise of a whole batch, so no row can go on alone")
+    for name, value in vars(first).items():
+        values = [vars(one)[name] for one in schedulers]
         if isinstance(value, SchedulerMixin):
-            _keep_rows(value, rows, shape)
-        elif isinstance(value, Tensor):
-            vars(scheduler)[name] = value[rows] if name in _ROW_VECTORS else _chosen(value, rows, shape)
-        elif isinstance(value, list) and len(value) == shape[0] and isinstance(value[0], torch.Generator):
-            vars(scheduler)[name] = [value[row] for row in rows]
-        elif isinstance(value, list):
-            vars(scheduler)[name] = [_chosen(one, rows, shape) for one in value]
+            _gather(values, rows, shapes)
+        elif isinstance(value, (Tensor, list)):
+            vars(first)[name] = _gathered(name, values, rows, shapes)
 
 
-def _chosen(value: Any, rows: list[int], shape: tuple[int, ...]) -> Any:
-    return value[rows] if isinstance(value, Tensor) and tuple(value.shape) == shape else value
+def _gathered(name: str, values: list[Any], rows: Sequence[list[int]], shapes: Sequence[tuple[int, ...]]) -> Any:
+    first = values[0]
+    if isinstance(first, list):
+        if len(first) == shapes[0][0] and isinstance(first[0], torch.Generator):
+            return [own[k] for own, some in zip(values, rows, strict=True) for k in some]
+        return [_gathered("", list(entries), rows, shapes) for entries in zip(*values, strict=True)]
+    if not isinstance(first, Tensor):
+        return first
+    if name in _ROW_VECTORS or tuple(first.shape) == shapes[0]:
+        return torch.cat([own[some] for own, some in zip(values, rows, strict=True)])
+    if not all(own is first or torch.equal(own, first) for own in values):
+        raise ValueError("the batches stand at different times, so their rows cannot be joined; make one batch of them")
+    return first

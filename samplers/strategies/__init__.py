@@ -2,17 +2,19 @@
 
 import inspect
 import json
+import re
 
 from .base import Move, Proposal, Strategy
+from .halving import Halving, RungProposal
 from .random import Random
 from .zero_order import ZeroOrder
 
-STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (Random, ZeroOrder)}
+STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (Random, ZeroOrder, Halving)}
 """Strategies by name."""
 
 
 def make_strategy(strategy: str | Strategy) -> Strategy:
-    """A strategy by name, such as "random" or "zero-order:neighbours=8,angle=0.3", or the object itself.
+    """A strategy by name, such as "random" or "zero-order:neighbours=8,angle=0.3" or "halving:rungs=[4,12]"; or itself.
 
     Raises:
         ValueError: for an unknown name or setting; it lists the known ones.
@@ -25,7 +27,7 @@ def make_strategy(strategy: str | Strategy) -> Strategy:
     kind = STRATEGIES[name]
     known = list(inspect.signature(kind).parameters)
     settings = {}
-    for part in filter(None, text.split(",")):
+    for part in filter(None, re.split(r",(?![^[{]*[\]}])", text)):  # not at the commas within brackets
         key, _, value = part.partition("=")
         if key not in known:
             raise ValueError(f"{name} has no setting {key!r}; known: {', '.join(known) or 'none'}")
@@ -36,4 +38,14 @@ def make_strategy(strategy: str | Strategy) -> Strategy:
     return kind(**settings)
 
 
-__all__ = ["STRATEGIES", "Move", "Proposal", "Random", "Strategy", "ZeroOrder", "make_strategy"]
+__all__ = [
+    "STRATEGIES",
+    "Halving",
+    "Move",
+    "Proposal",
+    "Random",
+    "RungProposal",
+    "Strategy",
+    "ZeroOrder",
+    "make_strategy",
+]

@@ -34,11 +34,13 @@ class Strategy(ABC):
         name: in `STRATEGIES` and in records.
         moves_noise: whether its proposals have lineages.
         needs_scores: whether it reads a score before the pool is whole, which a verifier that ranks pools cannot give.
+        has_rungs: whether its candidates stop at steps of the run, are scored there, and only some go on (`Halving`).
     """
 
     name: str
     moves_noise: bool = False
     needs_scores: bool = False
+    has_rungs: bool = False
 
     def start(self, seed: int, num_candidates: int) -> Strategy:
         """A copy that searches one prompt.

@@ -8,8 +8,10 @@ the first rung is the last: random search.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .base import Proposal, Strategy
 
@@ -35,9 +37,9 @@ class Halving(Strategy):
     Args:
         rungs: how many, the last one ends with the run; or the steps at which all but the last end.
         keep: share of a rung's candidates that go on, in (0, 1).
-        correlations: rank correlation of the clean prediction's score with the final one, by step, as calibration finds
-            it; the first rung ends no earlier than the first step that reaches `threshold`. None: not known, and the
-            rungs are taken as they are.
+        correlations: rank correlation of the clean prediction's score with the final one, by the number of steps made,
+            as calibration finds it; the first rung ends no earlier than the first step that reaches `threshold`. None:
+            not known, and the rungs are taken as they are.
         threshold: below it an early score is useless.
 
     Raises:
@@ -46,6 +48,7 @@ class Halving(Strategy):
 
     name = "halving"
     needs_scores = True
+    has_rungs = True
 
     def __init__(
         self,
@@ -54,13 +57,25 @@ class Halving(Strategy):
         correlations: Mapping[int, float] | None = None,
         threshold: float = 0.5,
     ):
-        steps = [] if isinstance(rungs, int) else list(rungs)
-        if (isinstance(rungs, int) and rungs < 1) or steps != sorted(set(steps)) or any(step < 1 for step in steps):
+        steps = list(rungs) if isinstance(rungs, Sequence) and not isinstance(rungs, str) else [rungs]
+        whole = all(isinstance(step, int) and not isinstance(step, bool) and step >= 1 for step in steps)
+        if not whole or steps != sorted(set(steps)):
             raise ValueError(f"rungs are {rungs}; give a number from 1, or rising steps from 1")
-        if not 0 < keep < 1:
+        if not isinstance(keep, (int, float)) or not 0 < keep < 1:
             raise ValueError(f"keep is {keep}; give more than 0 and less than 1")
+        if not isinstance(threshold, (int, float)) or not -1 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}; give a rank correlation, from -1 to 1")
+        if correlations is not None and not isinstance(correlations, Mapping):
+            raise ValueError(f"correlations are {correlations}; give numbers by step, as {{8: 0.6}}")
         self.rungs, self.keep = rungs, keep
-        self.correlations, self.threshold = correlations, threshold
+        known = correlations and {int(step): float(value) for step, value in correlations.items()}
+        self.correlations, self.threshold = known, threshold
+
+    def informed(self, correlations: Mapping[int, float]) -> Halving:
+        """A copy with the rank correlations of a calibration; its own, where it has some, are kept."""
+        strategy = copy.copy(self)
+        strategy.correlations = correlations if self.correlations is None else self.correlations
+        return strategy
 
     def ends(self, num_steps: int) -> list[int]:
         """The steps at which rungs end in a run of `num_steps`, the run's own end last.
@@ -97,16 +112,25 @@ class Halving(Strategy):
 
     def cost(self, count: int, num_steps: int) -> int:
         """Steps, summed over candidates, of a search that starts with `count`."""
-        total, start = 0, 0
-        for end in self.ends(num_steps):
-            total += count * (end - start)
-            count, start = self.survivors(count), end
+        return self.price(count, [end - start for start, end in pairwise([0, *self.ends(num_steps)])])
+
+    def price(self, count: int, prices: Sequence[int]) -> int:
+        """Cost of a search that starts with `count`, where a candidate costs `prices` in the rungs, in their order."""
+        total = 0
+        for price in prices:
+            total += count * price
+            count = self.survivors(count)
         return total
 
-    def affordable(self, budget: int, num_steps: int) -> int:
-        """How many candidates can start for a budget of steps summed over candidates; 0 where none can."""
+    def affordable(self, budget: int, prices: Sequence[int]) -> int:
+        """How many candidates can start for a budget; 0 where none can.
+
+        Args:
+            budget: in the unit of `prices`.
+            prices: of a candidate in the rungs, in their order.
+        """
         count = 0
-        while self.cost(count + 1, num_steps) <= budget:
+        while self.price(count + 1, prices) <= budget:
             count += 1
         return count
 
@@ -143,17 +167,25 @@ class Halving(Strategy):
     def observe(self, proposals: Sequence[Proposal], scores: Sequence[float]) -> None:
         """Take the scores of proposed candidates, of the rung under way; a failed one has -inf.
 
-        When the rung is whole, the best go on, in the order of their seeds; of equals, the first.
+        When the rung is whole, the best go on, in the order of their scores; of equals, the first.
         """
         super().observe(proposals, scores)
         self._scores += scores
         if len(self._scores) < len(self._racing) or self._rung == len(self._ends) - 1:
             return
         ranked = sorted(range(len(self._racing)), key=lambda k: -self._scores[k])
-        going_on = sorted(ranked[: self.survivors(len(self._racing))])
-        self._racing = [self._racing[k] for k in going_on]
+        self._racing = [self._racing[k] for k in ranked[: self.survivors(len(self._racing))]]
         self._scores = []
         self._rung += 1
+
+    @property
+    def rung(self) -> int:
+        """The rung under way, from 0."""
+        return self._rung
+
+    def limit(self, count: int) -> None:
+        """Let no more than the best `count` of the rung under way run, beside those whose scores are known."""
+        self._racing = self._racing[: max(count, len(self._scores))]
 
     def extend(self, extra: int) -> None:
         """Let that many candidates more start.

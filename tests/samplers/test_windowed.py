@@ -1,3 +1,4 @@
+import copy
 import inspect
 
 import numpy as np
@@ -156,6 +157,40 @@ def test_rows_go_on_alone_as_they_would_in_the_whole_batch(pipes, name):
     assert not torch.allclose(some, whole.flip(0), atol=1e-2 * float(whole.abs().max()))
 
 
+@pytest.mark.parametrize("name", [name for name in (*DIFFUSION, *FLOW) if "shift" not in name])
+def test_rows_of_several_batches_go_on_together(pipes, name):
+    """Rows 2 and 0 of a batch and row 1 of another, as in one batch; both batches can still go on themselves."""
+    if name in DIFFUSION:
+        pipe, scheduler = pipes["StableDiffusion"], DIFFUSION[name]
+    else:
+        pipe, scheduler = pipes["StableDiffusion3"], FLOW[name](FlowMatchEulerDiscreteScheduler(shift=3.0))
+    order = [2, 1, 0]
+    whole = whole_run(pipe, scheduler)
+    batches = []
+    for rows in ([0, 2], [1]):
+        windowed = pipe.scheduler = WindowedScheduler.from_scheduler(scheduler, stop=3)
+        if hasattr(windowed.child, "set_generators"):  # as the rows of the whole batch have them
+            windowed.set_generators([torch.Generator().manual_seed(row) for row in rows])
+        draws = generators(rows)
+        batches.append((windowed, draws, call(pipe, draws)))
+    (one, one_draws, one_latents), (other, other_draws, other_latents) = batches
+    pipe.scheduler = WindowedScheduler.joined([(one, [1]), (other, [0])])
+    pipe.scheduler = WindowedScheduler.joined([(pipe.scheduler, [0, 1]), (one, [0])])
+    pipe.scheduler.set_window(3)
+    latents = torch.cat([one_latents[1:], other_latents, one_latents[:1]])
+    draws = [copy.deepcopy(draw) for draw in (one_draws[1], other_draws[0], one_draws[0])]
+    # What a batch of another size rounds; the early predictions, which DDIM clips to 1, enlarge it.
+    tolerance = max(2e-5 * float(whole.abs().max()), 5e-4)
+    assert torch.allclose(call(pipe, draws, latents), whole[order], atol=tolerance)
+    for windowed, draws, latents, rows in (
+        (one, one_draws, one_latents, [0, 2]),
+        (other, other_draws, other_latents, [1]),
+    ):
+        pipe.scheduler = windowed
+        windowed.set_window(3)
+        assert torch.allclose(call(pipe, draws, latents), whole[rows], atol=tolerance)
+
+
 def loop(scheduler, x, **times):
     """As pipelines loop, without one."""
     scheduler.set_timesteps(**times)
@@ -307,6 +342,20 @@ class TestErrors:
         loop(scheduler, start(), num_inference_steps=STEPS)
         with pytest.raises(ValueError, match="give different ones from 0 to 2"):
             scheduler.keep_rows(rows)
+
+    def test_runs_that_cannot_be_joined(self):
+        runs = [WindowedScheduler.from_scheduler(DDIMScheduler(), stop=stop) for stop in (2, 3)]
+        for run in runs:
+            loop(run, start(), num_inference_steps=STEPS)
+        with pytest.raises(ValueError, match=r"the runs stand at calls \[2, 3\]"):
+            WindowedScheduler.joined([(run, [0]) for run in runs])
+        shifts = []
+        for k in (1, 5):
+            shift = TimeShiftScheduler.from_scheduler(DDIMScheduler(), window=200, cutoff=0)
+            shifts.append(WindowedScheduler.from_scheduler(shift, stop=2))
+            loop(shifts[-1], k * start(), num_inference_steps=STEPS)
+        with pytest.raises(ValueError, match="the batches stand at different times"):
+            WindowedScheduler.joined([(run, [0]) for run in shifts])
 
     def test_noise_of_a_whole_batch(self):
         """As DPMSolverSDEScheduler has it, whose Brownian tree needs a package that is not always there."""

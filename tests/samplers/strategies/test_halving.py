@@ -2,8 +2,7 @@ import math
 import random
 
 import pytest
-from samplesmith.samplers.strategies import Random
-from samplesmith.samplers.strategies.halving import Halving, RungProposal
+from samplesmith.samplers.strategies import Halving, Random, RungProposal
 
 STEPS = 28
 
@@ -101,19 +100,44 @@ def test_more_rungs_than_steps_allow():
 @pytest.mark.parametrize("budget", [STEPS, 100, 448, 1000])
 def test_a_budget_is_used_and_never_exceeded(budget):
     halving = Halving()
-    count = halving.affordable(budget, STEPS)
+    count = halving.affordable(budget, [4, 8, 16])
     assert halving.cost(count, STEPS) <= budget < halving.cost(count + 1, STEPS)
     assert search(halving, count, lambda one, step: 0.0, values())[1] <= budget
 
 
 def test_a_budget_below_one_run_buys_nothing():
-    assert Halving().affordable(STEPS - 1, STEPS) == 0
+    assert Halving().affordable(STEPS - 1, [4, 8, 16]) == 0
+
+
+def test_rungs_of_any_price():
+    """Guided steps that cost more at the start, and a last one that costs less."""
+    halving = Halving()
+    assert halving.price(5, [12, 16, 31]) == 5 * 12 + 2 * 16 + 31
+    assert halving.affordable(123, [12, 16, 31]) == 5
+    assert halving.affordable(122, [12, 16, 31]) == 4
+
+
+def test_fewer_go_on_where_they_are_limited():
+    halving = Halving(2).start(0, 8, STEPS)
+    halving.observe(halving.propose(8), [float(seed) for seed in range(8)])
+    halving.observe(halving.propose(1), [0.5])
+    halving.limit(2)
+    assert [one.seed for one in halving.propose(8)] == [6]
+    halving.limit(0)
+    assert halving.done
+    assert halving.best.seed == 7
+
+
+def test_correlations_of_a_calibration_are_taken_where_there_are_none_of_its_own():
+    assert Halving().informed({4: 0.1, 8: 0.7}).ends(STEPS) == [8, 24, 28]
+    assert Halving(correlations={4: 0.9}).informed({8: 0.7}).ends(STEPS) == [4, 12, 28]
+    assert Halving().correlations is None
 
 
 def test_better_rows_go_on_and_failed_ones_do_not():
     final = values(3)
     _, _, seen = search(Halving(2), 8, lambda one, step: -math.inf if one % 2 else float(one), final)
-    assert [one.seed for one in seen if one.rung == 1] == [100, 102, 104, 106]
+    assert [one.seed for one in seen if one.rung == 1] == [106, 104, 102, 100]
     _, _, seen = search(Halving(2), 8, lambda one, step: 0.0, final)
     assert [one.seed for one in seen if one.rung == 1] == [100, 101, 102, 103]
 
@@ -150,6 +174,10 @@ def test_more_candidates_start_in_the_first_rung_only():
         ({"rungs": (0, 4)}, "rising steps from 1"),
         ({"keep": 1.0}, "keep is 1.0"),
         ({"keep": 0.0}, "keep is 0.0"),
+        ({"keep": "half"}, "keep is half"),
+        ({"rungs": 2.5}, "rungs are 2.5"),
+        ({"threshold": 1.5}, "threshold is 1.5; give a rank correlation"),
+        ({"correlations": 0.5}, "give numbers by step"),
     ],
 )
 def test_bad_settings(settings, message):
