@@ -4,12 +4,21 @@ BIN := .venv/bin
 PROMPT ?= two bananas and a house on white
 SEED ?= 4900000
 
-.PHONY: demo test lint
+.PHONY: demo web test lint chromium
 demo: .venv/.installed
 	$(BIN)/samplesmith search "$(PROMPT)" --seed $(SEED) --candidates 16 --judge emoji-detector --output outputs/demo
 
-test: .venv/.installed-dev
+web: .venv/.installed-web
+	$(BIN)/samplesmith web
+
+test: .venv/.installed-dev chromium
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "slow or not slow"
+
+# The tests of the page want Debian's Chromium; without it they are skipped with a sentence, but in CI they fail.
+chromium:
+	@command -v chromium >/dev/null || apt-get install -y -qq chromium >/dev/null 2>&1 \
+	|| { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null 2>&1 \
+	|| echo "no Chromium here and none could be installed: the page is not tested in a browser"
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
@@ -20,6 +29,10 @@ lint: .venv/.installed-dev
 .venv/.installed: pyproject.toml | .venv/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -e .
 	touch $@
+
+.venv/.installed-web: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[web]"
+	touch .venv/.installed $@
 
 .venv/.installed-dev: pyproject.toml | .venv/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"

@@ -1,4 +1,4 @@
-"""The command line, `samplesmith search | sample | score | calibrate | plan | evaluate | models`.
+"""The command line, `samplesmith search | sample | score | calibrate | plan | evaluate | models | web`.
 
 Models load when they are needed.
 """
@@ -39,6 +39,7 @@ from .options import (
     read_steps,
 )
 from .plan import plan
+from .serve import web
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.add_typer(evaluate, name="evaluate")
 app.command()(plan)
 app.command()(calibrate)
+app.command()(web)
 
 
 def main() -> None:

@@ -1,0 +1,155 @@
+"""Visitors in line for the models: one works at a time, the others see their place, and anyone may leave."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+_LOOK = 0.3
+"""Seconds between two looks at a place in line."""
+
+_END = object()
+
+
+class Stopped(Exception):
+    """The visitor cancelled or left."""
+
+
+class FullError(ValueError):
+    """The line is full."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job's place: how many are served before it."""
+
+    before: int
+
+
+class Job:
+    """One visitor's work, in line or under way."""
+
+    def __init__(self) -> None:
+        self.future: Future[Any]
+        self._stop = threading.Event()
+        self._reports: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def report(self, news: Any) -> None:
+        """Called by the work: hand something on to whoever follows the job."""
+        self._reports.put(news)
+
+    def stop(self) -> None:
+        """Leave the line, or end the work at its next step."""
+        self._stop.set()
+        if self.future.cancel():
+            self._reports.put(_END)
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    @contextmanager
+    def stops(self, pipe: Any) -> Iterator[None]:
+        """While the context is open, the pipeline's next model call raises `Stopped` once the job is stopped.
+
+        A hook on the denoiser does it, so that it holds for any pipeline, and its call stays as a script would make it.
+        """
+        from ..pipelines.ledger import denoisers
+
+        def look(module: Any, args: tuple) -> None:
+            if self.stopped:
+                raise Stopped
+
+        handles = [module.register_forward_pre_hook(look) for module in denoisers(pipe)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+Work = Callable[[Job], Any]
+"""What a job does; it may report, and its result is the job's."""
+
+
+class Line:
+    """One thread that does all heavy work, first come, first served.
+
+    It is always the same thread: the pools and memory that torch keeps for a thread are kept once.
+
+    Args:
+        most: jobs in line, the one under way included.
+    """
+
+    def __init__(self, most: int):
+        self.most = most
+        self._jobs: list[Job] = []
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, "samplesmith")
+
+    def join(self, work: Work) -> Job:
+        """Put work in line.
+
+        Raises:
+            FullError: with a sentence for the visitor.
+        """
+        job = Job()
+        with self._lock:
+            if len(self._jobs) >= self.most:
+                raise FullError(f"{len(self._jobs)} visitors are in line already; please try again in a minute")
+            self._jobs.append(job)
+            job.future = self._thread.submit(self._do, work, job)
+        job.future.add_done_callback(lambda _: self._leave(job))
+        return job
+
+    def _do(self, work: Work, job: Job) -> Any:
+        try:
+            return work(job)
+        finally:
+            job._reports.put(_END)
+
+    def _leave(self, job: Job) -> None:
+        with self._lock:
+            self._jobs.remove(job)
+
+    def follow(self, job: Job) -> Iterator[Any]:
+        """What is new of a job: `Waiting` when its place changes, and what its work reports. Returns the result.
+
+        Raises:
+            Stopped: where it was stopped.
+            Exception: what its work raised.
+        """
+        shown = None
+        while True:
+            try:
+                news = job._reports.get(timeout=_LOOK)
+            except queue.Empty:
+                place = self._place(job)
+                if place and place != shown:
+                    shown = place
+                    yield Waiting(place)
+                continue
+            if news is _END:
+                break
+            yield news
+        try:
+            return job.future.result()
+        except CancelledError:
+            raise Stopped from None
+
+    def _place(self, job: Job) -> int:
+        with self._lock:
+            return self._jobs.index(job) if job in self._jobs else 0
+
+    def close(self) -> None:
+        """Stop whatever is in line."""
+        with self._lock:
+            jobs = list(self._jobs)
+        for job in jobs:
+            job.stop()
+        self._thread.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,226 @@
+"""A search as a job of the page: the same `NoiseSearch` as in a script, told batch by batch."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .line import Job, Stopped, Work
+from .models import Loading
+from .search_request import AUTO, SearchRequest
+from .studio import Studio, overheard
+
+if TYPE_CHECKING:
+    from ..pipelines import NoiseSearch, SearchResult
+    from ..pipelines.ledger import Ledger
+    from ..pipelines.records import Record
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The models are ready.
+
+    Attributes:
+        folder: of the run.
+        candidates: how many there will be; None where the search finds that out.
+        nfe: the budget; None where the search finds that out.
+    """
+
+    folder: Path
+    candidates: int | None
+    nfe: int | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Candidates that have come, and the cost so far."""
+
+    records: list[Record]
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A finished picture and what is known of it."""
+
+    file: Path
+    seed: int
+    score: float
+    verdict: str | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of a search.
+
+    Attributes:
+        size: `num_candidates` or `budget`, as the search was called.
+        result: None where it was cancelled before a candidate had come.
+        best: the chosen one; None where every candidate failed.
+        first: what the seed alone gives: best-of-1.
+        stopped: whether it was cancelled.
+        notes: what the library warned of.
+    """
+
+    asked: SearchRequest
+    size: dict[str, int]
+    folder: Path
+    result: SearchResult | None
+    best: Draw | None
+    first: Draw | None
+    stopped: bool
+    notes: list[str] = field(default_factory=list)
+
+
+def has_rungs(strategy: str) -> bool:
+    """Whether its candidates do not all cost the same."""
+    from ..samplers.strategies import STRATEGIES
+
+    return getattr(STRATEGIES.get(strategy), "has_rungs", False)
+
+
+def search_job(studio: Studio, asked: SearchRequest, folder: Path) -> Work:
+    """The work of a checked request; it reports `Loading`, `Begun` and `Batch`.
+
+    Args:
+        studio: of the page.
+        asked: checked.
+        folder: of this run alone.
+    """
+
+    def work(job: Job) -> Outcome:
+        with overheard() as notes:
+            outcome = _work(studio, asked, folder, job)
+        outcome.notes.extend(notes)
+        return outcome
+
+    return work
+
+
+def _work(studio: Studio, asked: SearchRequest, folder: Path, job: Job) -> Outcome:
+    models = studio.models
+    if new := [name for name in (asked.model, asked.verifier, asked.judge) if name and not models.has(name)]:
+        job.report(Loading(new))
+    from ..pipelines import NoiseSearch
+    from ..pipelines.auto_steps import allocate
+
+    pipe = models.pipeline(asked.model)
+    guide, judge = (
+        None if name is None else models.judge_or_guide(name, asked.model) for name in (asked.verifier, asked.judge)
+    )
+    calibration = models.calibration(asked.model) if asked.steps == AUTO else None
+    search = NoiseSearch(pipe, guide, asked.strategy, judge=judge, calibration=calibration)
+    size = _size(studio, asked)
+    allocation = allocate(search.calibration, pipe, guide, size.get("budget"), asked.arguments())
+    if allocation is None:
+        job.report(Begun(folder, size.get("num_candidates"), size.get("budget")))
+    else:
+        job.report(Begun(folder, allocation.candidates, allocation.nfe))
+
+    seen: list[Batch] = []
+
+    def tell(report: Any) -> bool:
+        seen.append(Batch(list(report.records), replace(report.ledger)))
+        job.report(seen[-1])
+        return not job.stopped
+
+    try:
+        with job.stops(pipe):
+            result = search(
+                asked.prompt,
+                **size,
+                seed=asked.seed,
+                batch_size=asked.batch_size,
+                output_dir=folder,
+                progress=False,
+                on_batch=tell,
+                **asked.arguments(),
+            )
+    except Stopped:
+        result = _found(seen, search, asked, folder) if seen else None
+    if result is None:
+        return Outcome(asked, size, folder, None, None, None, True)
+    result.save(folder)
+    best = None if result.failed else _draw(result.best[0], judge)
+    first = None
+    if not (result.failed or job.stopped):
+        with suppress(Stopped), job.stops(pipe):
+            first = _recorded_first(result, asked, judge) or _drawn_first(search, result, asked, folder)
+    if not has_rungs(asked.strategy):
+        studio.costs.remember(asked, result.best[0].record["nfe"], result.ledger.as_dict())
+    return Outcome(asked, size, folder, result, best, first, job.stopped)
+
+
+def _size(studio: Studio, asked: SearchRequest) -> dict[str, int]:
+    """The budget as the search takes it: in candidates, or, where they are not all alike, in NFEs."""
+    candidate = studio.costs.candidate(asked) if asked.steps == AUTO or has_rungs(asked.strategy) else None
+    if candidate is not None:
+        return {"budget": asked.candidates * candidate}
+    if asked.steps == AUTO:
+        raise ValueError("what one candidate costs is not known here yet; search once with a number of steps first")
+    return {"num_candidates": asked.candidates}
+
+
+def _found(seen: list[Batch], search: NoiseSearch, asked: SearchRequest, folder: Path) -> SearchResult:
+    """What a cancelled search had found, from its records."""
+    import torch
+
+    from ..pipelines.search_result import Candidate, SearchResult, furthest
+
+    candidates = []
+    for record in (record for batch in seen for record in batch.records):
+        score = math.nan if record["score"] is None else record["score"]
+        source = None if "reason" in record else folder / record["file"]
+        candidates.append(Candidate(record, score, asked.arguments(), False, source))
+    pool = furthest(candidates)
+    good = [candidate for candidate in pool if candidate.source is not None]
+    best = pool[0]
+    if good:
+        scores = {name: torch.tensor([candidate.scores[name] for candidate in good]) for name in good[0].scores}
+        best = good[int(search.verifier.select(scores).argmax())]
+    judge = search.judge.name if search.judge else None
+    return SearchResult([best], [pool], seen[-1].ledger, search.verifier.name, judge, candidates)
+
+
+def _recorded_first(result: SearchResult, asked: SearchRequest, judge: Any) -> Draw | None:
+    """The seed's own picture, where it is among the finished candidates."""
+    for candidate in result.candidates[0]:
+        if candidate.seed == asked.seed and not candidate.lineage and candidate.source is not None:
+            return _draw(candidate, judge)
+    return None
+
+
+def _drawn_first(search: NoiseSearch, result: SearchResult, asked: SearchRequest, folder: Path) -> Draw:
+    """The seed's own picture, drawn now; no part of the search, nor of its ledger."""
+    from PIL import Image
+
+    from ..pipelines.call import PipelineCall
+    from ..pipelines.search_result import Candidate
+
+    images, _ = PipelineCall(search.pipe, result.best[0].arguments)(asked.prompt, [asked.seed])
+    file = folder / "first.png"
+    Image.fromarray(images[0]).save(file)
+    scores: dict[str, float] = {}
+    for one in (search.verifier, search.judge):
+        if one is not None and not one.needs_pool:
+            scores |= {name: float(value) for name, value in one.evaluate([Image.open(file)], asked.prompt).items()}
+    record = {"prompt": asked.prompt, "seed": asked.seed, "scores": scores}
+    score = scores.get(search.verifier.name, math.nan)
+    return _draw(Candidate(record, score, result.best[0].arguments, False, file), search.judge)
+
+
+def _draw(candidate: Any, judge: Any) -> Draw:
+    return Draw(candidate.source, candidate.seed, candidate.score, _verdict(judge, candidate))
+
+
+def _verdict(judge: Any, candidate: Any) -> str | None:
+    """What the judge says of a candidate: in words where it can, else its score."""
+    if judge is None:
+        return None
+    if not hasattr(judge, "verdicts"):
+        return f"{judge.name}: {candidate.scores[judge.name]:.3f}"
+    verdict = judge.verdicts([candidate.image], [candidate.prompt])[0]
+    return f"{'right' if verdict.right else 'wrong'}: {verdict}"

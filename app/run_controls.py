@@ -1,0 +1,116 @@
+"""What every tab's run has: a start, a cancel, a line of status, and errors told in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from .line import Stopped, Waiting, Work
+from .models import Loading
+from .pictures import notice
+from .studio import Studio, told
+from .visitors import BusyError
+
+Update = dict[Any, Any]
+"""New values of components, as gradio's handlers yield them."""
+
+RUN: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+"""Settings of an event that does heavy work: the studio's line, not gradio's, lets one in at a time."""
+
+LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""Settings of an event that only changes the page."""
+
+
+class RunControls:
+    """Keeps a tab's buttons right while a run is under way.
+
+    Args:
+        studio: of the page.
+        tab: its title; a visitor has one run in each tab.
+        status: where sentences are shown.
+        start: begins a run.
+        cancel: stops it at its next step.
+        others: more buttons that begin runs.
+    """
+
+    def __init__(
+        self,
+        studio: Studio,
+        tab: str,
+        status: gr.HTML,
+        start: gr.Button,
+        cancel: gr.Button,
+        others: Sequence[gr.Button] = (),
+    ):
+        self.studio, self.tab, self.status = studio, tab, status
+        self.starts, self.cancel = [start, *others], cancel
+        cancel.click(self.stop, **LIGHT)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Components that every update may change."""
+        return [self.status, *self.starts, self.cancel]
+
+    def busy(self, text: str = "Waiting for the models ...") -> Update:
+        """A run begins."""
+        return {
+            self.status: notice(text, "busy"),
+            self.cancel: gr.Button(interactive=True),
+            **{button: gr.Button(interactive=False) for button in self.starts},
+        }
+
+    def idle(self) -> Update:
+        """A run has ended."""
+        return {
+            self.cancel: gr.Button(interactive=False),
+            **{button: gr.Button(interactive=True) for button in self.starts},
+        }
+
+    def stop(self, request: gr.Request) -> None:
+        """End the visitor's run of this tab."""
+        self.studio.cancel(request.session_hash, self.tab)
+
+    def follow(
+        self, session: str | None, begin: Callable[[Path], Work], show: Callable[[Any], Update]
+    ) -> Generator[Update, None, Any]:
+        """Run a visitor's work, show what comes of it, and return its result.
+
+        Args:
+            session: the browser's name for the visit.
+            begin: gives the work for a folder that is the run's own.
+            show: the update for a piece of news that the work reports.
+        """
+        following = self.studio.run(session, self.tab, begin)
+        while True:
+            try:
+                news = next(following)
+            except StopIteration as end:
+                return end.value
+            if isinstance(news, Waiting):
+                others = "1 visitor is" if news.before == 1 else f"{news.before} visitors are"
+                yield {self.status: notice(f"{others} before you in line.", "busy")}
+            elif isinstance(news, Loading):
+                yield {self.status: notice(f"Loading {', '.join(news.names)} (only this first time) ...", "busy")}
+            else:
+                yield show(news)
+
+    def guarded(self, updates: Iterable[Update]) -> Iterator[Update]:
+        """The updates of a run; where it fails, one sentence in the page and to programs that call it.
+
+        Raises:
+            gr.Error: with that sentence.
+        """
+        try:
+            yield from updates
+        except Stopped:
+            yield {self.status: notice("Cancelled."), **self.idle()}
+        except BusyError as error:  # the buttons are the other run's
+            yield {self.status: notice(str(error), "wrong")}
+            raise gr.Error(str(error), visible=False, print_exception=False) from None
+        except Exception as error:
+            sentence = told(error)
+            yield {self.status: notice(sentence, "wrong"), **self.idle()}
+            raise gr.Error(sentence, visible=False, print_exception=False) from None
