@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import combinations
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from samplesmith.pipelines.calibration import Calibration
 from samplesmith.verifiers import RankEnsemble
 
 SUBSETS = 200
-"""Drawn for a rank ensemble, whose expectation over all has no closed form."""
+"""Drawn for a rank ensemble, whose expectation over more than so many has no closed form."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,17 @@ def by_ranks(ensemble: RankEnsemble, measures: tuple[str, ...]) -> Chooser:
 
     def chances(scores: dict[str, np.ndarray], k: int) -> np.ndarray:
         rng, count = np.random.default_rng(0), len(scores[measures[0]])
+        if comb(count, k) <= SUBSETS:
+            subsets = [np.array(subset) for subset in combinations(range(count), k)]
+        else:
+            subsets = [np.sort(rng.choice(count, k, replace=False)) for _ in range(SUBSETS)]
         found = np.zeros(count)
-        draws = SUBSETS if k < count else 1
-        for _ in range(draws):
-            subset = np.sort(rng.choice(count, k, replace=False))
+        for subset in subsets:
             columns = {
                 part.name: torch.from_numpy(scores[measure][subset])
                 for part, measure in zip(ensemble.parts, measures, strict=True)
             }
-            found[subset[int(ensemble.select(columns).argmax())]] += 1 / draws
+            found[subset[int(ensemble.select(columns).argmax())]] += 1 / len(subsets)
         return found
 
     return chances

@@ -182,7 +182,8 @@ def draw(rows: list[dict[str, Any]], default_steps: int, judge: str, file: Path)
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.3g}")
             axes.set(xlabel="NFEs a prompt" if cost == "nfe" else "seconds a prompt", ylabel=labels[measure])
-    figure.axes[0].legend(frameon=False, fontsize=7, ncols=2)
+    named = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
+    figure.legend(named.values(), named.keys(), loc="outside lower center", frameon=False, fontsize=9, ncols=5)
     save_figure(figure, file)
 
 

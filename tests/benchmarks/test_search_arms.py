@@ -76,10 +76,16 @@ def test_ranks_choose_as_the_ensemble_does(arms):
     scores = {"score": np.array([3.0, 1.0, 2.0]), "aesthetic": np.array([1.0, 3.0, 2.0])}
     assert chooser(scores, 3).tolist() == [0, 1, 0]
     # Of two the second score decides alone, as its weight is the larger: 0 never wins, 1 wins two of three draws.
-    chances = chooser(scores, 2)
-    assert chances[0] == 0
-    assert chances[1] == pytest.approx(2 / 3, abs=0.12)
-    assert chooser(scores, 1) == pytest.approx(np.full(3, 1 / 3), abs=0.12)
+    assert chooser(scores, 2) == pytest.approx([0, 2 / 3, 1 / 3])
+    assert chooser(scores, 1) == pytest.approx(np.full(3, 1 / 3))
+
+
+def test_subsets_are_drawn_where_they_are_too_many(arms):
+    scores = {"score": np.arange(20.0), "aesthetic": np.arange(20.0)}
+    ensemble = RankEnsemble([Brightness("a"), Brightness("b")])
+    chances = arms.by_ranks(ensemble, ("score", "aesthetic"))(scores, 4)
+    assert chances.sum() == pytest.approx(1)
+    assert chances @ scores["score"] == pytest.approx(4 / 5 * 21 - 1, abs=0.6)  # E max of 4 of 0..19
 
 
 def test_auto_and_what_is_read_from_the_rows(arms):
