@@ -24,7 +24,7 @@ class Previews:
         latents: clean prediction formed in each step, (batch, ...) in the form of the pipeline's latents, float32.
     """
 
-    def __init__(self, scheduler: Any, steps: Iterable[int] | None):
+    def __init__(self, scheduler: Any, steps: Iterable[int | float] | None):
         self.latents: dict[int, Tensor] = {}
         self._scheduler = scheduler
         self._asked = None if steps is None else list(steps)
@@ -57,21 +57,29 @@ class Previews:
         # PNDM makes more calls than steps: as in pipelines' progress bars, those of its start count as its first step.
         self._warmup = max(0, len(self._times) - steps * order)
         known = range(steps)
-        asked = known if self._asked is None else self._asked
+        asked = known if self._asked is None else [_early(s, steps) if isinstance(s, float) else s for s in self._asked]
         if missing := [step for step in asked if not -steps <= step < steps]:
             raise ValueError(f"no step {', '.join(map(str, missing))} in a run of {steps}; give 0 to {steps - 1}")
         self._wanted = {known[step] for step in asked}
 
 
+def _early(share: float, steps: int) -> int:
+    """Number of the step that ends a share of a run; never the last, whose prediction is the finished sample."""
+    if steps < 2:
+        raise ValueError("a run of one step has no clean prediction before its last; give it two steps or more")
+    return min(max(round(share * steps), 1), steps - 1) - 1
+
+
 @contextmanager
-def record_previews(pipe: Any, steps: Iterable[int] | None = None) -> Iterator[Previews]:
+def record_previews(pipe: Any, steps: Iterable[int | float] | None = None) -> Iterator[Previews]:
     """Record clean predictions while the context is open; of several calls of the pipeline, the last one's stay.
 
     Calls that resume a run by windows (`WindowedScheduler`) go on with its steps.
 
     Args:
         pipe: a diffusers pipeline; its scheduler is as it was afterwards.
-        steps: numbers of steps, from 0; negative ones count from the end; None for all.
+        steps: numbers of steps, from 0; negative ones count from the end; a float in (0, 1) is the share of the run
+            that a step before the last ends; None for all.
 
     Raises:
         ValueError: within the pipeline's call, for a step that the run does not have or a scheduler whose path is not

@@ -30,6 +30,7 @@ class Verifier(ABC):
         scale: typical size of a score; tells a weighted sum of unlike verifiers from a sensible one.
         differentiable: whether gradients flow from the scores to a tensor of images.
         needs_previews: whether it compares each image with an earlier clean prediction of it.
+        preview_at: the share of a run's steps after which that prediction is formed, in (0, 1).
         batch_size: images scored in one forward.
     """
 
@@ -37,6 +38,7 @@ class Verifier(ABC):
     scale: float = 1.0
     differentiable: bool = False
     needs_previews: bool = False
+    preview_at: float = 0.7
     batch_size: int = 32
 
     @abstractmethod
@@ -112,6 +114,19 @@ class Verifier(ABC):
     __rmul__ = __mul__
 
 
+def _take_previews(composite: Verifier, parts: Sequence[Verifier]) -> None:
+    """Let a composite need the previews that its parts need."""
+    shares = sorted({part.preview_at for part in parts if part.needs_previews})
+    if len(shares) > 1:
+        raise ValueError(
+            f"the parts of {composite.name} need previews at {', '.join(f'{share:g}' for share in shares)} of the run; "
+            "give them one preview_at"
+        )
+    composite.needs_previews = bool(shares)
+    if shares:
+        composite.preview_at = shares[0]
+
+
 def _weighted(verifier: Verifier) -> list[tuple[float, Verifier]]:
     return list(verifier.parts) if isinstance(verifier, WeightedSum) else [(1.0, verifier)]
 
@@ -134,7 +149,7 @@ class WeightedSum(Verifier):
         self.name = " + ".join(part.name if weight == 1 else f"{weight:g} * {part.name}" for weight, part in self.parts)
         self.scale = sum(abs(weight) * part.scale for weight, part in self.parts)
         self.differentiable = all(part.differentiable for _, part in self.parts)
-        self.needs_previews = any(part.needs_previews for _, part in self.parts)
+        _take_previews(self, [part for _, part in self.parts])
         sizes = [abs(weight) * part.scale for weight, part in self.parts if weight]
         if len(sizes) > 1 and max(sizes) > UNLIKE_SCALES * min(sizes):
             warnings.warn(
@@ -180,7 +195,7 @@ class RankEnsemble(Verifier):
         if len(self.weights) != len(self.parts):
             raise ValueError(f"{len(self.parts)} verifiers but {len(self.weights)} weights; give one a verifier")
         self.name = f"rank({', '.join(part.name for part in self.parts)})"
-        self.needs_previews = any(part.needs_previews for part in self.parts)
+        _take_previews(self, self.parts)
 
     @property
     def needs_pool(self) -> bool:
