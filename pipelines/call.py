@@ -88,13 +88,7 @@ class PipelineCall:
         moves = [()] * len(seeds) if lineages is None else lineages
         with scheduler_noise(self.pipe.scheduler, seeds), moved_noise(self.pipe, seeds, moves):
             out = self.pipe(**self.row_arguments(prompt, len(seeds)), generator=generators, output_type="np")
-        images = np.asarray(out.images)
-        if images.shape[-1] == 1:  # verifiers look at colours
-            images = images.repeat(3, -1)
-        finite = np.isfinite(images).reshape(len(images), -1).all(1)
-        blacked = getattr(out, "nsfw_content_detected", None) or [False] * len(images)
-        usable = [bool(whole) and not black for whole, black in zip(finite, blacked, strict=True)]
-        return (np.nan_to_num(images).clip(0, 1) * 255).round().astype(np.uint8), usable
+        return finished_pixels(out)
 
     def _label(self, prompt: str | int) -> int:
         if isinstance(prompt, int):
@@ -107,6 +101,21 @@ class PipelineCall:
                 f"{prompt!r} is no class label of this {type(self.pipe).__name__}; give a number or a known name"
             )
         return self.pipe.get_label_ids([prompt])[0]
+
+
+def finished_pixels(out: Any) -> tuple[np.ndarray, list[bool]]:
+    """What a pipeline's call with `output_type="np"` made: as `PipelineCall` returns it."""
+    pixels, usable = as_pixels(np.asarray(out.images))
+    blacked = getattr(out, "nsfw_content_detected", None) or [False] * len(pixels)
+    return pixels, [good and not black for good, black in zip(usable, blacked, strict=True)]
+
+
+def as_pixels(images: np.ndarray) -> tuple[np.ndarray, list[bool]]:
+    """From [0, 1], (batch, height, width, 1 or 3), to uint8 with three channels; and whether each is free of NaN."""
+    if images.shape[-1] == 1:  # verifiers look at colours
+        images = images.repeat(3, -1)
+    usable = np.isfinite(images).reshape(len(images), -1).all(1).tolist()
+    return (np.nan_to_num(images).clip(0, 1) * 255).round().astype(np.uint8), usable
 
 
 def _is_image(value: Any) -> bool:
@@ -127,12 +136,16 @@ def scheduler_noise(scheduler: Any, seeds: Sequence[int]) -> Iterator[None]:
     if not hasattr(scheduler, "set_generators"):
         yield
         return
-    # Another stream than the initial noise, which the pipeline draws from the seed itself.
-    scheduler.set_generators([torch.Generator().manual_seed(seed ^ _SCHEDULER_STREAM) for seed in seeds])
+    scheduler.set_generators(scheduler_generators(seeds))
     try:
         yield
     finally:
         scheduler.set_generators(None)
+
+
+def scheduler_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """Of a stochastic scheduler: another stream than the initial noise, which the pipeline draws from the seed."""
+    return [torch.Generator().manual_seed(seed ^ _SCHEDULER_STREAM) for seed in seeds]
 
 
 @contextmanager

@@ -2,13 +2,15 @@
 
 It acts at two seams of an unmodified pipeline, `generator=` and the verifier: candidate k is a row of a batch that
 starts from the pipeline's own noise for its own seed, so it depends on no other row and can be made again from its
-seed alone. Cost: one whole run of the pipeline a candidate; prompts are encoded once for each batch size.
+seed alone. Cost: one whole run of the pipeline a candidate, less where halving stops it; prompts are encoded once for
+each batch size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,17 @@ import torch
 
 from ..samplers.strategies import Strategy, make_strategy
 from ..verifiers import Verifier
-from .auto_steps import allocate
+from .auto_steps import allocate, names
+from .bracket_run import BracketRun
 from .calibration import Calibration
 from .call import PipelineCall, encode_once, quiet
 from .moved_noise import check_moves_noise
+from .paused_rows import check_pauses, check_steps_alike
+from .pool_run import PoolRun
 from .processes import part_of_records, processes
 from .records import RecordFile, describe
 from .search_result import SearchResult
-from .search_run import SEEDS_PER_PROMPT, BatchReport, SearchRun, progress_bar
+from .search_run import SEEDS_PER_PROMPT, BatchReport, progress_bar
 
 
 class NoiseSearch:
@@ -34,8 +39,11 @@ class NoiseSearch:
         pipe: any pipeline that makes images of prompts or class labels; it is not changed.
         verifier: guides the search; a `Verifier`, or a `RankEnsemble`, which chooses when a prompt's pool is whole.
         strategy: a name in `samplesmith.samplers.strategies.STRATEGIES`, or a `Strategy`.
-        judge: scores each candidate too, but takes no part in the choice: an honest measure of the gain.
-        calibration: of the pipeline and verifier, or its file; steps "auto" are read from it.
+        judge: scores each finished candidate too, but takes no part in the choice: an honest measure of the gain.
+        calibration: of the pipeline and verifier, or its file; steps "auto" are read from it, and where halving may end
+            its first rung.
+
+    A verifier that compares images with previews costs a decode more a candidate, and the memory of their latents.
 
     Raises:
         ValueError: for an unknown strategy, or one that the pipeline or the verifier cannot serve.
@@ -56,9 +64,18 @@ class NoiseSearch:
         self.calibration = Calibration.load(calibration) if isinstance(calibration, (str, Path)) else calibration
         if self.strategy.moves_noise:
             check_moves_noise(pipe)
-        if waiting := [one.name for one in (verifier, judge) if one is not None and one.needs_previews]:
+        compare = [one for one in (verifier, judge) if one is not None and one.needs_previews]
+        if self.strategy.has_rungs:
+            check_pauses(pipe)
+            if compare:
+                raise ValueError(
+                    f"{compare[0].name} compares finished images with previews, and {self.strategy.name} scores "
+                    "previews alone; use the random strategy"
+                )
+        if len({one.preview_at for one in compare}) > 1:
             raise ValueError(
-                f"{waiting[0]} compares images with their previews, and a search records none; call it alone"
+                f"{compare[0].name} and {compare[1].name} need previews at {compare[0].preview_at:g} and "
+                f"{compare[1].preview_at:g} of the run; give them one preview_at"
             )
         if self.strategy.needs_scores and verifier.needs_pool:
             raise ValueError(
@@ -89,15 +106,17 @@ class NoiseSearch:
             prompt: a prompt, or a class label, or a list of them.
             budget: NFEs a prompt (one forward of one row; a guided step costs two), never exceeded. The very first
                 candidate runs alone, to learn what one costs. Either this or `num_candidates`.
-            num_candidates: candidates a prompt.
+            num_candidates: candidates a prompt; with halving, those that start.
             seed: of the first candidate, at least 0; with the random strategy candidate k of prompt i has seed
                 `seed + k + i * 100_000`.
             batch_size: candidates in one call of the pipeline. Scores depend on it by about 1e-6.
             stop_at: a score that ends a prompt's search; the first candidate to reach it wins. What is not spent then
                 goes to the prompts that are still below, after all had their own share.
-            output_dir: where records and images are written as they come; the same call again goes on from there.
+            output_dir: where records and images are written as they come; the same call again goes on from there (with
+                halving from the prompt that was under way).
             progress: show a bar with the budget and the best score.
-            on_batch: called after each batch; where it returns False the search ends with what it has.
+            on_batch: called after each batch; where it returns False the search ends with what it has, which may be
+                unfinished where halving had finished nothing yet.
             pipeline_kwargs: passed to the pipeline as they are; what is not given keeps the pipeline's own default.
                 `num_inference_steps="auto"` leaves steps and candidates to the calibration.
 
@@ -110,6 +129,8 @@ class NoiseSearch:
         _check(prompts, budget, num_candidates, seed, batch_size)
         if self.verifier.needs_pool and stop_at is not None:
             raise ValueError(f"{self.verifier.name} has no score before a pool is whole; leave stop_at out")
+        if self.strategy.has_rungs and stop_at is not None:
+            raise ValueError(f"{self.strategy.name} finishes no candidate before its last rung; leave stop_at out")
         allocation = allocate(self.calibration, self.pipe, self.verifier, budget, pipeline_kwargs)
         if allocation is not None:
             pipeline_kwargs["num_inference_steps"] = allocation.num_inference_steps
@@ -118,8 +139,16 @@ class NoiseSearch:
         if allocation is not None:
             run["allocation"], budget = asdict(allocation), allocation.nfe
 
+        kind = PoolRun
+        if self.strategy.has_rungs:
+            check_steps_alike(self.pipe, pipeline_kwargs)
+            if self.calibration is not None:
+                self.calibration.check(**names(self.pipe, self.verifier, pipeline_kwargs))
+                run["calibration"] = describe(asdict(self.calibration))
+            kind = partial(BracketRun, calibration=self.calibration)
+
         def search(file: RecordFile | None, indices: Sequence[int], shown: bool) -> SearchResult:
-            one = SearchRun(
+            one = kind(
                 call,
                 self.verifier,
                 self.judge,

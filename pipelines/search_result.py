@@ -96,7 +96,7 @@ class Candidate:
 
 
 def furthest(pool: Sequence[Candidate]) -> list[Candidate]:
-    """The finished candidates of a pool; of a halving that was stopped before there were any, those of the last rung."""
+    """The finished candidates of a pool; where halving was stopped before there were any, those of its last rung."""
     most = max(candidate.record.get("steps_done", 0) for candidate in pool)
     return [candidate for candidate in pool if candidate.record.get("steps_done", 0) == most]
 
@@ -107,11 +107,11 @@ class SearchResult:
 
     Attributes:
         best: the chosen candidate of each prompt, in their order.
-        candidates: all of them, a list a prompt; of halving one for each rung that a candidate ran in.
+        candidates: those that were finished, a list a prompt; in all but halving that is every one.
         ledger: the cost.
         verifier: name of the score that the choice went by.
         judge: name of a held-out score beside it; None without one.
-        evaluated: all candidates, in the order in which they were evaluated.
+        evaluated: all that were scored, in the order in which they were; by halving once for each rung they ran in.
         allocation: what steps "auto" have chosen; None where the caller did.
     """
 
@@ -130,7 +130,7 @@ class SearchResult:
 
     @property
     def records(self) -> list[Record]:
-        """Every candidate's record, the same as the lines of `records.jsonl`."""
+        """The records of all that were scored, the same as the lines of `records.jsonl`."""
         return [candidate.record for candidate in self.evaluated]
 
     @property

@@ -1,12 +1,17 @@
-"""One run of a noise search: batches of candidates, their records, and when each prompt is done."""
+"""One run of a noise search: what every kind of it shares: batches are made, scored, recorded and recalled.
+
+Which batches, is told by the kind: `PoolRun` finishes each candidate, `BracketRun` stops candidates on the way.
+"""
 
 from __future__ import annotations
 
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -19,7 +24,7 @@ from .call import PipelineCall
 from .ledger import Ledger, count_nfe
 from .records import Record, RecordFile, RecordsError
 from .scoring import score_batch
-from .search_result import Candidate, SearchResult
+from .search_result import Candidate, SearchResult, furthest
 
 SEEDS_PER_PROMPT = 100_000
 """Prompt i of a list starts at seed + i * SEEDS_PER_PROMPT, so that prompts do not share noises."""
@@ -27,6 +32,11 @@ SEEDS_PER_PROMPT = 100_000
 
 class BudgetError(ValueError):
     """The budget buys no candidate."""
+
+    def __init__(self, budget: int, least: int):
+        super().__init__(
+            f"budget is {budget} NFEs, below one candidate, which costs {least} here; give at least {least}"
+        )
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,29 @@ class BatchReport:
     ledger: Ledger
 
 
-class SearchRun:
+@dataclass(frozen=True)
+class Made:
+    """What a batch of candidates came out as.
+
+    Attributes:
+        images: uint8 (batch, height, width, 3).
+        usable: whether each is free of NaN and not blacked by a safety checker.
+        previews: earlier clean predictions of the same form, for verifiers that compare.
+        nfe: of the whole batch.
+    """
+
+    images: np.ndarray
+    usable: list[bool]
+    previews: np.ndarray | None = None
+    nfe: int = 0
+
+    def __add__(self, other: Made) -> Made:
+        previews = None if self.previews is None else np.concatenate([self.previews, other.previews])
+        images = np.concatenate([self.images, other.images])
+        return Made(images, self.usable + other.usable, previews, self.nfe + other.nfe)
+
+
+class SearchRun(ABC):
     """The state of one call of `NoiseSearch`: prompts, pools, what is on record, and what is left of the budget."""
 
     def __init__(
@@ -66,9 +98,7 @@ class SearchRun:
         self.verifiers = [one for one in (verifier, judge) if one is not None]
         self.on_record: list[Record] = list(file.records) if file else []
         self.cursor = 0
-        self.cost: int | None = self.on_record[0]["nfe"] if self.on_record else None
         self.pools: dict[int, list[Candidate]] = {}
-        self.strategies: dict[int, Strategy] = {}
         self.evaluated: list[Candidate] = []
         self.stopped = False
         self.started = time.monotonic()
@@ -77,58 +107,54 @@ class SearchRun:
 
     def run(self, bar: Progress) -> SearchResult:
         self.bar, self.task = bar, bar.add_task("search", total=None, best="")
-        for i in self.indices:
-            self._begin(i)
-            self._go_on(i)
-            if self.stopped:
-                break
-        self._spend_what_is_left()
-        pools = list(self.pools.values())
+        self._search()
+        pools = [furthest(pool) for pool in self.pools.values()]
         best = [self._choose(pool) for pool in pools]
         judge = self.judge.name if self.judge else None
         return SearchResult(best, pools, self.ledger, self.verifier.name, judge, self.evaluated)
 
-    def _begin(self, i: int) -> None:
-        """Start a prompt's search."""
-        first_seed, pool = self.seed + i * SEEDS_PER_PROMPT, []
-        self.pools[i] = pool
-        if self.budget is not None and i == self.indices[0]:  # what a candidate costs is not known before the first
-            self._batch(i, self.strategy.start(first_seed, 1).propose(1))
-        count = self.num_candidates if self.num_candidates is not None else self.budget // self.cost
-        self.quota = count
-        self.strategies[i] = self.strategy.start(first_seed, count)
-        if pool:
-            self.strategies[i].observe(self.strategies[i].propose(len(pool)), [candidate.score for candidate in pool])
+    @abstractmethod
+    def _search(self) -> None:
+        """Go through the prompts, or until `stopped`: fill the pools by `_add`."""
 
-    def _go_on(self, i: int) -> None:
-        """Go through a prompt's batches until its budget is spent or its score reached."""
-        strategy = self.strategies[i]
-        while not (strategy.done or self._reached(i) or self.stopped):
-            batch = strategy.propose(self.batch_size)
-            strategy.observe(batch, [candidate.score for candidate in self._batch(i, batch)])
+    @abstractmethod
+    def _make(self, prompt: str | int, batch: Sequence[Proposal]) -> Made:
+        """Run the pipeline on a batch; NFEs are counted by the caller. May be called again for part of it."""
 
-    def _reached(self, i: int) -> bool:
-        return self.stop_at is not None and any(candidate.score >= self.stop_at for candidate in self.pools[i])
+    @abstractmethod
+    def _scorers(self, candidate: Proposal) -> list[Verifier]:
+        """The verifiers that score a candidate; the same for a whole batch."""
 
-    def _spend_what_is_left(self) -> None:
-        """Share what prompts that reached their score did not need among those below, until nothing is left."""
-        while self.stop_at is not None and not self.stopped:
-            left = self.quota * len(self.pools) - len(self.evaluated)
-            below = [i for i in self.pools if not self._reached(i)]
-            share, rest = divmod(left, max(len(below), 1))
-            if not below or not left:
-                return
-            for k, i in enumerate(below):
-                self.strategies[i].extend(share + (k < rest))
-                self._go_on(i)
+    @abstractmethod
+    def _progress(self, candidate: Proposal) -> Record:
+        """What the record says beside what every record says."""
 
-    def _batch(self, i: int, batch: list[Proposal]) -> list[Candidate]:
-        new = self._recall(i, batch) or self._evaluate(i, self.prompts[i], batch, self.pools[i])
+    @abstractmethod
+    def _decodes(self, candidate: Proposal) -> int:
+        """Pictures decoded for a candidate."""
+
+    @abstractmethod
+    def _check_cost(self, candidate: Proposal, cost: int) -> None:
+        """Learn what a candidate costs, in NFEs.
+
+        Raises:
+            BudgetError: where the budget is below one; nothing of the batch is recorded then.
+        """
+
+    @abstractmethod
+    def _expected(self) -> int | None:
+        """NFEs of the whole run, where they are known."""
+
+    def _first_seed(self, i: int) -> int:
+        return self.seed + i * SEEDS_PER_PROMPT
+
+    def _add(self, i: int, batch: Sequence[Proposal], new: list[Candidate]) -> None:
+        """Put a batch into the prompt's pool, and count, show and report it."""
         self.pools[i] += new
         self.evaluated += new
         self.ledger.nfe += sum(candidate.record["nfe"] for candidate in new)
-        self.ledger.decodes += len(new)
-        self.ledger.verifier_calls += len(new) * len(self.verifiers)
+        self.ledger.decodes += sum(self._decodes(one) for one in batch)
+        self.ledger.verifier_calls += sum(len(self._scorers(one)) for one in batch)
         self.ledger.seconds = self.seconds_before + time.monotonic() - self.started
         self._show(self.pools[i])
         if self.file:
@@ -136,36 +162,39 @@ class SearchRun:
         if self.on_batch is not None:
             report = BatchReport([c.record for c in new], [c.image for c in new], self.ledger)
             self.stopped = self.on_batch(report) is False
-        return new
 
-    def _recall(self, i: int, batch: list[Proposal]) -> list[Candidate]:
-        """The batch as an earlier run recorded it; empty where it must be evaluated."""
+    def _recall(self, i: int, batch: Sequence[Proposal]) -> list[Candidate]:
+        """The batch as an earlier run recorded it; less than the batch where it must be evaluated.
+
+        Raises:
+            RecordsError: for records of other candidates of the prompt.
+        """
         known = self.on_record[self.cursor : self.cursor + len(batch)]
-        if len(known) < len(batch):
-            if known:  # part of a batch: evaluated again, so that batches stay whole
-                self.file.keep(self.cursor)
-                self.on_record = self.on_record[: self.cursor]
-            return []
-        for record, proposal in zip(known, batch, strict=True):
+        # Several processes that were killed leave prompts that are not whole before others.
+        known = list(takewhile(lambda record: record["prompt_index"] == i, known))
+        for record, proposal in zip(known, batch, strict=False):
             moves = tuple((seed, angle) for seed, angle in record.get("lineage", ()))
-            if (record["prompt_index"], record["seed"], moves) != (i, proposal.seed, proposal.lineage):
+            asked = {"seed": proposal.seed, **self._progress(proposal)}
+            if moves != proposal.lineage or any(record.get(key) != value for key, value in asked.items()):
                 raise RecordsError(
                     f"{self.file.file} has seed {record['seed']} of prompt {record['prompt_index']} where this search "
                     f"has seed {proposal.seed} of prompt {i}; name another output folder"
                 )
-        self.cursor += len(batch)
         return [self._candidate(record) for record in known]
 
-    def _evaluate(self, i: int, prompt: str | int, batch: list[Proposal], pool: list[Candidate]) -> list[Candidate]:
+    def _forget(self, count: int) -> None:
+        """Cut what is on record back to its first `count`: what follows is evaluated again."""
+        if count < len(self.on_record):
+            self.file.keep(count)
+            self.on_record = self.on_record[:count]
+
+    def _evaluate(self, i: int, batch: Sequence[Proposal]) -> list[Candidate]:
         """Run the pipeline and the verifiers on a batch, and write its records."""
-        images, usable, nfe = self._generate(prompt, batch)
-        cost = nfe // len(batch)
-        if self.budget is not None and cost > self.budget:
-            raise BudgetError(
-                f"budget is {self.budget} NFEs, below one candidate, which costs {cost} here; give at least {cost}"
-            )
-        self.cost = self.cost or cost
-        scores, reasons = score_batch(self.verifiers, images, usable, str(prompt))
+        prompt, pool, scorers = self.prompts[i], self.pools[i], self._scorers(batch[0])
+        made = self._generate(prompt, batch)
+        cost = made.nfe // len(batch)
+        self._check_cost(batch[0], cost)
+        scores, reasons = score_batch(scorers, made.images, made.usable, str(prompt), made.previews)
         spent = sum(candidate.record["nfe"] for candidate in pool)
         records: list[Record] = []
         for k, (proposal, row, reason) in enumerate(zip(batch, scores, reasons, strict=True)):
@@ -177,6 +206,7 @@ class SearchRun:
                 "strategy": self.strategy.name,
                 "seed": proposal.seed,
                 "lineage": list(proposal.lineage),
+                **self._progress(proposal),
                 "nfe": cost,
                 "nfe_so_far": spent + cost * (k + 1),
                 "score": float("-inf") if reason else row.get(self.verifier.name),
@@ -184,20 +214,19 @@ class SearchRun:
                 "file": f"images/{i:04d}_{index:05d}.png" if self.file else None,
             }
             records.append(record | ({"reason": reason} if reason else {}))
-        pictures = [Image.fromarray(image) for image in images]
+        pictures = [Image.fromarray(image) for image in made.images]
         if self.file:
             for record, picture in zip(records, pictures, strict=True):
                 self.file.save_image(record, picture)
             self.file.append(records)
         return [self._candidate(*pair) for pair in zip(records, pictures, strict=True)]
 
-    def _generate(self, prompt: str | int, batch: list[Proposal]) -> tuple[np.ndarray, list[bool], int]:
+    def _generate(self, prompt: str | int, batch: Sequence[Proposal]) -> Made:
         """Run a batch; out of memory, in halves: the records show the same batch either way."""
         try:
             with count_nfe(self.call.pipe) as counted:
-                seeds, lineages = [one.seed for one in batch], [one.lineage for one in batch]
-                images, usable = self.call(prompt, seeds, lineages)
-            return images, usable, counted.nfe
+                made = self._make(prompt, batch)
+            return replace(made, nfe=counted.nfe)
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise
@@ -205,8 +234,7 @@ class SearchRun:
         warnings.warn(f"out of memory with {len(batch)} candidates a call; going on with {half}", stacklevel=2)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        parts = [self._generate(prompt, part) for part in (batch[:half], batch[half:])]
-        return np.concatenate([part[0] for part in parts]), parts[0][1] + parts[1][1], parts[0][2] + parts[1][2]
+        return self._generate(prompt, batch[:half]) + self._generate(prompt, batch[half:])
 
     def _candidate(self, record: Record, picture: Image.Image | None = None) -> Candidate:
         score = record["score"] if record["score"] is not None else float("nan")
@@ -232,12 +260,11 @@ class SearchRun:
         return replace(good[k], score=float(values[k]))
 
     def _show(self, pool: list[Candidate]) -> None:
-        per_prompt = self.num_candidates if self.num_candidates is not None else self.budget // self.cost
-        scores = [candidate.score for candidate in pool if np.isfinite(candidate.score)]
+        scores = [candidate.score for candidate in furthest(pool) if np.isfinite(candidate.score)]
         self.bar.update(
             self.task,
-            total=self.cost * per_prompt * len(self.indices),
-            completed=self.cost * len(self.evaluated),
+            total=self._expected(),
+            completed=self.ledger.nfe,
             best=f"best {max(scores):.3f}" if scores else "",
         )
 
