@@ -85,7 +85,10 @@ def search(
     verifier: Annotated[list[str] | None, typer.Option(help="the guide; several choose by their mean rank")] = None,
     judge: Annotated[str | None, typer.Option(help="a held-out verifier that measures and does not choose")] = None,
     strategy: Annotated[
-        str, typer.Option(help="random, or zero-order, as zero-order:neighbours=4,angle=0.4")
+        str,
+        typer.Option(
+            help="random; zero-order, as zero-order:neighbours=4,angle=0.4; or halving, as halving:rungs=3,keep=0.5"
+        ),
     ] = "random",
     budget: Annotated[int | None, typer.Option(help="NFEs a prompt: forwards of the denoiser, a row each")] = None,
     candidates: Annotated[
@@ -97,7 +100,10 @@ def search(
     ] = None,
     steps: StepsOrAuto = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="a file that `calibrate` wrote, for --steps auto; the model's own when left out")
+        Path | None,
+        typer.Option(
+            help="a file that `calibrate` wrote, for --steps auto (the model's own when left out) and halving"
+        ),
     ] = None,
     guidance_scale: Guidance = None,
     negative_prompt: Negative = None,
@@ -277,7 +283,7 @@ def _search_summary(result: Any) -> dict[str, Any]:
     if result.allocation is not None:
         summary["allocation"] = asdict(result.allocation)
     sizes = {len(pool) for pool in result.candidates}
-    if result.judge and len(sizes) == 1 and result.verifier in result.best[0].scores:
+    if result.judge and _all_finished(result) and len(sizes) == 1 and result.verifier in result.best[0].scores:
         ks = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k <= min(sizes)]
         summary["best_of"] = [asdict(row) for row in best_of(result.records, ks, result.verifier, result.judge)]
         summary["right_above_wrong"] = ranking_accuracy(result.records, result.verifier, result.judge)
@@ -291,11 +297,16 @@ def _mean(values: list[float]) -> float:
     return sum(finite) / len(finite) if finite else float("-inf")
 
 
+def _all_finished(result: Any) -> bool:
+    """Whether its pools are all that was tried; halving finishes the better ones alone."""
+    return all(candidate.finished for candidate in result.evaluated)
+
+
 def _print_search(result: Any, output: Path | None) -> None:
     shown = min(len(result.best), 20)
     table = Table("prompt", "candidates", f"best {result.verifier}", "mean", "seed", "NFEs")
     if result.judge:
-        table.add_column(f"{result.judge} of best-of-1")
+        table.add_column(f"{result.judge} of {'best-of-1' if _all_finished(result) else 'those finished'}")
         table.add_column("of the best")
     for best, pool in list(zip(result.best, result.candidates, strict=True))[:shown]:
         row = [
@@ -318,7 +329,7 @@ def _print_search(result: Any, output: Path | None) -> None:
     console.print(
         f"{ledger.nfe} NFEs, {ledger.decodes} decodes, {ledger.verifier_calls} verifier calls, {ledger.seconds:.1f} s"
     )
-    if result.judge and len(result.best) == 1:
+    if result.judge and len(result.best) == 1 and _all_finished(result):
         pool, best = result.candidates[0], result.best[0]
         first, rate = pool[0].scores[result.judge], _mean([c.scores[result.judge] for c in pool])
         console.print(

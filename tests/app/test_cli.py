@@ -48,6 +48,20 @@ def test_search_twice_and_with_other_arguments(samplesmith, fails, tmp_path):
     fails("is no record", *arguments)
 
 
+def test_halving(samplesmith, fails, tmp_path):
+    arguments = ["search", EASY, "--candidates", "4", "--steps", "4", "--output", "out", "--judge", "emoji-detector"]
+    run = samplesmith(*arguments, "--strategy", "halving:rungs=[2],keep=0.25", "--json")
+    assert run.returncode == 0, run.stderr
+    summary = json.loads(run.stdout)
+    assert summary["ledger"]["nfe"] == 2 * (4 * 2 + 1 * 2)
+    assert "best_of" not in summary
+    records = [json.loads(line) for line in (tmp_path / "out/records.jsonl").read_text().splitlines()]
+    assert [record["steps_done"] for record in records] == [2] * 4 + [4]
+    table = samplesmith(*arguments, "--strategy", "halving:rungs=[2],keep=0.25")
+    assert "20 NFEs" in table.stdout
+    fails("halving has no setting 'eta'", *arguments, "--strategy", "halving:eta=2")
+
+
 def test_prompts_file(samplesmith, fails, tmp_path):
     (tmp_path / "prompts.txt").write_text("# two\n\na star on blue\na cat on pink\n")
     run = samplesmith("search", "--prompts", "prompts.txt", "--candidates", "1", "--steps", "1", "--json")
