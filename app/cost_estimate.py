@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .library import import_library
 from .models import Models
 from .search_request import AUTO, SearchRequest
 
@@ -76,6 +77,7 @@ class CostEstimate:
     def _calibrated(self, asked: SearchRequest, steps: int) -> int | None:
         if not self.models.has_calibration(asked.model):
             return None
+        import_library()
         from ..pipelines.calibration import Calibration
 
         calibration = Calibration.load(self.models.calibration(asked.model))

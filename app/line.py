@@ -6,9 +6,11 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
+
+from .model_calls import before_calls
 
 _LOOK = 0.3
 """Seconds between two looks at a place in line."""
@@ -53,24 +55,17 @@ class Job:
     def stopped(self) -> bool:
         return self._stop.is_set()
 
-    @contextmanager
-    def stops(self, pipe: Any) -> Iterator[None]:
+    def stops(self, pipe: Any) -> AbstractContextManager[None]:
         """While the context is open, the pipeline's next model call raises `Stopped` once the job is stopped.
 
-        A hook on the denoiser does it, so that it holds for any pipeline, and its call stays as a script would make it.
+        It holds for any pipeline, and its call stays as a script would make it.
         """
-        from ..pipelines.ledger import denoisers
 
-        def look(module: Any, args: tuple) -> None:
+        def look() -> None:
             if self.stopped:
                 raise Stopped
 
-        handles = [module.register_forward_pre_hook(look) for module in denoisers(pipe)]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        return before_calls(pipe, look)
 
 
 Work = Callable[[Job], Any]

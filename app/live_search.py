@@ -79,7 +79,7 @@ def has_rungs(strategy: str) -> bool:
     """Whether its candidates do not all cost the same."""
     from ..samplers.strategies import STRATEGIES
 
-    return getattr(STRATEGIES.get(strategy), "has_rungs", False)
+    return getattr(STRATEGIES.get(strategy.partition(":")[0]), "has_rungs", False)
 
 
 def search_job(studio: Studio, asked: SearchRequest, folder: Path) -> Work:

@@ -49,9 +49,13 @@ class Models:
     def __post_init__(self) -> None:
         if self.pipe is not None:
             self.model = IN_HAND
-            self._loaded[IN_HAND] = self.pipe
+            self.keep(IN_HAND, self.pipe)
         if self.verifier is not None:
-            self._loaded[self.verifier.name] = self.verifier
+            self.keep(self.verifier.name, self.verifier)
+
+    def keep(self, name: str, model: Any) -> None:
+        """Have a pipeline or verifier stand under a name, so that it need not be loaded."""
+        self._loaded[name] = model
 
     @property
     def pipelines(self) -> list[str]:

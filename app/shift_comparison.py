@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .library import import_library
 from .line import Job, Work
+from .model_calls import before_calls
 from .models import Loading, Models
 from .options import call_arguments, check_vocabulary
 from .search_request import Limits, checked_prompt, real, whole
@@ -23,7 +23,7 @@ class ShiftRequest:
 
     Attributes:
         condition: a class or a prompt.
-        solver: short name of the child scheduler.
+        solver: short name of the child scheduler; None for the model's own.
         window, cutoff: in training times.
         variant: "paper" or "reference".
         data_variance: of the clean data; 0 neglects it, as the paper does.
@@ -33,7 +33,7 @@ class ShiftRequest:
 
     model: str
     condition: str
-    solver: str
+    solver: str | None
     steps: int
     window: int
     cutoff: int
@@ -53,8 +53,12 @@ class ShiftRequest:
             raise ValueError(f"no model {self.model!r} on this page; it has {', '.join(models.pipelines)}")
         condition = checked_prompt(self.condition, limits)
         check_vocabulary([condition], self.model, [])
+        fitting = fitting_solvers(models, self.model)
+        if self.solver and self.solver not in fitting:
+            raise ValueError(f"{self.solver} does not solve {self.model}; take one of {', '.join(fitting)}")
         return replace(
             self,
+            solver=self.solver or fitting[0],
             condition=condition,
             steps=whole("number of steps", self.steps, 2, limits.steps),
             window=whole("window", self.window, 0, 1000, "training times"),
@@ -75,6 +79,17 @@ class ShiftRequest:
         if self.data_variance == 0:
             return "paper" if self.per_image else "paper, shared"
         return "data_variance" if self.per_image else "shared"
+
+
+def fitting_solvers(models: Models, model: str) -> list[str]:
+    """Short names of the solvers for a model's kind, a flow or not, its own first."""
+    import_library()
+    from ..samplers.time_shift import SOLVERS
+
+    own = models.solver(model)
+    flows = [name for name, kind in SOLVERS.items() if kind.startswith("FlowMatch")]
+    fit = [name for name in SOLVERS if own is None or (name in flows) == own.startswith("FlowMatch")]
+    return sorted(fit, key=lambda name: SOLVERS[name] != own)
 
 
 @dataclass(frozen=True)
@@ -136,9 +151,9 @@ def _work(studio: Studio, asked: ShiftRequest, folder: Path, job: Job) -> Compar
     call = PipelineCall(pipe, call_arguments(asked.model, asked.steps, None, None, None, None))
     seeds = range(asked.seed, asked.seed + asked.images)
     stock = pipe.scheduler
-    calls = _Calls(job, 2 * asked.steps)
+    calls = _Calls(job, 2 * asked.steps, pipe)
     try:
-        with job.stops(pipe), quiet(pipe), calls.counted(pipe):
+        with job.stops(pipe), quiet(pipe), before_calls(pipe, calls.count):
             set_scheduler(pipe, asked.solver)
             plain = _save(call(asked.condition, seeds)[0], folder, "plain")
             pipe.scheduler = scheduler = TimeShiftScheduler.from_scheduler(
@@ -151,7 +166,7 @@ def _work(studio: Studio, asked: ShiftRequest, folder: Path, job: Job) -> Compar
             (model, *_) = denoisers(pipe)
             hook = apply_per_sample_time(model, scheduler) if asked.per_image else None
             try:
-                with calls.times(pipe, asked.images):
+                with before_calls(pipe, calls.note):
                     shifted = _save(call(asked.condition, seeds)[0], folder, "shifted")
             finally:
                 if hook is not None:
@@ -187,41 +202,19 @@ def saturated_share(asked: ShiftRequest, grid: list[float], chosen: list[list[fl
 class _Calls:
     """Counts the model's calls, and notes the times of those that a time shift chose."""
 
-    def __init__(self, job: Job, calls: int):
-        self.job, self.calls = job, calls
+    def __init__(self, job: Job, calls: int, pipe: Any):
+        self.job, self.calls, self.pipe = job, calls, pipe
         self.done = 0
         self.chosen: dict[int, list[float]] = {}
 
-    @contextmanager
-    def counted(self, pipe: Any) -> Iterator[None]:
-        def count(module: Any, args: tuple) -> None:
-            self.done += 1
-            self.job.report(StepDone(self.done, max(self.calls, self.done)))
+    def count(self) -> None:
+        self.done += 1
+        self.job.report(StepDone(self.done, max(self.calls, self.done)))
 
-        with _before_calls(pipe, count):
-            yield
-
-    @contextmanager
-    def times(self, pipe: Any, images: int) -> Iterator[None]:
-        def note(module: Any, args: tuple) -> None:
-            scheduler = pipe.scheduler
-            if scheduler.row_times is not None:
-                self.chosen[scheduler.step_index] = scheduler.row_times.tolist()
-
-        with _before_calls(pipe, note):
-            yield
-
-
-@contextmanager
-def _before_calls(pipe: Any, look: Callable[[Any, tuple], None]) -> Iterator[None]:
-    from ..pipelines.ledger import denoisers
-
-    handles = [module.register_forward_pre_hook(look) for module in denoisers(pipe)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    def note(self) -> None:
+        scheduler = self.pipe.scheduler
+        if scheduler.row_times is not None:
+            self.chosen[scheduler.step_index] = scheduler.row_times.tolist()
 
 
 def _save(images: Any, folder: Path, name: str) -> list[Path]:

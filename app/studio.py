@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .cost_estimate import CostEstimate
-from .line import Line, Work
+from .library import import_library
+from .line import Job, Line, Work
 from .models import Models
 from .search_request import Limits
 from .visitors import Visitors
@@ -50,7 +51,13 @@ class Studio:
             Exception: what the work raised.
         """
         visitor = self.visitors.visitor(str(session))
-        job = self.line.join(begin(visitor.new_folder(tab)))
+        work = begin(visitor.new_folder(tab))
+
+        def ready(job: Job) -> Any:
+            import_library()
+            return work(job)
+
+        job = self.line.join(ready)
         visitor.began(tab, job)
         return (yield from self.line.follow(job))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from .library import import_library
 from .models import Models
 from .search_request import Limits
 from .studio import Studio
@@ -66,7 +66,7 @@ def launch(
     )
     page.studio = studio
     # What takes seconds to import is ready when the first visitor asks; no model is loaded for that.
-    threading.Thread(target=import_module, args=("..pipelines", __package__), daemon=True).start()
+    threading.Thread(target=import_library, daemon=True).start()
     print(f"Samplesmith is at {page.share_url or page.local_url} (Ctrl-C ends it)", flush=True)
     if block:
         try:

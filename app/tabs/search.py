@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from ...samplers.strategies import STRATEGIES
+from ..library import import_library
 from ..live_search import Batch, Begun, Outcome, search_job
 from ..pictures import grid, notice
 from ..run_controls import LIGHT, RUN, RunControls, Update
@@ -27,7 +27,7 @@ PRESETS = {
     "Hard relation": "two cats left of three stars on yellow",
 }
 """Prompts that each begin a run at one click."""
-CANDIDATES, BATCH_SIZE = 8, 4
+STRATEGY, CANDIDATES, BATCH_SIZE = "random", 8, 2
 
 
 class SearchTab:
@@ -43,9 +43,7 @@ class SearchTab:
         model = models.model
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
-                self.prompt = gr.Textbox(
-                    PRESETS["Easy"], label="Prompt", lines=2, max_lines=4, submit_btn=False, elem_id="prompt"
-                )
+                self.prompt = gr.Textbox(PRESETS["Easy"], label="Prompt", lines=2, max_lines=4, elem_id="prompt")
                 with gr.Row(elem_classes="presets"):
                     self.presets = {
                         name: gr.Button(f"{name}: {text}", size="sm", elem_id=f"preset-{name.split()[-1].lower()}")
@@ -70,7 +68,13 @@ class SearchTab:
                         label="Judge: measures, takes no part in the choice",
                     )
                 with gr.Accordion("Strategy, steps and seed", open=False):
-                    self.strategy = gr.Dropdown(list(STRATEGIES), value=next(iter(STRATEGIES)), label="Strategy")
+                    self.strategy = gr.Dropdown(
+                        [STRATEGY],
+                        value=STRATEGY,
+                        label="Strategy",
+                        info="settings may follow, as zero-order:neighbours=4,angle=0.4",
+                        allow_custom_value=True,
+                    )
                     self.steps = gr.Textbox(
                         label=self._steps_label(model), max_lines=1, placeholder=DEFAULT, elem_id="steps"
                     )
@@ -115,10 +119,10 @@ class SearchTab:
         for name, button in self.presets.items():
             filled = button.click(lambda name=name: self._preset(name), outputs=self.inputs, **LIGHT)
             filled.then(api_visibility="private", **run)
-        followers = [self.verifier, self.judge, self.steps]
-        self.model.change(self._follow_model, self.model, followers, **LIGHT)
+        # At arrival too: what needs the library's imports is filled in then, so that the page answers before them.
+        gr.on(None, self._follow_model, self.model, [self.verifier, self.judge, self.steps, self.strategy], **LIGHT)
         priced = [self.model, self.candidates, self.steps, self.guidance]
-        gr.on(None, self._estimate, priced, self.estimate, trigger_mode="always_last", **LIGHT)  # at arrival too
+        gr.on(None, self._estimate, priced, self.estimate, trigger_mode="always_last", **LIGHT)
 
     def _preset(self, name: str) -> list[Any]:
         models = self.studio.models
@@ -128,7 +132,7 @@ class SearchTab:
             model,
             models.guides(model)[0],
             models.default_judge(model) or NO_JUDGE,
-            next(iter(STRATEGIES)),
+            STRATEGY,
             CANDIDATES,
             0,
             BATCH_SIZE,
@@ -139,12 +143,16 @@ class SearchTab:
         ]
 
     def _follow_model(self, model: str) -> list[Any]:
+        import_library()
+        from ...samplers.strategies import STRATEGIES
+
         models = self.studio.models
         guides, judges = models.guides(model), models.judges(model)
         return [
             gr.Dropdown(choices=guides, value=guides[0]),
             gr.Dropdown(choices=[NO_JUDGE, *judges], value=models.default_judge(model) or NO_JUDGE),
             gr.Textbox(label=self._steps_label(model)),
+            gr.Dropdown(choices=list(STRATEGIES)),
         ]
 
     def _steps_label(self, model: str) -> str:
@@ -161,7 +169,7 @@ class SearchTab:
             next(iter(PRESETS.values())),
             models.guides(model)[0],
             None,
-            next(iter(STRATEGIES)),
+            STRATEGY,
             candidates,
             0,
             1,

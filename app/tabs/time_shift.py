@@ -9,13 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from ...samplers.time_shift import SOLVERS
 from ..line_chart import Series, line_chart
 from ..measured_shift import measured
 from ..models import DEFAULT_MODEL
 from ..pictures import Picture, grid, notice, progress
 from ..run_controls import LIGHT, RUN, RunControls, Update
-from ..shift_comparison import MOST_IMAGES, Comparison, ShiftRequest, StepDone, shift_job
+from ..shift_comparison import MOST_IMAGES, Comparison, ShiftRequest, StepDone, fitting_solvers, shift_job
 from ..studio import Studio
 
 TITLE = "Time shift"
@@ -46,7 +45,7 @@ class TimeShiftTab:
 
     def _build(self) -> None:
         model = self._model
-        conditions, solvers = self._conditions(model), self._solvers(model)
+        conditions = self._conditions(model)
         steps, window, cutoff = next(iter(PRESETS.values()))
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
@@ -59,7 +58,7 @@ class TimeShiftTab:
                         name: gr.Button(name, size="sm", elem_id=f"shift-{name.split()[0].lower()}") for name in PRESETS
                     }
                 with gr.Row():
-                    self.solver = gr.Dropdown(solvers, value=solvers[0], label="Solver", min_width=120)
+                    self.solver = gr.Dropdown(label="Solver", allow_custom_value=True, min_width=120)
                     self.steps = gr.Number(steps, label="Steps", precision=0, min_width=80)
                 with gr.Row():
                     self.window = gr.Number(window, label="Window", precision=0, min_width=80)
@@ -104,20 +103,14 @@ class TimeShiftTab:
             setting = [self.steps, self.window, self.cutoff]
             filled = button.click(lambda name=name: PRESETS[name], outputs=setting, **LIGHT)
             filled.then(api_visibility="private", **run)
-        self.model.change(self._follow_model, self.model, [self.condition, self.solver], **LIGHT)
+        # At arrival too: what needs the library's imports is filled in then, so that the page answers before them.
+        gr.on(None, self._follow_model, self.model, [self.condition, self.solver], **LIGHT)
 
     def _conditions(self, model: str) -> list[str]:
         return self.studio.models.labels(model) or list(EXAMPLES)
 
-    def _solvers(self, model: str) -> list[str]:
-        """Solvers of the model's own kind, its own first."""
-        own = self.studio.models.solver(model)
-        flows = [name for name, kind in SOLVERS.items() if kind.startswith("FlowMatch")]
-        fit = [name for name in SOLVERS if own is None or (name in flows) == own.startswith("FlowMatch")]
-        return sorted(fit, key=lambda name: SOLVERS[name] != own)
-
     def _follow_model(self, model: str) -> list[Any]:
-        conditions, solvers = self._conditions(model), self._solvers(model)
+        conditions, solvers = self._conditions(model), fitting_solvers(self.studio.models, model)
         return [gr.Dropdown(choices=conditions, value=conditions[0]), gr.Dropdown(choices=solvers, value=solvers[0])]
 
     def run(self, request: gr.Request, *values: Any) -> Iterator[Update]:

@@ -22,7 +22,7 @@ def test_the_documented_tab_works(monkeypatch, emoji_pipe):
     monkeypatch.setitem(tabs.TABS, "Sample", module.SampleTab)
 
     models = Models()
-    models._loaded["emoji-sd3"] = emoji_pipe
+    models.keep("emoji-sd3", emoji_pipe)
     studio = Studio(models)
     page = build_page(studio)
     labels = [block.label for block in page.blocks.values() if type(block).__name__ == "Tab"]

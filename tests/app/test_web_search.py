@@ -32,7 +32,8 @@ def changed(**changes):
 @pytest.fixture
 def studio(emoji_pipe, emoji_clip, judge):
     models = Models()
-    models._loaded |= {"emoji-sd3": emoji_pipe, "emoji-clip": emoji_clip, "emoji-detector": judge}
+    for name, model in {"emoji-sd3": emoji_pipe, "emoji-clip": emoji_clip, "emoji-detector": judge}.items():
+        models.keep(name, model)
     studio = Studio(models)
     yield studio
     studio.close()
@@ -167,7 +168,7 @@ def test_the_cost_is_predicted_from_the_last_run(studio, tmp_path):
 def test_a_folder_of_another_pipeline_class_is_searched_with_clip(emoji_clip, tmp_path):
     toys.build("StableDiffusion").save_pretrained(tmp_path / "toy")
     models = Models(str(tmp_path / "toy"))
-    models._loaded["emoji-clip"] = emoji_clip
+    models.keep("emoji-clip", emoji_clip)
     studio = Studio(models)
     asked = SearchRequest(models.model, "a star on blue", "emoji-clip", None, "random", 3, 0, 2, 2, None, 32, 32)
     _, outcome = followed(studio, search_job(studio, asked.check(models, studio.limits), tmp_path / "run"))
@@ -249,9 +250,11 @@ def test_a_comparison_is_cancelled_and_puts_the_scheduler_back(studio, tmp_path)
     assert not denoisers(pipe)[0]._forward_pre_hooks
 
 
-def test_a_solver_that_does_not_fit_is_one_sentence(studio, tmp_path):
-    with pytest.raises(ValueError, match="DDIMScheduler cannot stand in for FlowMatchEulerDiscreteScheduler"):
-        followed(studio, shift_job(studio, ShiftRequest(**{**vars(SHIFT), "solver": "ddim"}), tmp_path))
+def test_solvers_are_those_of_the_model_s_kind(studio):
+    with pytest.raises(ValueError, match="ddim does not solve emoji-sd3; take one of flow-euler"):
+        ShiftRequest(**{**vars(SHIFT), "solver": "ddim"}).check(studio.models, studio.limits)
+    own = ShiftRequest(**{**vars(SHIFT), "solver": None}).check(studio.models, studio.limits)
+    assert own.solver == "flow-euler"
 
 
 def test_time_shift_of_a_class_conditional_pipeline_in_hand(tmp_path):
