@@ -11,7 +11,7 @@ from typing import Literal
 Point = tuple[float, float]
 
 WIDTH, HEIGHT = 480, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 22, 26, 38
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 22, 26, 42
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def line_chart(
         if one.name:
             parts.append(f'<circle class="tone{one.tone}" cx="{offset + 5}" cy="12" r="4"/>')
             parts.append(f'<text x="{offset + 13}" y="16">{escape(one.name)}</text>')
-            offset += 26 + round(6.6 * len(one.name))
+            offset += 26 + 8 * len(one.name)
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(description)}">'
         f"{''.join(parts)}</svg>"
@@ -120,6 +120,6 @@ def _axes(
         parts.append(f'<text text-anchor="middle" x="{x}" y="{bottom + 16}">{value:,.6g}</text>')
     parts.append(f'<line class="axis" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{bottom}" y2="{bottom}"/>')
     middle = (_TOP + bottom) / 2
-    parts.append(f'<text text-anchor="middle" x="{(_LEFT + WIDTH) / 2}" y="{HEIGHT - 4}">{escape(x_label)}</text>')
+    parts.append(f'<text text-anchor="middle" x="{(_LEFT + WIDTH) / 2}" y="{HEIGHT - 5}">{escape(x_label)}</text>')
     parts.append(f'<text text-anchor="middle" transform="translate(12 {middle}) rotate(-90)">{escape(y_label)}</text>')
     return parts

@@ -57,7 +57,8 @@ class Outcome:
     """The end of a search.
 
     Attributes:
-        size: `num_candidates` or `budget`, as the search was called.
+        asked, size: what makes the same search again, `size` being `num_candidates` or `budget`; of one that was
+            cancelled, what makes the part that was found. Halving has no such part: there they make the whole.
         result: None where it was cancelled before a candidate had come.
         best: the chosen one; None where every candidate failed.
         first: what the seed alone gives: best-of-1.
@@ -145,12 +146,15 @@ def _work(studio: Studio, asked: SearchRequest, folder: Path, job: Job) -> Outco
         return Outcome(asked, size, folder, None, None, None, True)
     result.save(folder)
     best = None if result.failed else _draw(result.best[0], judge)
-    first = None
-    if not (result.failed or job.stopped):
+    first = None if result.failed else _recorded_first(result, asked, judge)
+    if first is None and best is not None and not job.stopped:
         with suppress(Stopped), job.stops(pipe):
-            first = _recorded_first(result, asked, judge) or _drawn_first(search, result, asked, folder)
+            first = _drawn_first(search, result, asked, folder)
     if not has_rungs(asked.strategy):
         studio.costs.remember(asked, result.best[0].record["nfe"], result.ledger.as_dict())
+    if job.stopped and not has_rungs(asked.strategy):
+        steps = asked.steps if allocation is None else allocation.num_inference_steps
+        asked, size = replace(asked, steps=steps), {"num_candidates": len(result.records)}
     return Outcome(asked, size, folder, result, best, first, job.stopped)
 
 

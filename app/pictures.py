@@ -53,8 +53,9 @@ def grid(pictures: Sequence[Picture], places: int = 0, label: str = "") -> str:
     cells = [figure(one) for one in pictures]
     empty = '<figure class="cell empty" aria-hidden="true"><div></div><figcaption>&nbsp;</figcaption></figure>'
     cells += [empty] * (places - len(pictures))
-    few = " few" if len(cells) <= 8 else ""
-    return f'<div class="cells{few}" role="group" aria-label="{escape(label)}">{"".join(cells)}</div>'
+    size = "four" if len(cells) <= 4 else "few" if len(cells) <= 8 else "many"
+    reachable = ' tabindex="0"' if size == "many" else ""  # many scroll in a frame of their own
+    return f'<div class="cells {size}" role="group" aria-label="{escape(label)}"{reachable}>{"".join(cells)}</div>'
 
 
 def downloads(files: Sequence[tuple[str, Path]]) -> str:

@@ -17,8 +17,11 @@ from .visitors import BusyError
 Update = dict[Any, Any]
 """New values of components, as gradio's handlers yield them."""
 
-RUN: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
-"""Settings of an event that does heavy work: the studio's line, not gradio's, lets one in at a time."""
+RUN: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "preprocess": False}
+"""Settings of an event that does heavy work: the studio's line, not gradio's, lets one in at a time.
+
+Values come as they were sent: the requests' own checks answer for all of them, in one sentence each.
+"""
 
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Settings of an event that only changes the page."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +54,12 @@ class SearchRequest:
         Raises:
             ValueError: for anything that is not offered or out of range, in one sentence.
         """
-        if self.model not in models.pipelines:
-            raise ValueError(f"no model {self.model!r} on this page; it has {', '.join(models.pipelines)}")
+        one_of("model", self.model, models.pipelines)
         prompt = checked_prompt(self.prompt, limits)
+        one_of("verifier", self.verifier, models.guides(self.model))
+        one_of("judge", self.judge, [None, *models.judges(self.model)])
+        if not isinstance(self.strategy, str):
+            raise ValueError("the strategy is no text; name one")
         verifiers = [name for name in (self.verifier, self.judge) if name is not None]
         check_vocabulary([prompt], self.model, verifiers)
         auto = isinstance(self.steps, str) and self.steps.strip().lower() == AUTO
@@ -99,6 +103,17 @@ def checked_prompt(prompt: Any, limits: Limits) -> str:
     if len(prompt) > limits.prompt:
         raise ValueError(f"the prompt has {len(prompt):,} characters; write at most {limits.prompt}")
     return prompt.strip()
+
+
+def one_of(name: str, value: Any, offered: Sequence[Any]) -> None:
+    """Let pass what the page offers.
+
+    Raises:
+        ValueError: for anything else; it lists what there is.
+    """
+    if value not in offered:
+        known = ", ".join(str(one) for one in offered if one is not None)
+        raise ValueError(f"no {name} {str(value)[:80]!r} on this page; it has {known}")
 
 
 def whole(name: str, value: Any, least: int, most: int, unit: str = "") -> int:

@@ -68,6 +68,10 @@ class SearchView:
         alt = f"{self.asked.prompt}, candidate {number}, seed {record['seed']}, {said}"
         return Picture(self.folder / record["file"], alt, caption, marked, faint=not _finished(record))
 
+    def end(self, outcome: Outcome) -> None:
+        """Take the choice, and give up the places of what did not come."""
+        self.chosen, self.places = outcome.result.best[0].record, 0
+
     def chart(self) -> str:
         """Scores against the cost so far."""
         return score_chart(self.records, self.nfe, self.asked.prompt)

@@ -11,10 +11,11 @@ from .line import Job, Work
 from .model_calls import before_calls
 from .models import Loading, Models
 from .options import call_arguments, check_vocabulary
-from .search_request import Limits, checked_prompt, real, whole
+from .search_request import Limits, checked_prompt, one_of, real, whole
 from .studio import Studio, overheard
 
 MOST_IMAGES = 8
+VARIANTS = ("paper", "reference")
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class ShiftRequest:
         Raises:
             ValueError: for anything that is not offered or out of range, in one sentence.
         """
-        if self.model not in models.pipelines:
-            raise ValueError(f"no model {self.model!r} on this page; it has {', '.join(models.pipelines)}")
+        one_of("model", self.model, models.pipelines)
+        one_of("variant", self.variant, VARIANTS)
         condition = checked_prompt(self.condition, limits)
         check_vocabulary([condition], self.model, [])
         fitting = fitting_solvers(models, self.model)

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from ..library import import_library
-from ..live_search import Batch, Begun, Outcome, search_job
+from ..live_search import Batch, Begun, Outcome, has_rungs, search_job
 from ..pictures import grid, notice
 from ..run_controls import LIGHT, RUN, RunControls, Update
 from ..search_request import AUTO, SearchRequest
@@ -23,8 +23,8 @@ NO_JUDGE = "none"
 DEFAULT = "the model's own"
 PRESETS = {
     "Easy": "a star on blue",
-    "Hard count": "five fish on pink",
-    "Hard relation": "two cats left of three stars on yellow",
+    "Hard count": "five apples on green",
+    "Hard relation": "two dogs above a boat on blue",
 }
 """Prompts that each begin a run at one click."""
 STRATEGY, CANDIDATES, BATCH_SIZE = "random", 8, 2
@@ -90,10 +90,9 @@ class SearchTab:
         with gr.Column(visible=False, elem_id="result") as self.result:
             self.outcome = gr.HTML()
             with gr.Accordion("Repeat this run", open=True):
-                self.code = gr.Code(language="python", label="Python", elem_id="snippet", interactive=False)
-                self.command = gr.Code(
-                    language="shell", label="Command line", elem_id="command", interactive=False, wrap_lines=True
-                )
+                shown = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "lines": 1}
+                self.code = gr.Code(language="python", label="Python", elem_id="snippet", **shown)
+                self.command = gr.Code(language="shell", label="Command line", elem_id="command", **shown)
         self.inputs = [
             self.prompt,
             self.model,
@@ -122,7 +121,7 @@ class SearchTab:
         # At arrival too: what needs the library's imports is filled in then, so that the page answers before them.
         gr.on(None, self._follow_model, self.model, [self.verifier, self.judge, self.steps, self.strategy], **LIGHT)
         priced = [self.model, self.candidates, self.steps, self.guidance]
-        gr.on(None, self._estimate, priced, self.estimate, trigger_mode="always_last", **LIGHT)
+        gr.on(None, self._estimate, priced, self.estimate, trigger_mode="always_last", preprocess=False, **LIGHT)
 
     def _preset(self, name: str) -> list[Any]:
         models = self.studio.models
@@ -217,14 +216,16 @@ class SearchTab:
     def _end(self, outcome: Outcome, view: SearchView) -> Update:
         if outcome.result is None:
             return {self.status: notice("Cancelled before a candidate had come."), **self.controls.idle()}
-        view.chosen = outcome.result.best[0].record
+        view.end(outcome)
+        whole = outcome.stopped and has_rungs(outcome.asked.strategy)
+        note = "# cancelled on the way; this makes the whole search\n" if whole else ""
         return {
             self.status: notice(summary(outcome), "wrong" if outcome.result.failed else "calm"),
             self.gallery: view.gallery(),
             self.result: gr.Column(visible=True),
             self.outcome: outcome_panel(outcome),
-            self.code: search_snippet(outcome.asked, outcome.size, self.studio.models),
-            self.command: search_command(outcome.asked, outcome.size, self.studio.models),
+            self.code: note + search_snippet(outcome.asked, outcome.size, self.studio.models),
+            self.command: note + search_command(outcome.asked, outcome.size, self.studio.models),
             self.estimate: self._estimate_text(outcome.asked),
             **self.controls.idle(),
         }

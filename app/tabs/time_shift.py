@@ -14,7 +14,7 @@ from ..measured_shift import measured
 from ..models import DEFAULT_MODEL
 from ..pictures import Picture, grid, notice, progress
 from ..run_controls import LIGHT, RUN, RunControls, Update
-from ..shift_comparison import MOST_IMAGES, Comparison, ShiftRequest, StepDone, fitting_solvers, shift_job
+from ..shift_comparison import MOST_IMAGES, VARIANTS, Comparison, ShiftRequest, StepDone, fitting_solvers, shift_job
 from ..studio import Studio
 
 TITLE = "Time shift"
@@ -68,7 +68,7 @@ class TimeShiftTab:
                     self.cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="shift-cancel")
                 self.status = gr.HTML(notice("Choose an example, or press Compare."))
                 with gr.Accordion("Matching, images and seed", open=False):
-                    self.variant = gr.Dropdown(["paper", "reference"], value="paper", label="Variant")
+                    self.variant = gr.Dropdown(list(VARIANTS), value=VARIANTS[0], label="Variant")
                     self.data_variance = gr.Number(0.0, label="Variance of the clean data (the paper neglects it: 0)")
                     self.per_image = gr.Checkbox(True, label="A time for each image")
                     self.images = gr.Slider(1, MOST_IMAGES, IMAGES, step=1, label="Images")
@@ -166,7 +166,7 @@ def _shift_chart(found: Comparison | None) -> str:
     dots, labels = [], []
     for time, row in zip(found.grid, found.chosen, strict=True):
         dots += [(time, chosen - time) for chosen in row]
-        labels += [f"{time:g} of the grid, {chosen:g} chosen" for chosen in row]
+        labels += [f"{time:.4g} of the grid, {chosen:.4g} chosen" for chosen in row]
     half = found.asked.window / 2
     middle = [(time, sum(row) / len(row) - time) for time, row in zip(found.grid, found.chosen, strict=True)]
     edges = [
@@ -190,7 +190,7 @@ def _facts(found: Comparison) -> str:
         share = f"{found.saturated:.0%} fell on an end of the window, so a better time may lie beyond it"
     table = measured(asked)
     rows = "".join(
-        f"<tr><td>{time:g}</td><td>{', '.join(f'{one:g}' for one in row)}</td></tr>"
+        f"<tr><td>{time:.4g}</td><td>{', '.join(f'{one:.4g}' for one in row)}</td></tr>"
         for time, row in zip(found.grid, found.chosen, strict=True)
     )
     return (

@@ -4,9 +4,11 @@ import json
 import threading
 import time
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import numpy as np
 import pytest
+import samplesmith
 from samplesmith.app.line import FullError, Line, Stopped, Waiting
 from samplesmith.app.line_chart import Series, line_chart
 from samplesmith.app.measured_shift import measured
@@ -17,6 +19,7 @@ from samplesmith.app.shift_comparison import ShiftRequest, saturated_share
 from samplesmith.app.snippet import search_command, search_snippet
 from samplesmith.app.studio import told
 from samplesmith.app.visitors import IDLE, BusyError, Visitors
+from samplesmith.assets import call_defaults
 
 ASKED = SearchRequest("emoji-sd3", "a star on blue", "emoji-clip", "emoji-detector", "random", 8, 0, 4)
 SHIFT = ShiftRequest("emoji-sd3", "a star on blue", "flow-euler", 8, 40, 200, "paper", 0.0, True, 4, 0)
@@ -147,6 +150,10 @@ def test_scripts_that_never_say_goodbye_are_forgotten_but_open_pages_are_not():
         ({"prompt": None}, "the prompt is empty"),
         ({"prompt": "a star on blue " * 700_000}, "the prompt has 10,500,000 characters; write at most 400"),
         ({"model": "/etc/passwd"}, "no model '/etc/passwd' on this page; it has emoji-sd3"),
+        ({"verifier": "vlm:x@http://evil"}, "no verifier 'vlm:x@http://evil' on this page; it has emoji-clip"),
+        ({"judge": "/etc/passwd"}, "no judge '/etc/passwd' on this page; it has emoji-detector"),
+        ({"verifier": {"a": 1}}, "no verifier"),
+        ({"strategy": 3}, "the strategy is no text"),
         ({"candidates": 1000}, "the budget is 1000; give a number from 1 to 64 candidates"),
         ({"candidates": 0}, "the budget is 0"),
         ({"candidates": -3}, "the budget is -3"),
@@ -180,15 +187,15 @@ def test_steps_auto_need_a_calibration():
 
 def test_a_field_that_is_left_empty_keeps_the_model_s_own():
     asked = changed(steps="", guidance_scale=" ", height=None, width="").check(Models(), Limits())
-    assert asked.arguments() == {"num_inference_steps": 28, "guidance_scale": 3.0, "max_sequence_length": 16}
+    assert asked.arguments() == call_defaults("emoji-sd3")
     asked = changed(steps="12", guidance_scale="2.5").check(Models(), Limits())
-    assert asked.arguments() == {"num_inference_steps": 12, "guidance_scale": 2.5, "max_sequence_length": 16}
+    assert asked.arguments() == call_defaults("emoji-sd3") | {"num_inference_steps": 12, "guidance_scale": 2.5}
 
 
 def test_numbers_are_checked_into_python_s_own():
     asked = changed(candidates=8.0, seed=3.0, steps=12.0, prompt=" a star on blue\n").check(Models(), Limits())
     assert (asked.candidates, asked.seed, asked.steps, asked.prompt) == (8, 3, 12, "a star on blue")
-    assert asked.arguments() == {"num_inference_steps": 12, "guidance_scale": 3.0, "max_sequence_length": 16}
+    assert asked.arguments() == call_defaults("emoji-sd3") | {"num_inference_steps": 12}
 
 
 @pytest.mark.parametrize(
@@ -197,6 +204,7 @@ def test_numbers_are_checked_into_python_s_own():
         ({"window": -1}, "the window is -1"),
         ({"cutoff": float("nan")}, "the cutoff is nan"),
         ({"steps": 1}, "the number of steps is 1"),
+        ({"variant": "__init__"}, "no variant '__init__' on this page; it has paper, reference"),
         ({"images": 9}, "the number of images is 9"),
         ({"data_variance": -0.5}, "the data variance is -0.5"),
         ({"condition": "a unicorn on blue"}, "unknown word 'unicorn'"),
@@ -306,3 +314,21 @@ def test_measured_rows_are_read_whichever_way_they_went(tmp_path):
     file.write_text("{}")
     assert measured(asked, file) is None
     assert measured(asked, tmp_path / "none.json") is None
+
+
+def test_the_figures_of_the_reliability_page_are_those_of_its_script():
+    root = Path(samplesmith.__file__).parent
+    text = (root / "docs/reliability.md").read_text()
+    found = json.loads((root / "benchmarks/results/web_visitors.json").read_text())
+    everyone = found["visitors"] * found["rounds"]
+    assert f"| answers after its start | {found['answered after seconds']:.1f} s |" in text
+    assert (
+        f"the models loaded on the way | {found['first search, models loaded on the way']['seconds']:.1f} s |" in text
+    )
+    assert f"| {found['outcomes']['result']} of {everyone} |" in text
+    assert f"| {found['outcomes']['polite']} of {everyone}, within " in text
+    assert f"| longest wait for a result | {found['longest wait for a result in seconds']:.1f} s |" in text
+    assert f"{found['resident megabytes before']:,.0f} MB; " in text
+    assert all(f"{memory:,.0f}" in text for memory in found["resident megabytes after each round"])
+    assert not found["neither"]
+    assert not found["pictures left on disk"]

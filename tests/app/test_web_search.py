@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+import urllib.request
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from samplesmith.app.search_view import SearchView, outcome_panel, summary
 from samplesmith.app.shift_comparison import ShiftRequest, StepDone, shift_job
 from samplesmith.app.snippet import search_command, search_snippet
 from samplesmith.app.studio import Studio
+from samplesmith.assets import call_defaults
+from samplesmith.pipelines.calibration import Calibration, StepCount
 from samplesmith.pipelines.call import PipelineCall
 from samplesmith.pipelines.ledger import denoisers
 
@@ -105,6 +108,8 @@ def test_cancelling_frees_the_models_within_a_step_and_keeps_what_was_found(stud
     lines = (tmp_path / "records.jsonl").read_text().splitlines()
     assert [json.loads(line)["seed"] for line in lines] == [record["seed"] for record in seen]
     assert (tmp_path / "contact_sheet.png").exists()
+    assert outcome.first.seed == 7
+    assert outcome.size == {"num_candidates": len(seen)}, "what makes the same part again"
     assert summary(outcome).startswith("Cancelled: the best of ")
     news, outcome = followed(studio, search_job(studio, changed(candidates=1), tmp_path / "next"))
     assert not outcome.stopped, "the hook that stops is gone"
@@ -163,6 +168,47 @@ def test_the_cost_is_predicted_from_the_last_run(studio, tmp_path):
     cost = studio.costs.of(changed(candidates=10, steps=6))
     assert (cost.candidate, cost.nfe) == (12, 120)
     assert cost.seconds > 0
+
+
+def test_steps_auto_spend_the_budget_as_the_calibration_says(studio, tmp_path, monkeypatch):
+    guidance = call_defaults("emoji-sd3")["guidance_scale"]
+    file = tmp_path / "calibration.json"
+    rows = (StepCount(2, 4, (0.5, 0.6, 0.7, 0.8)), StepCount(28, 56, (0.6,)))
+    names = ("StableDiffusion3Pipeline", "FlowMatchEulerDiscreteScheduler", guidance, "emoji-clip", None, 10)
+    Calibration(*names, rows).save(file)
+    monkeypatch.setattr(Models, "has_calibration", lambda self, name: True)
+    monkeypatch.setattr(Models, "calibration", lambda self, name: file)
+    asked = changed(steps="auto", candidates=1, judge=None).check(studio.models, studio.limits)
+    assert studio.costs.of(asked).nfe == 56, "a candidate of the default steps, as it was counted"
+    news, outcome = followed(studio, search_job(studio, asked, tmp_path / "run"))
+    assert news[0] == Begun(tmp_path / "run", 14, 56)
+    assert outcome.size == {"budget": 56}
+    assert outcome.result.allocation.num_inference_steps == 2
+    assert len(outcome.result.records) == 14
+    assert "The calibration chose 14 candidates of 2 steps" in outcome_panel(outcome)
+    code = search_snippet(asked, outcome.size, studio.models)
+    assert "budget=56" in code
+    assert "calibration=shipped_calibration('emoji-sd3')" in code
+    assert "--budget 56" in search_command(asked, outcome.size, studio.models)
+    assert "--steps auto" in search_command(asked, outcome.size, studio.models)
+
+
+def test_the_page_opens_on_a_pipeline_in_hand(tmp_path):
+    from samplesmith.app import launch
+    from samplesmith.verifiers import CallableVerifier
+
+    brightness = CallableVerifier(lambda images, prompts: images.mean((1, 2, 3)), name="brightness")
+    page = launch(toys.build("StableDiffusion"), verifier=brightness, block=False)
+    try:
+        assert page.local_url.startswith("http://127.0.0.1:")
+        assert page.share_url is None
+        config = json.load(urllib.request.urlopen(f"{page.local_url}config", timeout=60))
+        choices = [one["props"].get("choices") for one in config["components"] if one["type"] == "dropdown"]
+        assert choices[0][:2] == [[IN_HAND, IN_HAND], ["emoji-sd3", "emoji-sd3"]]
+        assert choices[1][0] == ["brightness", "brightness"]
+    finally:
+        page.close()
+        page.studio.close()
 
 
 def test_a_folder_of_another_pipeline_class_is_searched_with_clip(emoji_clip, tmp_path):
@@ -225,15 +271,12 @@ def test_a_comparison_is_plain_and_shifted_from_the_same_noises(studio, tmp_path
     assert any(row != [time] * 2 for time, row in zip(found.grid, found.chosen, strict=True))
     assert all(abs(one - time) <= 81 for time, row in zip(found.grid, found.chosen, strict=True) for one in row)
     assert 0 <= found.saturated <= 1
-    plain, _ = PipelineCall(pipe, {**SHIFT_ARGUMENTS, "num_inference_steps": 4})("a star on blue", [3, 4])
+    plain, _ = PipelineCall(pipe, call_defaults("emoji-sd3") | {"num_inference_steps": 4})("a star on blue", [3, 4])
     assert (np.asarray(Image.open(found.plain[0])) == plain[0]).all()
     (tmp_path / "b").mkdir()
     _, still = followed(studio, shift_job(studio, ShiftRequest(**{**vars(SHIFT), "window": 0}), tmp_path / "b"))
     assert [file.read_bytes() for file in still.shifted] == [file.read_bytes() for file in still.plain]
     assert still.saturated is None
-
-
-SHIFT_ARGUMENTS = {"guidance_scale": 3.0, "max_sequence_length": 16}
 
 
 def test_a_comparison_is_cancelled_and_puts_the_scheduler_back(studio, tmp_path):
