@@ -78,7 +78,7 @@ class SearchView:
 
     def progress(self) -> str:
         """The bar and its numbers."""
-        count = len({(record["seed"], str(record["lineage"])) for record in self.records})
+        count = _count(self.records)
         best = _score(self.chosen)
         parts = [
             f"{count} of {self.places} candidates" if count <= self.places else f"{count} candidates",
@@ -131,13 +131,18 @@ def score_chart(records: list[Record], nfe: int | None, prompt: str = "") -> str
     )
 
 
+def _count(records: list[Record]) -> int:
+    """How many candidates were tried; halving records one in each rung that it ran in."""
+    return len({(record["seed"], str(record["lineage"])) for record in records})
+
+
 def summary(outcome: Outcome) -> str:
     """The end in one line."""
     result, best, first = outcome.result, outcome.best, outcome.first
     if best is None:
         reasons = [record.get("reason") for record in result.records]
         return f"Every candidate failed: {reasons[0]}"
-    count = len(result.candidates[0])
+    count = _count(result.records)
     said = f"{'Cancelled: the best' if outcome.stopped else 'Best'} of {count} has score {best.score:.3f}"
     return said + ("." if first is None else f"; the first draw alone, {first.score:.3f}.")
 
@@ -148,7 +153,7 @@ def outcome_panel(outcome: Outcome) -> str:
     notes = "".join(notice(note) for note in outcome.notes)
     if outcome.best is None:
         return notes
-    count = len(result.candidates[0])
+    count = _count(result.records)
     shown = [(f"Best of {count}", outcome.best, True)]
     if outcome.first is not None:
         shown.append(("Best of 1: the first draw", outcome.first, False))

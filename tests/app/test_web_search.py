@@ -141,6 +141,8 @@ def test_each_strategy_shows_best_of_1_of_its_seed(studio, tmp_path, strategy):
     assert view.chosen["seed"] == outcome.best.seed
     assert view.gallery().count('class="cell best"') == 1
     assert outcome_panel(outcome).count("<section>") == 2
+    tried = {(record["seed"], str(record["lineage"])) for record in outcome.result.records}
+    assert summary(outcome).startswith(f"Best of {len(tried)} ")
 
 
 @pytest.mark.slow
