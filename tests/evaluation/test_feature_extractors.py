@@ -113,4 +113,4 @@ def test_features_of_a_classifier_in_a_folder(tmp_path):
     assert name == "mine"
     torch.testing.assert_close(extract_features(images, features), extract_features(images, model.features))
     with pytest.raises(ValueError, match="holds the model AutoencoderKL, which has no features"):
-        load_features(assets.path("emoji-vae"))
+        load_features(assets.path("emoji-sd3") / "vae")
