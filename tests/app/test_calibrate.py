@@ -4,6 +4,7 @@ import json
 
 import pytest
 from PIL import Image
+from samplesmith import assets
 from samplesmith.pipelines.calibration import Calibration
 
 EASY = "a star on blue"
@@ -34,7 +35,8 @@ def test_calibrate_then_search_by_it(samplesmith, fails, prompts, tmp_path):
     found = json.loads(run.stdout)
     assert found["allocation"]["nfe"] == found["ledger"]["nfe"] <= 6
     assert "the calibration chose" in samplesmith(*auto).stdout
-    fails("of the guidance scale 3.0, not 5.0", *auto, "--guidance-scale", 5)
+    scale = assets.call_defaults("emoji-sd3")["guidance_scale"]
+    fails(f"of the guidance scale {scale}, not 5.0", *auto, "--guidance-scale", 5)
     fails("below one candidate, which costs 2 at 1 steps", *auto[:-1], 1)
     fails("divide a budget into steps and candidates", *auto[:-2])
 

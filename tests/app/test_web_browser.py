@@ -415,7 +415,8 @@ def test_each_preset_of_time_shift_ends_in_a_visible_result(visit, name):
     assert end < 60
     pictures = page.get_by_role("img", name=re.compile("(plain|shifted), seed"))
     assert pictures.count() == 8
-    assert pictures.evaluate_all("all => all.every(one => one.complete && one.naturalWidth)")
+    for picture in pictures.element_handles():  # they are fetched after the page has them
+        page.wait_for_function("one => one.complete && one.naturalWidth", arg=picture)
     assert page.get_by_text(re.compile(r"\d+% fell on an end of the window")).is_visible()
     assert page.get_by_text("Measured:").is_visible()
     page.get_by_text("The grid's times and the times chosen").click()
