@@ -200,6 +200,9 @@ def main() -> None:
     parser.add_argument("--model", default="fashion-ddpm", help="shipped, or a folder")
     parser.add_argument("--features", default="fashion-classifier", help="shipped, or a folder")
     parser.add_argument("--work", type=Path, default=Path("outputs/timeshift_fid"), help="features of finished cells")
+    parser.add_argument(
+        "--solvers", nargs="+", choices=SOLVERS, default=SOLVERS, help="processes with some each may share --work"
+    )
     parser.add_argument("--validation-images", type=int, default=1000)
     parser.add_argument("--images", type=int, default=5000, help="at 10 steps, for each of two seeds")
     parser.add_argument("--scaled-images", type=int, default=2000, help="at 5 and 20 steps")
@@ -243,7 +246,7 @@ def main() -> None:
         )
         write()
 
-    for solver in SOLVERS:
+    for solver in arguments.solvers:
         best = {"plain": (0, 0)}
         plain = bench.fid(Cell(solver, TUNED_STEPS, "plain", VALIDATION_SEED, arguments.validation_images))
         result["tuning"].append({"solver": solver, "arm": "plain", "fid": plain})
