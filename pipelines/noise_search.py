@@ -28,6 +28,7 @@ from .paused_rows import check_pauses, check_steps_alike
 from .pool_run import PoolRun
 from .processes import part_of_records, processes
 from .records import RecordFile, describe
+from .row_times import own_times
 from .search_result import SearchResult
 from .search_run import SEEDS_PER_PROMPT, BatchReport, progress_bar
 
@@ -169,7 +170,8 @@ class NoiseSearch:
             return result
 
         everything = range(len(prompts))
-        with processes() as team, quiet(self.pipe), encode_once(self.pipe), torch.no_grad():
+        pipe = self.pipe
+        with processes() as team, quiet(pipe), encode_once(pipe), own_times(pipe, batch_size), torch.no_grad():
             self._place(self.verifier)
             self._place(self.judge)
             if team.size > 1:
