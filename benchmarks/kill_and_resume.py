@@ -1,5 +1,7 @@
 """Kill a search at random moments, run it again, and hold the records against those of an undisturbed run.
 
+Halving records its rungs but goes on from whole brackets, so it may evaluate a prompt's candidates again.
+
 python benchmarks/kill_and_resume.py --kills 20 --output benchmarks/results/kill_and_resume.json
 """
 
@@ -14,20 +16,16 @@ import time
 from pathlib import Path
 
 BATCH = 2
-COMMAND = [
-    "search",
-    "two cats and three stars on blue",
-    "--candidates",
-    "12",
-    "--steps",
-    "12",
-    "--batch-size",
-    str(BATCH),
-]
+PROMPTS = ("two cats and three stars on blue", "a dog on pink", "three hearts on white")
+STRATEGIES = ("random", "zero-order", "halving:rungs=[4],keep=0.5")
+"""The kills are dealt to them in turn."""
 
 
-def start(folder: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "samplesmith", *COMMAND, "--json", "--output", str(folder)]
+def start(folder: Path, strategy: str) -> subprocess.Popen:
+    prompts = folder.parent / "prompts.txt"
+    prompts.write_text("\n".join(PROMPTS))
+    command = [sys.executable, "-m", "samplesmith", "search", "--prompts", str(prompts), "--strategy", strategy]
+    command += ["--candidates", "6", "--steps", "12", "--batch-size", str(BATCH), "--json", "--output", str(folder)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -51,35 +49,47 @@ def main() -> None:
     arguments = parser.parse_args()
     moments, rows = random.Random(arguments.seed), []
     with tempfile.TemporaryDirectory() as work:
-        undisturbed = start(Path(work) / "whole")
-        started = begun(Path(work) / "whole")
-        assert undisturbed.wait() == 0
-        seconds = time.monotonic() - started
-        expected = (Path(work) / "whole/records.jsonl").read_bytes()
+        expected, seconds = {}, {}
+        for strategy in STRATEGIES:
+            folder = Path(work) / strategy
+            undisturbed = start(folder, strategy)
+            started = last = begun(folder)
+            recorded = b""
+            while undisturbed.poll() is None:
+                if (now := whole_lines(folder / "records.jsonl")) != recorded:
+                    recorded, last = now, time.monotonic()
+                time.sleep(0.01)
+            assert undisturbed.returncode == 0
+            expected[strategy], seconds[strategy] = whole_lines(folder / "records.jsonl"), last - started
         for k in range(arguments.kills):
+            strategy = STRATEGIES[k % len(STRATEGIES)]
             folder = Path(work) / f"killed{k}"
-            process = start(folder)
+            process = start(folder, strategy)
             begun(folder)
-            time.sleep(moments.uniform(0.0, 0.9) * seconds)
+            time.sleep(moments.uniform(0.0, 1.0) * seconds[strategy])
             process.send_signal(signal.SIGKILL)
             process.wait()
             before = whole_lines(folder / "records.jsonl")
             old = {file: file.stat().st_mtime_ns for file in folder.glob("images/*.png")}
-            code = start(folder).wait()
+            code = start(folder, strategy).wait()
             again = sum(file.stat().st_mtime_ns != moment for file, moment in old.items())
             rows.append(
                 {
+                    "strategy": strategy,
                     "recorded": before.count(b"\n"),
                     "evaluated_again": again,
-                    "identical": code == 0 and whole_lines(folder / "records.jsonl") == expected,
+                    "identical": code == 0 and whole_lines(folder / "records.jsonl") == expected[strategy],
                 }
             )
             print(rows[-1], flush=True)
     result = {
         "kills": len(rows),
         "identical": sum(row["identical"] for row in rows),
-        "killed_before_the_end": sum(row["recorded"] < expected.count(b"\n") for row in rows),
-        "most_evaluated_again": max(row["evaluated_again"] for row in rows),
+        "killed_before_the_end": sum(row["recorded"] < expected[row["strategy"]].count(b"\n") for row in rows),
+        "most_evaluated_again": {
+            strategy: max((row["evaluated_again"] for row in rows if row["strategy"] == strategy), default=0)
+            for strategy in STRATEGIES
+        },
         "batch_size": BATCH,
         "runs": rows,
     }
