@@ -1,8 +1,8 @@
 # Each target makes .venv where it is missing; nothing is installed again until pyproject.toml changes.
 PYTHON ?= python3
 BIN := .venv/bin
-PROMPT ?= two bananas and a house on white
-SEED ?= 4900000
+PROMPT ?= a fish and three boats on blue
+SEED ?= 6800000
 
 .PHONY: demo web test lint chromium
 demo: .venv/.installed

@@ -304,13 +304,15 @@ def _all_finished(result: Any) -> bool:
 
 def _print_search(result: Any, output: Path | None) -> None:
     shown = min(len(result.best), 20)
-    table = Table("prompt", "candidates", f"best {result.verifier}", "mean", "seed", "NFEs")
+    several = len(result.best) > 1
+    columns = [*(["prompt"] if several else []), "candidates", f"best {result.verifier}", "mean", "seed", "NFEs"]
+    table = Table(*columns, title=None if several else str(result.best[0].prompt))
     if result.judge:
         table.add_column(f"{result.judge} of {'best-of-1' if _all_finished(result) else 'those finished'}")
         table.add_column("of the best")
     for best, pool in list(zip(result.best, result.candidates, strict=True))[:shown]:
         row = [
-            str(best.prompt),
+            *([str(best.prompt)] if several else []),
             str(len(pool)),
             f"{best.score:.4f}",
             f"{_mean([c.score for c in pool]):.4f}",
