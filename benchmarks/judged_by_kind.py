@@ -72,9 +72,10 @@ def main() -> None:
         "--held-out", action="store_true", help="only prompts with a combination that training never saw"
     )
     parser.add_argument("--sheet", type=Path, help="100 pictures of the last model with their verdicts")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(arguments.threads)
     judge = load_verifier("emoji-detector")
     wanted = prompts(arguments.per_kind, seed=31, held_out=True if arguments.held_out else None)
     captions = [caption for found in wanted.values() for caption in found] * arguments.repeats
