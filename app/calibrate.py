@@ -22,6 +22,7 @@ from .options import (
     call_arguments,
     check_vocabulary,
     console,
+    default_guide,
     load_pipeline,
     read_prompts,
 )
@@ -36,7 +37,7 @@ TELLING = 0.5
 def calibrate(
     prompts: Annotated[Path, typer.Option(help="a file with a prompt a line: some dozen, not those to be reported on")],
     model: Model = "emoji-sd3",
-    verifier: Annotated[str, typer.Option(help="the guide")] = "emoji-clip",
+    verifier: Annotated[str | None, typer.Option(help="the guide; the model's own when left out")] = None,
     judge: Annotated[str | None, typer.Option(help="a held-out verifier that measures the choices")] = None,
     steps: Annotated[str, typer.Option(help="numbers of steps to compare")] = "5,8,12,28",
     candidates: Annotated[int, typer.Option(help="a prompt, at each number of steps")] = 16,
@@ -60,6 +61,7 @@ def calibrate(
     """
     numbers = _read_steps(steps)
     wanted = read_prompts(None, prompts)
+    verifier = verifier or default_guide(model)
     check_vocabulary(wanted, model, [verifier, *([judge] if judge else [])])
 
     from ..evaluation.calibration import calibrate as measure

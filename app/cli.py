@@ -33,6 +33,7 @@ from .options import (
     call_arguments,
     check_vocabulary,
     console,
+    default_guide,
     errors,
     load_pipeline,
     read_prompts,
@@ -82,7 +83,10 @@ def search(
     prompt: Annotated[str | None, typer.Argument(help="what to draw; or --prompts")] = None,
     prompts: Annotated[Path | None, typer.Option(help="a file with a prompt a line")] = None,
     model: Model = "emoji-sd3",
-    verifier: Annotated[list[str] | None, typer.Option(help="the guide; several choose by their mean rank")] = None,
+    verifier: Annotated[
+        list[str] | None,
+        typer.Option(help="the guide, the model's own when left out; several choose by their mean rank"),
+    ] = None,
     judge: Annotated[str | None, typer.Option(help="a held-out verifier that measures and does not choose")] = None,
     strategy: Annotated[
         str,
@@ -125,7 +129,7 @@ def search(
     """
     wanted = read_prompts(prompt, prompts)
     num_steps = read_steps(steps)
-    names = verifier or ["emoji-clip"]
+    names = verifier or [default_guide(model)]
     check_vocabulary(wanted, model, [*names, *([judge] if judge else [])])
     if budget is None and candidates is None:
         candidates = 8

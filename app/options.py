@@ -52,6 +52,12 @@ def read_steps(text: str | None) -> int | str | None:
     return int(text)
 
 
+def default_guide(model: str) -> str:
+    """The verifier that searches a shipped model where none is named; any other model gets emoji-clip."""
+    card = assets.card(model) if model in assets.names() else {}
+    return card.get("guide", "emoji-clip")
+
+
 def check_vocabulary(prompts: list[str], model: str | None, verifiers: list[str]) -> None:
     """Name the words that a shipped model has never seen; the judge needs a whole caption."""
     from ..scenes import UnknownWordError, parse, unknown_words

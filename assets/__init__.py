@@ -11,7 +11,7 @@ _CARD = "samplesmith.json"
 
 
 def names(kind: str | None = None) -> list[str]:
-    """Names of the shipped models; `kind` is "pipeline", "verifier" or "autoencoder", None for all."""
+    """Names of the shipped models; `kind` is "pipeline" or "verifier", None for all."""
     found = sorted(card.parent.name for card in _ROOT.glob(f"*/{_CARD}"))
     return [name for name in found if kind is None or card(name)["kind"] == kind]
 
@@ -29,7 +29,7 @@ def path(name: str) -> Path:
 
 
 def card(name: str) -> dict[str, Any]:
-    """What a shipped model says of itself: kind, summary and, by kind, call defaults, loader, vocabulary."""
+    """What a shipped model says of itself: kind, summary and, by kind, call defaults, guide, loader, vocabulary."""
     return json.loads((path(name) / _CARD).read_text())
 
 

@@ -26,7 +26,12 @@ from safetensors.torch import load_file, save_file
 from samplesmith import fashion
 from samplesmith.evaluation import FeatureStatistics
 from samplesmith.evaluation.feature_extractors import load_features
-from samplesmith.evaluation.fid import compare_features, extract_features, frechet_distance, frechet_error
+from samplesmith.evaluation.fid import (
+    compare_features,
+    extract_features,
+    frechet_distance,
+    frechet_error,
+)
 from samplesmith.pipelines import load
 from samplesmith.samplers import TimeShiftScheduler, apply_per_sample_time
 
@@ -171,14 +176,16 @@ def report(bench: Bench, cells: list[Cell], plain: list[Cell]) -> dict[str, Any]
 def paired_ratio(
     real: FeatureStatistics, shifted: list[torch.Tensor], plain: list[torch.Tensor]
 ) -> tuple[float, list[float]]:
-    """FID(shifted) / FID(plain), the geometric mean over sets, and its 95 % interval (jackknife over image numbers)."""
+    """FID(shifted) / FID(plain), the geometric mean over sets, and its 95 % interval (jackknife over images)."""
 
     def log_ratio(left_out: int | None) -> float:
         logs = []
         for pair in zip(shifted, plain, strict=True):
             fids = []
             for features in pair:
-                kept = torch.arange(len(features)) % GROUPS != (GROUPS if left_out is None else left_out)
+                # Whole rounds of the classes, so that each part holds as many of each.
+                parts = torch.arange(len(features)) // len(fashion.CLASSES) % GROUPS
+                kept = parts != (GROUPS if left_out is None else left_out)
                 found = FeatureStatistics.of(features[kept])
                 fids.append(frechet_distance(real.mean, real.covariance, found.mean, found.covariance))
             logs.append(np.log(fids[0] / fids[1]))

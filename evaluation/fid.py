@@ -236,6 +236,13 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
     return _distance(mean.double(), _root(covariance.double()), other_mean.double(), other_covariance.double())
 
 
+def jackknife_parts(rows: int, groups: int) -> Tensor:
+    """Number of the part that each row falls in, (rows,), by a fixed shuffle: sets often go round their classes, so
+    that each tenth row in turn would leave out a class.
+    """
+    return torch.randperm(rows, generator=torch.Generator().manual_seed(0)) % groups
+
+
 def frechet_error(real: FeatureStatistics, generated: Tensor, groups: int = 10) -> float:
     """Standard error of the Fréchet distance over generated sets of this size, the real set held fixed.
 
@@ -244,7 +251,7 @@ def frechet_error(real: FeatureStatistics, generated: Tensor, groups: int = 10) 
 
     Args:
         real: statistics of the real set.
-        generated: features (rows, dim), at least 3; every `groups`-th row falls in one part.
+        generated: features (rows, dim), at least 3, in any order.
 
     Raises:
         ValueError: for fewer than 3 rows or 2 groups.
@@ -252,7 +259,8 @@ def frechet_error(real: FeatureStatistics, generated: Tensor, groups: int = 10) 
     if len(generated) < 3 or groups < 2:
         raise ValueError(f"{len(generated)} images in {groups} groups; an error needs at least 3 images and 2 groups")
     groups = min(groups, len(generated))
-    parts = [FeatureStatistics.of(generated[start::groups]) for start in range(groups)]
+    part = jackknife_parts(len(generated), groups)
+    parts = [FeatureStatistics.of(generated[part == k]) for k in range(groups)]
     root = _root(real.covariance)
     distances = []
     for left_out in range(groups):
