@@ -22,9 +22,9 @@ PIXEL_MODEL = "fashion-ddpm"
 """Shown first where it is shipped: an epsilon model of pixels, which the method was made for."""
 EXAMPLES = ("a star on blue", "two cats and a house on white")
 PRESETS = {
-    "Few steps": (8, 40, 200),
-    "Wide window": (8, 160, 200),
-    "No cutoff": (8, 40, 0),
+    "Few steps": (10, 40, 500),
+    "Wide window": (10, 160, 500),
+    "Low cutoff": (10, 40, 200),
 }
 """Steps, window and cutoff that each begin a run at one click."""
 IMAGES = 4

@@ -266,7 +266,7 @@ def test_from_config_needs_the_class(tmp_path):
         (lambda: TimeShiftScheduler(solver="rk4"), "unknown solver 'rk4'; known: ddim"),
         (lambda: TimeShiftScheduler(variant="mine"), "unknown variant 'mine'"),
         (lambda: TimeShiftScheduler(window=-1), "window is -1"),
-        (lambda: TimeShiftScheduler(window=2000).child, "window is 2000 and cutoff 200; both lie within the 1000"),
+        (lambda: TimeShiftScheduler(window=2000).child, "window is 2000 and cutoff 500; both lie within the 1000"),
         (lambda: TimeShiftScheduler(cutoff=-5).child, "cutoff -5"),
         (lambda: TimeShiftScheduler().set_timesteps(0), "num_inference_steps is 0"),
         (lambda: TimeShiftScheduler.from_scheduler(HeunDiscreteScheduler()).child, "is of order 2"),
