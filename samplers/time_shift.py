@@ -84,8 +84,8 @@ class TimeShiftScheduler(SchedulerMixin, ConfigMixin):
         window (`int`, defaults to 40):
             Width in training times of the window around the next time that is searched.
         cutoff (`int`, defaults to 500):
-            At times at or below it nothing is shifted. The paper takes 200 to 400; with 500 no solver was the worse
-            for it at 10 steps (`benchmarks/results/timeshift_fid.json`).
+            At times at or below it nothing is shifted. The paper takes 200 to 400; with 500 no solver was worse by more
+            than its interval at 10 steps (`benchmarks/results/timeshift_fid.json`).
         variant (`str`, defaults to `"paper"`):
             `"paper"` shifts the time of the next model call, by the sample after the step. `"reference"`, the authors'
             code, shifts the target of the present update instead, by the sample before the step.
