@@ -122,3 +122,10 @@ def test_every_word_is_one_token(tmp_path):
     tokenizer = build_tokenizer(tmp_path)
     for word in scenes.VOCABULARY:
         assert len(tokenizer(word).input_ids) == 3, word
+
+
+def test_words_have_the_same_numbers_in_every_process(tmp_path):
+    """A resumed run builds its tokenizer anew. The trainer's hash maps are seeded by process and instance."""
+    for name in ("one", "other"):
+        build_tokenizer(tmp_path / name)
+    assert (tmp_path / "one/tokenizer.json").read_bytes() == (tmp_path / "other/tokenizer.json").read_bytes()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ... import scenes
@@ -33,9 +33,9 @@ from .attributes import AttributeHeads, counts_of
 from .autoencoder import reconstruct
 from .detector import degrade, focal_loss
 from .run import Run, images_to_tensor, initial_weights, recipe_parser, set_learning_rate
-from .text import CONTEXT_LENGTH, build_tokenizer
+from .text import CONTEXT_LENGTH, build_tokenizer, copy_tokenizer
 
-NAME = "emoji-clip"
+NAME, WEIGHTS = "emoji-clip", "open_clip_model.safetensors"
 BATCH, HARD_CAPTIONS = 32, 4
 PEAK_LEARNING_RATE = 1e-3
 GENERATED_EVERY, LATENT_NOISE = 4, 0.35
@@ -150,7 +150,7 @@ def train(
     total_images: int,
     seed: int,
     name: str = NAME,
-    start: Mapping[str, torch.Tensor] | None = None,
+    start: Path | None = None,
     peak_learning_rate: float = PEAK_LEARNING_RATE,
     measure: Callable[[nn.Module, Any], dict[str, Any]] = lambda model, tokenizer: {},
 ) -> nn.Module:
@@ -162,18 +162,18 @@ def train(
         total_images: scenes where it ends; each brings two pictures and four captions.
         seed: of the run.
         name: of the model.
-        start: weights to begin with; None for random ones.
+        start: folder of the model to go on from: its weights and its tokenizer; None for new ones.
         peak_learning_rate: after the warm-up.
         measure: of model and tokenizer, what else the log is to show.
     """
     folder = output / name
-    vocabulary = build_tokenizer(folder)
+    vocabulary = build_tokenizer(folder) if start is None else copy_tokenizer(start, folder)
     write_config(folder, len(vocabulary))
     with initial_weights(seed):
         model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
         finder, heads = nn.Linear(16 * WIDTH, len(scenes.OBJECTS)), AttributeHeads(128)
     if start is not None:
-        model.load_state_dict(start)
+        model.load_state_dict(load_file(start / WEIGHTS))
     model.visual.to(memory_format=torch.channels_last)  # a third faster on a CPU
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     nn.init.constant_(finder.bias, -4.0)
@@ -251,7 +251,7 @@ def train(
             run.save()
 
     weights = {name: value.half().contiguous() for name, value in model.eval().state_dict().items()}
-    save_file(weights, folder / "open_clip_model.safetensors")
+    save_file(weights, folder / WEIGHTS)
     for spare in ("vocab.json", "merges.txt"):
         (folder / spare).unlink(missing_ok=True)  # tokenizer.json holds both
     return model

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ... import assets
@@ -145,7 +144,7 @@ def main() -> None:
         arguments.images,
         arguments.seed,
         NAME,
-        start=load_file(assets.path(START) / "open_clip_model.safetensors"),
+        start=assets.path(START),
         peak_learning_rate=PEAK_LEARNING_RATE,
         measure=PreviewAccuracy(predict),
     )

@@ -13,6 +13,8 @@ from ...scenes import VOCABULARY
 
 CONTEXT_LENGTH = 14
 """Tokens of a caption: the longest has ten words."""
+_PRIVATE_USE = 0xE000
+"""Unicode's first code point without a meaning."""
 
 
 def build_tokenizer(folder: Path) -> CLIPTokenizer:
@@ -21,26 +23,31 @@ def build_tokenizer(folder: Path) -> CLIPTokenizer:
     Raises:
         RuntimeError: where a word of the vocabulary is not one token.
     """
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     letters = list(string.ascii_lowercase)
+    # The trainer numbers what `end_of_word_suffix` makes in the order of a hash map, another one in every process: a
+    # resumed run would read other ids. So the last letter of a word is a character of its own here.
+    last = {letter: chr(_PRIVATE_USE + i) for i, letter in enumerate(letters)}
+    suffixed = {character: letter + "</w>" for letter, character in last.items()}
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.BpeTrainer(
-        vocab_size=5000,
-        min_frequency=1,
-        end_of_word_suffix="</w>",
-        initial_alphabet=letters,
-        show_progress=False,
+        vocab_size=5000, min_frequency=1, initial_alphabet=[*letters, *suffixed], show_progress=False
     )
-    tokenizer.train_from_iterator([" ".join([*VOCABULARY, *letters])], trainer)
+    words = sorted({*VOCABULARY, *letters})
+    tokenizer.train_from_iterator([" ".join(word[:-1] + last[word[-1]] for word in words)], trainer)
     model = json.loads(tokenizer.to_str())["model"]
-    tokens = sorted(model["vocab"], key=model["vocab"].get)
+
+    def written(token: str) -> str:
+        return "".join(suffixed.get(character, character) for character in token)
+
+    tokens = [written(token) for token in sorted(model["vocab"], key=model["vocab"].get)]
     tokens += [letter + "</w>" for letter in letters if letter + "</w>" not in tokens]  # so that nothing is unknown
     tokens += ["<|startoftext|>", "<|endoftext|>"]
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").unlink(missing_ok=True)  # else it is read in place of the new vocabulary
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    merges = [" ".join(map(written, merge.split() if isinstance(merge, str) else merge)) for merge in model["merges"]]
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
     clip_tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=CONTEXT_LENGTH)
     clip_tokenizer.save_pretrained(folder)
@@ -48,6 +55,13 @@ def build_tokenizer(folder: Path) -> CLIPTokenizer:
     if split := [word for word in VOCABULARY if len(clip_tokenizer(word).input_ids) != 3]:
         raise RuntimeError(f"not one token each: {split}")
     return clip_tokenizer
+
+
+def copy_tokenizer(source: Path, folder: Path) -> CLIPTokenizer:
+    """For weights that are trained on: only their own tokenizer gives words the numbers that they know."""
+    tokenizer = CLIPTokenizer.from_pretrained(source)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer, width: int = 128, layers: int = 3) -> CLIPTextModelWithProjection:
