@@ -4,15 +4,16 @@
 
 One pool of candidates a number of steps, all with the same noises, serves every arm that selects, by expectation over
 the subsets of each prompt's pool: "random" (best-of-k by the guide), "auto" (steps and candidates by the calibration),
-"drafts" (the best of few-step candidates, made again with all steps), "ensemble" (ranks of guide and aesthetic head),
-"aesthetic" (the head alone, which shows hacking) and "oracle" (the judge itself chooses). "zero-order" and "halving"
-are searched anew for each budget, from two seeds a prompt, on a part of the prompts.
+"drafts" (the best of few-step candidates, made again with all steps), "preview" (the noise-aware guide), "ensemble"
+(ranks of those guides that benchmarks/guide_choice.py found best), "aesthetic" (the head alone, which shows hacking)
+and "oracle" (the judge itself chooses). "zero-order" and "halving" are searched anew for each budget, from two seeds a
+prompt, on a part of the prompts.
 
 Budgets are those of best-of-k at the default steps; a pool that is too small for one is spent whole, and `nfe` tells.
-Seconds come from the ledgers: pipeline, decodes, guide and judge, in batches; "ensemble" and "aesthetic" lack the
-head's. Diversity is the mean cosine distance, in the guide's features, between what two searches of one prompt with
-different noises choose. Intervals are of 95 %, by a bootstrap over prompts. Run it in parts with --minutes, --arms,
---prompts: searches that are on record in --work are not made again.
+Seconds come from the ledgers: pipeline, decodes, guide and judge, in batches; "ensemble" and "aesthetic" lack what
+their other parts take. Diversity is the mean cosine distance, in the guide's features, between what two searches of one
+prompt with different noises choose. Intervals are of 95 %, by a bootstrap over prompts. Run it in parts with --minutes,
+--arms, --prompts: searches that are on record in --work are not made again.
 """
 
 import argparse
@@ -41,12 +42,14 @@ MOST_SEARCHED = 16
 """Budgets of zero-order and halving end at best-of-16."""
 REPEATS, REPEAT_SEED = 2, 50_000
 MEASURES = ("score", "success", "diversity", "aesthetic")
-SELECTING = ("random", "auto", "drafts", "ensemble", "aesthetic", "oracle")
+SELECTING = ("random", "auto", "drafts", "preview", "ensemble", "aesthetic", "oracle")
 SEARCHING = ("zero-order", "halving")
+OTHERS = ("aesthetic", "preview")
 COLORS = {
     "random": "#0b6e99",
     "auto": "#111111",
     "drafts": "#7a5195",
+    "preview": "#4c6ef5",
     "ensemble": "#2f9e44",
     "aesthetic": "#c2571a",
     "oracle": "#999999",
@@ -64,7 +67,7 @@ class Bench:
         self.call = samplesmith.assets.call_defaults(arguments.model)
         self.default_steps = self.call.pop("num_inference_steps")
         self.guide, self.judge = load_verifier(arguments.guide), load_verifier(arguments.judge)
-        self.aesthetic = load_verifier(arguments.aesthetic)
+        self.others = {"aesthetic": load_verifier(arguments.aesthetic), "preview": load_verifier(arguments.preview)}
         self.deadline = time.monotonic() + 60 * arguments.minutes
         lines = arguments.prompt_file.read_text().splitlines()
         every = [line for line in lines if line and not line.startswith("#")]
@@ -101,7 +104,8 @@ class Bench:
                 features = self.guide.image_features(pixels)
                 score = (features * self.guide.text_features(asked)).sum(1)
             found = {"features": features, "score": score}
-            found |= {"success": self.judge(pixels, asked), "aesthetic": self.aesthetic(pixels, asked)}
+            found["success"] = self.judge(pixels, asked)
+            found |= {name: verifier(pixels, asked) for name, verifier in self.others.items()}
             parts.append({key: value.numpy() for key, value in found.items()})
         found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} | {"files": np.array(files)}
         np.savez(kept, **found)
@@ -115,7 +119,8 @@ class Bench:
         records = [candidate.record for pool in result.candidates for candidate in pool]
         found = self.look(self.work / name, [r["file"] for r in records], [r["prompt"] for r in records])
         shape = len(self.prompts), candidates
-        scores = {measure: found[measure].reshape(shape).astype(float) for measure in ("score", "success", "aesthetic")}
+        measures = ("score", "success", *self.others)
+        scores = {measure: found[measure].reshape(shape).astype(float) for measure in measures}
         seconds = result.ledger.seconds / len(records)
         return Pool(steps, records[-1]["nfe"], seconds, scores, found["features"].reshape(*shape, -1))
 
@@ -200,10 +205,12 @@ def measure_all(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
             sys.exit(f"--steps lacks {', '.join(map(str, sorted(missing)))}, which {file} has")
     elif "auto" in arguments.arms:
         print("no calibration: the arm auto is left out", flush=True)
-    ensemble = RankEnsemble([bench.guide, bench.aesthetic])
+    guides = {"score": bench.guide, **bench.others}
+    ensemble = RankEnsemble([guides[measure] for measure in arguments.ensemble])
     choosers = {
         "random": by("score"),
-        "ensemble": by_ranks(ensemble, ("score", "aesthetic")),
+        "preview": by("preview"),
+        "ensemble": by_ranks(ensemble, tuple(arguments.ensemble)),
         "aesthetic": by("aesthetic"),
         "oracle": by("success"),
     }
@@ -237,6 +244,7 @@ def measure_all(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
         "call": {**bench.call, "num_inference_steps": default},
         "guide": bench.guide.name,
         "halving is guided by": halving_guide.name,
+        "ensemble": ensemble.name,
         "judge": bench.judge.name,
         "prompts": len(bench.prompts),
         "candidates by steps": sizes,
@@ -260,6 +268,8 @@ def main() -> None:
     parser.add_argument("--halving-guide", help="guides halving in its place, such as emoji-clip-preview")
     parser.add_argument("--judge", default="emoji-detector")
     parser.add_argument("--aesthetic", default="emoji-aesthetic")
+    parser.add_argument("--preview", default="emoji-clip-preview")
+    parser.add_argument("--ensemble", nargs="+", choices=("score", *OTHERS), default=("score", "preview"))
     parser.add_argument("--calibration", type=Path, help="of the model, for auto; its own when left out")
     parser.add_argument("--prompt-file", type=Path, default=Path(__file__).parent / "prompts/hard.txt")
     parser.add_argument("--prompts", type=int, help="how many, evenly spaced in the file; all when left out")

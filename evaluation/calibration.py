@@ -1,14 +1,13 @@
 """Measuring a calibration: what candidates are worth by their steps, and what their clean predictions say early.
 
-Searches of one pool a number of steps, with the same seeds. In the longest run the verifier also scores x0-hat after
-each step, decoded: its rank correlation with the finished score tells from which step on an early choice is any good.
-Cost: all candidates at each number of steps; in the longest run also a decode and a score a step.
+Searches of one pool a number of steps, with the same seeds. The verifier also scores x0-hat after each step, decoded:
+its rank correlation with the finished score tells from which step on an early choice is any good.
+Cost: all candidates at each number of steps, and a decode and a score a step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +60,14 @@ def calibrate(
     steps = _check(verifier, steps, candidates, pipeline_kwargs)
     searches = {}
     for number in steps:
-        watched = number == steps[-1]
-        guide: Verifier = verifier
-        with record_previews(pipe) if watched else nullcontext() as previews:
-            if watched:
-                guide = _WithPreviews(verifier, pipe, previews, pipeline_kwargs)
-            name = f"steps_{number}_with_previews" if watched else f"steps_{number}"
+        with record_previews(pipe) as previews:
+            guide = _WithPreviews(verifier, pipe, previews, pipeline_kwargs)
             result = NoiseSearch(pipe, guide, judge=judge)(
                 list(prompts),
                 num_candidates=candidates,
                 seed=seed,
                 batch_size=batch_size,
-                output_dir=None if output_dir is None else Path(output_dir) / name,
+                output_dir=None if output_dir is None else Path(output_dir) / f"steps_{number}",
                 progress=progress,
                 num_inference_steps=number,
                 **pipeline_kwargs,
@@ -84,7 +79,11 @@ def calibrate(
         judge=held_out,
         prompts=len(prompts),
         steps=measure_steps(searches, verifier.name, held_out),
-        previews=measure_previews(searches[steps[-1]], steps[-1], verifier.name, held_out),
+        previews=tuple(
+            row
+            for number, records in searches.items()
+            for row in measure_previews(records, number, verifier.name, held_out)
+        ),
     )
 
 

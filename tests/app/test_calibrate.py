@@ -23,7 +23,7 @@ def test_calibrate_then_search_by_it(samplesmith, fails, prompts, tmp_path):
     table = Calibration.load(tmp_path / "out/calibration.json")
     assert json.loads(run.stdout)["verifier"] == table.verifier == "emoji-clip"
     assert [(row.num_inference_steps, row.nfe, len(row.score)) for row in table.steps] == [(1, 2, 3), (3, 6, 3)]
-    assert [row.step for row in table.previews] == [1, 2, 3]
+    assert [(row.num_inference_steps, row.step) for row in table.previews] == [(1, 1), (3, 1), (3, 2), (3, 3)]
     assert Image.open(tmp_path / "out/calibration.png").size[0] > 1000
     again = samplesmith(*arguments)
     assert again.returncode == 0
