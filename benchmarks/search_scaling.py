@@ -19,6 +19,7 @@ prompt with different noises choose. Intervals are of 95 %, by a bootstrap over 
 import argparse
 import json
 import platform
+import re
 import sys
 import time
 from pathlib import Path
@@ -78,7 +79,7 @@ class Bench:
     def search(self, name: str, prompts: list[str], guide: Any, strategy: Any, **how: Any) -> Any:
         folder = self.work / name
         print(f"{name}: {len(prompts)} prompts", flush=True)
-        result = NoiseSearch(self.pipe, guide, strategy, judge=self.judge, calibration=how.pop("calibration", None))(
+        result = NoiseSearch(self.pipe, guide, strategy, judge=self.judge)(
             prompts,
             output_dir=folder,
             progress=sys.stdout.isatty(),
@@ -124,7 +125,7 @@ class Bench:
         seconds = result.ledger.seconds / len(records)
         return Pool(steps, records[-1]["nfe"], seconds, scores, found["features"].reshape(*shape, -1))
 
-    def searched(self, arm: str, guide: Any, chosen: np.ndarray, pool: Pool, k: int, budget: int, calibration: Any):
+    def searched(self, arm: str, setting: str, guide: Any, chosen: np.ndarray, pool: Pool, k: int, budget: int):
         """A row of a strategy that is run for its budget; None where the budget is below one candidate."""
         if budget < pool.nfe:
             return None
@@ -133,15 +134,15 @@ class Bench:
         spend = {"budget": budget} if arm == "halving" else {"num_candidates": budget // pool.nfe}
         rows, features, nfe, seconds, candidates = [], [], 0.0, 0.0, 0
         for repeat in range(REPEATS):
-            name = f"{arm}_{guide.name}_{pool.steps}_steps_best_of_{k}_{len(prompts)}_prompts_{repeat}"
+            strategy = re.sub(r"[^a-z0-9.-]+", "_", setting)
+            name = f"{strategy}_{guide.name}_{pool.steps}_steps_best_of_{k}_{len(prompts)}_prompts_{repeat}"
             result = self.search(
                 name,
                 prompts,
                 guide,
-                make_strategy(arm),
+                make_strategy(setting),
                 seed=repeat * REPEAT_SEED,
                 num_inference_steps=pool.steps,
-                calibration=calibration if arm == "halving" else None,
                 **spend,
             )
             found = self.look(self.work / name, [c.record["file"] for c in result.best], prompts)
@@ -216,7 +217,7 @@ def measure_all(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
     }
     chosen = np.linspace(0, len(bench.prompts) - 1, min(arguments.searched, len(bench.prompts))).round().astype(int)
     halving_guide = load_verifier(arguments.halving_guide) if arguments.halving_guide else bench.guide
-    known = calibration is not None and calibration.verifier == halving_guide.name and calibration.previews
+    halving = dict(zip(arguments.searched_steps, arguments.halving * len(arguments.searched_steps), strict=False))
     rows: list[Row] = []
     for budget in budgets.values():
         for arm, chooser in choosers.items():
@@ -232,9 +233,9 @@ def measure_all(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
             rows.append(select("drafts", by("score"), draft, count, budget, made=pools[default]))
     for arm in SEARCHING:
         for k, budget in budgets.items():
-            for steps in arguments.base_steps if arm in arguments.arms and k <= MOST_SEARCHED else ():
-                guide = halving_guide if arm == "halving" else bench.guide
-                row = bench.searched(arm, guide, chosen, pools[steps], k, budget, calibration if known else None)
+            for steps in arguments.searched_steps if arm in arguments.arms and k <= MOST_SEARCHED else ():
+                guide, setting = (halving_guide, halving[steps]) if arm == "halving" else (bench.guide, arm)
+                row = bench.searched(arm, setting, guide, chosen, pools[steps], k, budget)
                 rows += [] if row is None else [row]
 
     at_16 = next((r for r in rows if r.arm == "random" and r.steps == default and r.candidates == 16), None)
@@ -244,6 +245,7 @@ def measure_all(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
         "call": {**bench.call, "num_inference_steps": default},
         "guide": bench.guide.name,
         "halving is guided by": halving_guide.name,
+        "halving by steps": halving,
         "ensemble": ensemble.name,
         "judge": bench.judge.name,
         "prompts": len(bench.prompts),
@@ -277,7 +279,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[5, 8, 12, 28])
     parser.add_argument("--candidates", type=int, nargs="+", default=[32], help="one number, or one a number of steps")
     parser.add_argument(
-        "--base-steps", type=int, nargs="+", default=[28, 8], help="of all arms but random, auto, drafts"
+        "--base-steps", type=int, nargs="+", default=[28, 8], help="of preview, ensemble, aesthetic and oracle"
+    )
+    parser.add_argument("--searched-steps", type=int, nargs="+", default=[8, 28], help="of zero-order and halving")
+    parser.add_argument(
+        "--halving", nargs="+", default=["halving"], help="with its settings; one, or one for each of --searched-steps"
     )
     parser.add_argument("--draft-steps", type=int, default=8)
     parser.add_argument("--arms", nargs="+", choices=SELECTING + SEARCHING, default=SELECTING + SEARCHING)
@@ -286,9 +292,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if len(arguments.candidates) not in (1, len(arguments.steps)):
         parser.error("--candidates takes one number, or one for each of --steps")
+    if len(arguments.halving) not in (1, len(arguments.searched_steps)):
+        parser.error("--halving takes one strategy, or one for each of --searched-steps")
     torch.set_num_threads(arguments.threads)
     bench = Bench(arguments)
-    if missing := {bench.default_steps, arguments.draft_steps, *arguments.base_steps} - set(arguments.steps):
+    if missing := {bench.default_steps, arguments.draft_steps, *arguments.base_steps, *arguments.searched_steps} - set(
+        arguments.steps
+    ):
         parser.error(f"--steps lacks {', '.join(map(str, sorted(missing)))}, which other arms need")
     found = measure_all(bench, arguments)
     for row in found["rows"]:

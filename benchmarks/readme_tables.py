@@ -1,0 +1,49 @@
+"""The README's tables of noise search, from benchmarks/results: `python benchmarks/readme_tables.py`.
+
+A test holds the README to them, so a table cannot be older than its figures.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def read(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def figure(value: float) -> str:
+    """Three decimals without the zero before the point, as the README writes shares."""
+    return f"{value:.3f}".replace("0.", ".", 1)
+
+
+def interval(estimate: dict[str, float]) -> str:
+    return f"{figure(estimate['mean'])} [{figure(estimate['low'])}, {figure(estimate['high'])}]"
+
+
+def table(rows: list[list[str]]) -> str:
+    """Markdown; the first row is the heading."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]).replace("|  |", "| |")
+
+
+def best_of_n() -> str:
+    rows = [["", "guide's score", "judge: all right", "oracle (the judge chooses)", "gain over best-of-1"]]
+    for row in read("best_of_n")["best_of"]:
+        gain = f"+{interval(row['gain'])}" if row["k"] > 1 else ""
+        score, oracle = figure(row["score"]["mean"]), figure(row["oracle"]["mean"])
+        rows.append([f"best-of-{row['k']}", score, interval(row["success"]), oracle, gain])
+    return table(rows)
+
+
+TABLES = (best_of_n,)
+
+
+def main() -> None:
+    print("\n\n".join(one() for one in TABLES))
+
+
+if __name__ == "__main__":
+    main()
