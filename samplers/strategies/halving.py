@@ -1,9 +1,9 @@
 """Successive halving over noises: only candidates whose early prediction scores well are finished.
 
 All candidates run to an early step, the better part by the score of the clean prediction there goes on to the next, and
-the last rung ends with finished images (Jamieson and Talwalkar, arXiv 1502.07943, with steps as the resource). Every
-rung costs about the same, as it has fewer candidates and more steps. Where calibration finds the early score useless,
-the first rung is the last: random search.
+the last rung ends with finished images (Jamieson and Talwalkar, arXiv 1502.07943, with steps as the resource). Their
+rungs of equal cost would start where a clean prediction tells nothing yet, so there is one early look by default, late
+enough to tell. Where calibration finds no such step, the first rung is the last: random search.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ class Halving(Strategy):
     """Candidates race over rungs of steps; `keep` of them go on.
 
     Args:
-        rungs: how many, the last one ends with the run; or the steps at which all but the last end.
+        rungs: None for one early look, at the first step that tells, or in the middle of the run where that is not
+            known; a number for so many rungs of about the same cost; or the steps at which all but the last end.
         keep: share of a rung's candidates that go on, in (0, 1).
         correlations: rank correlation of the clean prediction's score with the final one, by the number of steps made,
             as calibration finds it; the first rung ends no earlier than the first step that reaches `threshold`. None:
             not known, and the rungs are taken as they are.
-        threshold: below it an early score is useless.
+        threshold: below it an early score does not tell.
 
     Raises:
         ValueError: for settings outside of their ranges.
@@ -52,12 +53,12 @@ class Halving(Strategy):
 
     def __init__(
         self,
-        rungs: int | Sequence[int] = 3,
-        keep: float = 0.5,
+        rungs: int | Sequence[int] | None = None,
+        keep: float = 0.25,
         correlations: Mapping[int, float] | None = None,
-        threshold: float = 0.5,
+        threshold: float = 0.8,
     ):
-        steps = list(rungs) if isinstance(rungs, Sequence) and not isinstance(rungs, str) else [rungs]
+        steps = list(rungs) if isinstance(rungs, Sequence) and not isinstance(rungs, str) else [1 if rungs is None else rungs]
         whole = all(isinstance(step, int) and not isinstance(step, bool) and step >= 1 for step in steps)
         if not whole or steps != sorted(set(steps)):
             raise ValueError(f"rungs are {rungs}; give a number from 1, or rising steps from 1")
@@ -80,11 +81,15 @@ class Halving(Strategy):
     def ends(self, num_steps: int) -> list[int]:
         """The steps at which rungs end in a run of `num_steps`, the run's own end last.
 
-        Lengths grow by 1 / keep from rung to rung, as the candidates become fewer; the last rung takes what is left.
+        Lengths of a given number of rungs grow by 1 / keep from one to the next, as the candidates become fewer; the
+        last rung takes what is left.
 
         Raises:
             ValueError: for given steps that lie beyond the run.
         """
+        if self.rungs is None:
+            middle = max(1, num_steps // 2)
+            return sorted({middle if self.correlations is None else self._first_telling(num_steps), num_steps})
         first = self._first_telling(num_steps)
         if not isinstance(self.rungs, int):
             if beyond := [step for step in self.rungs if step >= num_steps]:

@@ -27,6 +27,7 @@ from samplesmith.samplers.strategies import Halving
 from samplesmith.verifiers import RankEnsemble, SelfSupervisedVerifier, VerifierUnavailable
 
 STEPS = 7
+THREE_RUNGS = "halving:rungs=3,keep=0.5,threshold=0.5"
 SETUPS = {
     "SD, DPM++": ("StableDiffusion", DPMSolverMultistepScheduler()),
     "SD3": ("StableDiffusion3", FlowMatchEulerDiscreteScheduler(shift=3.0)),
@@ -48,7 +49,7 @@ def pipe(pipes):
     return pipes["StableDiffusion3"]
 
 
-def search(pipe, strategy="halving", verifier=None, prompt=toys.PROMPT, judge=None, calibration=None, **arguments):
+def search(pipe, strategy=THREE_RUNGS, verifier=None, prompt=toys.PROMPT, judge=None, calibration=None, **arguments):
     name = type(pipe).__name__.removesuffix("Pipeline")
     arguments = {"num_candidates": 8, "batch_size": 3, "seed": 3, "progress": False, **arguments}
     if "budget" in arguments:
@@ -103,9 +104,9 @@ def test_any_pipeline_unmodified(pipes, setup):
     for candidate, picture in zip(result.evaluated[:8], early, strict=True):
         assert difference(candidate.image, picture) <= 1
     if scheduler.order == 1:
-        assert counted.nfe * 8 * STEPS == Halving().cost(8, STEPS) * whole.nfe
+        assert counted.nfe * 8 * STEPS == Halving(3, 0.5).cost(8, STEPS) * whole.nfe
     else:  # Heun's last step makes one call, the others two
-        assert counted.nfe * 8 * (2 * STEPS - 1) == (2 * Halving().cost(8, STEPS) - 2) * whole.nfe
+        assert counted.nfe * 8 * (2 * STEPS - 1) == (2 * Halving(3, 0.5).cost(8, STEPS) - 2) * whole.nfe
 
     for batch_size in (1, 8):
         again = search(pipe, batch_size=batch_size)
@@ -129,7 +130,7 @@ def test_a_perfect_early_score_finds_best_of_ns_winner_at_its_reduced_cost(batch
     halved = search(pipe, num_candidates=16, batch_size=batch_size)
     assert halved.best[0].seed == plain.best[0].seed
     assert halved.best[0].score == pytest.approx(plain.best[0].score, abs=1e-6)
-    assert (plain.ledger.nfe, halved.ledger.nfe) == (16 * STEPS * 2, Halving().cost(16, STEPS) * 2)
+    assert (plain.ledger.nfe, halved.ledger.nfe) == (16 * STEPS * 2, Halving(3, 0.5).cost(16, STEPS) * 2)
     assert rungs(halved.records) == [16, 8, 4]
     bought = search(pipe, budget=halved.ledger.nfe, batch_size=batch_size)
     assert bought.best[0].seed == plain.best[0].seed
@@ -155,9 +156,9 @@ class TestCalibration:
     def test_it_sets_the_first_rung_at_the_threshold(self, pipe):
         told = calibration({1: 0.2, 3: 0.4, 5: 0.8})
         assert [r["steps_done"] for r in search(pipe, calibration=told, num_candidates=2).records] == [5, 5, 7]
-        eager = search(pipe, "halving:threshold=0.3", calibration=told, num_candidates=2)
+        eager = search(pipe, "halving:rungs=3,keep=0.5,threshold=0.3", calibration=told, num_candidates=2)
         assert [r["steps_done"] for r in eager.records] == [3, 3, 7]
-        own = search(pipe, Halving(correlations={1: 0.9}), calibration=told, num_candidates=2)
+        own = search(pipe, Halving(3, 0.5, correlations={1: 0.9}), calibration=told, num_candidates=2)
         assert [r["steps_done"] for r in own.records] == [1, 1, 3, 7]
 
     def test_runs_of_another_length_are_read_by_their_share(self):
@@ -189,8 +190,8 @@ class TestBudget:
         started = rungs(per_prompt[0])[0]
         for records in per_prompt:
             spent = records[-1]["nfe_so_far"]
-            assert spent == sum(record["nfe"] for record in records) == 2 * Halving().cost(started, STEPS)
-            assert spent <= budget < 2 * Halving().cost(started + 1, STEPS)
+            assert spent == sum(record["nfe"] for record in records) == 2 * Halving(3, 0.5).cost(started, STEPS)
+            assert spent <= budget < 2 * Halving(3, 0.5).cost(started + 1, STEPS)
 
     def test_heun_and_pndm_are_counted(self, pipes):
         """Heun's last step makes one call, PNDM's first two."""
@@ -260,7 +261,7 @@ class TestResume:
 
     @pytest.mark.parametrize("batches", [1, 3, 5])
     def test_after_a_stop_with_a_budget(self, pipe, tmp_path, batches):
-        arguments = {"prompt": ["a cat", "a dog"], "budget": 2 * Halving().cost(4, STEPS), "batch_size": 2}
+        arguments = {"prompt": ["a cat", "a dog"], "budget": 2 * Halving(3, 0.5).cost(4, STEPS), "batch_size": 2}
         search(pipe, output_dir=tmp_path / "whole", **arguments)
         stops = iter([True] * batches + [False])
         search(pipe, output_dir=tmp_path / "cut", on_batch=lambda report: next(stops), **arguments)

@@ -33,7 +33,7 @@ def values(seed=0):
 @pytest.mark.parametrize("seed", range(5))
 def test_a_perfect_early_score_finds_best_of_ns_winner_at_less_cost(seed, batch):
     final = values(seed)
-    halving, spent, _ = search(Halving(), 16, lambda one, step: final(one), final, batch)
+    halving, spent, _ = search(Halving(3, 0.5), 16, lambda one, step: final(one), final, batch)
     assert halving.best.seed == max(range(100, 116), key=final)
     assert spent == halving.cost(16, STEPS) == 16 * 4 + 8 * 8 + 4 * 16
     assert spent / (16 * STEPS) == pytest.approx(3 / 7)
@@ -43,7 +43,7 @@ def test_a_perfect_early_score_finds_best_of_ns_winner_at_less_cost(seed, batch)
 def test_a_useless_early_score_is_random_search_candidate_for_candidate(batch):
     final, useless = values(1), values(2)
     halving, spent, seen = search(
-        Halving(correlations={4: 0.1, 8: 0.3, 12: 0.49}), 10, lambda one, step: useless(one), final, batch
+        Halving(correlations={4: 0.1, 8: 0.3, 12: 0.79}), 10, lambda one, step: useless(one), final, batch
     )
     plain, expected = Random().start(100, 10), []
     while not plain.done:
@@ -54,7 +54,7 @@ def test_a_useless_early_score_is_random_search_candidate_for_candidate(batch):
     assert all((one.rung, one.start, one.stop) == (0, 0, STEPS) for one in seen)
     assert halving.best.seed == plain.best.seed
     assert spent == 10 * STEPS
-    trusting, _, _ = search(Halving(), 10, lambda one, step: useless(one), final, batch)
+    trusting, _, _ = search(Halving(3, 0.5), 10, lambda one, step: useless(one), final, batch)
     assert len([one for one, _ in trusting.observed if one.stop == STEPS]) < 10
 
 
@@ -75,14 +75,17 @@ def test_every_rung_costs_about_the_same(rungs, keep):
 @pytest.mark.parametrize(
     ("settings", "ends"),
     [
-        ({}, [4, 12, 28]),
-        ({"rungs": 1}, [28]),
-        ({"correlations": {4: 0.2, 8: 0.6, 13: 0.9}}, [8, 24, 28]),
-        ({"correlations": {4: 0.7}}, [4, 12, 28]),
-        ({"correlations": {4: 0.2, 8: 0.6}, "threshold": 0.8}, [28]),
+        ({}, [14, 28]),
+        ({"correlations": {4: 0.2, 8: 0.6, 10: 0.8, 13: 0.9}}, [10, 28]),
+        ({"correlations": {4: 0.2, 8: 0.6}}, [28]),
         ({"correlations": {}}, [28]),
+        ({"rungs": 1}, [28]),
+        ({"rungs": 3, "keep": 0.5}, [4, 12, 28]),
+        ({"rungs": 3, "keep": 0.5, "correlations": {4: 0.2, 8: 0.8, 13: 0.9}}, [8, 24, 28]),
+        ({"rungs": 3, "keep": 0.5, "correlations": {4: 0.8}}, [4, 12, 28]),
+        ({"rungs": 3, "correlations": {4: 0.2, 8: 0.6}}, [28]),
         ({"rungs": (5, 10, 20)}, [5, 10, 20, 28]),
-        ({"rungs": (5, 10, 20), "correlations": {10: 0.6}}, [10, 20, 28]),
+        ({"rungs": (5, 10, 20), "correlations": {10: 0.9}}, [10, 20, 28]),
     ],
     ids=str,
 )
@@ -90,8 +93,13 @@ def test_where_rungs_end(settings, ends):
     assert Halving(**settings).ends(STEPS) == ends
 
 
+@pytest.mark.parametrize(("steps", "ends"), [(1, [1]), (2, [1, 2]), (5, [2, 5]), (8, [4, 8])])
+def test_one_look_in_the_middle(steps, ends):
+    assert Halving().ends(steps) == ends
+
+
 def test_more_rungs_than_steps_allow():
-    ends = Halving(rungs=10).ends(STEPS)
+    ends = Halving(10, 0.5).ends(STEPS)
     assert ends == sorted(set(ends))
     assert 4 <= len(ends) < 10
     assert ends[-1] == STEPS
@@ -99,26 +107,26 @@ def test_more_rungs_than_steps_allow():
 
 @pytest.mark.parametrize("budget", [STEPS, 100, 448, 1000])
 def test_a_budget_is_used_and_never_exceeded(budget):
-    halving = Halving()
+    halving = Halving(3, 0.5)
     count = halving.affordable(budget, [4, 8, 16])
     assert halving.cost(count, STEPS) <= budget < halving.cost(count + 1, STEPS)
     assert search(halving, count, lambda one, step: 0.0, values())[1] <= budget
 
 
 def test_a_budget_below_one_run_buys_nothing():
-    assert Halving().affordable(STEPS - 1, [4, 8, 16]) == 0
+    assert Halving(3, 0.5).affordable(STEPS - 1, [4, 8, 16]) == 0
 
 
 def test_rungs_of_any_price():
     """Guided steps that cost more at the start, and a last one that costs less."""
-    halving = Halving()
+    halving = Halving(3, 0.5)
     assert halving.price(5, [12, 16, 31]) == 5 * 12 + 2 * 16 + 31
     assert halving.affordable(123, [12, 16, 31]) == 5
     assert halving.affordable(122, [12, 16, 31]) == 4
 
 
 def test_fewer_go_on_where_they_are_limited():
-    halving = Halving(2).start(0, 8, STEPS)
+    halving = Halving(2, 0.5).start(0, 8, STEPS)
     halving.observe(halving.propose(8), [float(seed) for seed in range(8)])
     halving.observe(halving.propose(1), [0.5])
     halving.limit(2)
@@ -129,35 +137,35 @@ def test_fewer_go_on_where_they_are_limited():
 
 
 def test_correlations_of_a_calibration_are_taken_where_there_are_none_of_its_own():
-    assert Halving().informed({4: 0.1, 8: 0.7}).ends(STEPS) == [8, 24, 28]
-    assert Halving(correlations={4: 0.9}).informed({8: 0.7}).ends(STEPS) == [4, 12, 28]
-    assert Halving().correlations is None
+    assert Halving().informed({4: 0.1, 8: 0.9}).ends(STEPS) == [8, 28]
+    assert Halving(correlations={4: 0.9}).informed({8: 0.9}).ends(STEPS) == [4, 28]
+    assert Halving(3, 0.5).correlations is None
 
 
 def test_better_rows_go_on_and_failed_ones_do_not():
     final = values(3)
-    _, _, seen = search(Halving(2), 8, lambda one, step: -math.inf if one % 2 else float(one), final)
+    _, _, seen = search(Halving(2, 0.5), 8, lambda one, step: -math.inf if one % 2 else float(one), final)
     assert [one.seed for one in seen if one.rung == 1] == [106, 104, 102, 100]
-    _, _, seen = search(Halving(2), 8, lambda one, step: 0.0, final)
+    _, _, seen = search(Halving(2, 0.5), 8, lambda one, step: 0.0, final)
     assert [one.seed for one in seen if one.rung == 1] == [100, 101, 102, 103]
 
 
 def test_the_best_is_a_finished_one():
     """An early score, even a higher one, is none of an image."""
-    halving, _, _ = search(Halving(2), 4, lambda one, step: 100.0 + one, lambda one: float(-one))
+    halving, _, _ = search(Halving(2, 0.5), 4, lambda one, step: 100.0 + one, lambda one: float(-one))
     assert halving.best.stop == STEPS
     assert halving.best.seed == 102
 
 
 def test_a_search_leaves_its_settings_as_they_were():
-    settings = Halving()
+    settings = Halving(3, 0.5)
     first = search(settings, 8, lambda one, step: 0.0, values())[2]
     assert search(settings, 8, lambda one, step: 0.0, values())[2] == first
     assert first[0] == RungProposal(100, (), 0, 0, 4)
 
 
 def test_more_candidates_start_in_the_first_rung_only():
-    halving = Halving(2).start(0, 2, STEPS)
+    halving = Halving(2, 0.5).start(0, 2, STEPS)
     halving.extend(2)
     proposals = halving.propose(8)
     assert [one.seed for one in proposals] == [0, 1, 2, 3]
@@ -187,8 +195,8 @@ def test_bad_settings(settings, message):
 
 def test_bad_starts():
     with pytest.raises(ValueError, match="pass num_steps="):
-        Halving().start(0, 4)
+        Halving(3, 0.5).start(0, 4)
     with pytest.raises(ValueError, match="num_candidates is 0"):
-        Halving().start(0, 0, STEPS)
+        Halving(3, 0.5).start(0, 0, STEPS)
     with pytest.raises(ValueError, match="rungs end at 30, but the run has 28 steps"):
         Halving(rungs=(8, 30)).start(0, 4, STEPS)
