@@ -30,9 +30,6 @@ from .options import (
 if TYPE_CHECKING:
     from ..pipelines.calibration import Calibration
 
-TELLING = 0.5
-"""Rank correlation from which an early choice is of use; `Halving`'s own threshold."""
-
 
 def calibrate(
     prompts: Annotated[Path, typer.Option(help="a file with a prompt a line: some dozen, not those to be reported on")],
@@ -106,6 +103,8 @@ def _read_steps(text: str) -> list[int]:
 
 
 def _print(found: Calibration, output: Path) -> None:
+    from ..samplers.strategies.halving import TELLING
+
     table = Table("steps", "NFEs", f"{found.verifier} of best-of-1", f"of best-of-{len(found.steps[0].score)}")
     if found.judge:
         table.add_column(f"{found.judge} of best-of-1")

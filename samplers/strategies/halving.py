@@ -15,6 +15,9 @@ from itertools import pairwise
 
 from .base import Proposal, Strategy
 
+TELLING = 0.8
+"""Rank correlation with the finished score from which on a clean prediction's score is a choice to go by."""
+
 
 @dataclass(frozen=True)
 class RungProposal(Proposal):
@@ -56,9 +59,13 @@ class Halving(Strategy):
         rungs: int | Sequence[int] | None = None,
         keep: float = 0.25,
         correlations: Mapping[int, float] | None = None,
-        threshold: float = 0.8,
+        threshold: float = TELLING,
     ):
-        steps = list(rungs) if isinstance(rungs, Sequence) and not isinstance(rungs, str) else [1 if rungs is None else rungs]
+        steps = (
+            list(rungs)
+            if isinstance(rungs, Sequence) and not isinstance(rungs, str)
+            else [1 if rungs is None else rungs]
+        )
         whole = all(isinstance(step, int) and not isinstance(step, bool) and step >= 1 for step in steps)
         if not whole or steps != sorted(set(steps)):
             raise ValueError(f"rungs are {rungs}; give a number from 1, or rising steps from 1")
