@@ -143,7 +143,7 @@ def search(
     guide = guides[0] if len(guides) == 1 else RankEnsemble(guides)
     held_out = load_verifier(judge) if judge else None
     if num_steps == AUTO and calibration is None:
-        calibration = shipped_calibration(model)
+        calibration = shipped_calibration(model, guide.name)
     pipe = load_pipeline(model, dtype, device, offload)
     arguments = call_arguments(model, num_steps, guidance_scale, negative_prompt, height, width)
     result = NoiseSearch(pipe, guide, strategy, judge=held_out, calibration=calibration)(

@@ -80,7 +80,7 @@ class CostEstimate:
         import_library()
         from ..pipelines.calibration import Calibration
 
-        calibration = Calibration.load(self.models.calibration(asked.model))
+        calibration = Calibration.load(self.models.calibration(asked.model, asked.verifier))
         guidance = asked.arguments().get("guidance_scale")
         if (calibration.guidance_scale or 0) > 1 and (guidance is None or guidance <= 1):
             return None

@@ -112,7 +112,7 @@ def _work(studio: Studio, asked: SearchRequest, folder: Path, job: Job) -> Outco
     guide, judge = (
         None if name is None else models.judge_or_guide(name, asked.model) for name in (asked.verifier, asked.judge)
     )
-    calibration = models.calibration(asked.model) if asked.steps == AUTO else None
+    calibration = models.calibration(asked.model, asked.verifier) if asked.steps == AUTO else None
     search = NoiseSearch(pipe, guide, asked.strategy, judge=judge, calibration=calibration)
     size = _size(studio, asked)
     allocation = allocate(search.calibration, pipe, guide, size.get("budget"), asked.arguments())

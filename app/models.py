@@ -138,15 +138,15 @@ class Models:
 
     def has_calibration(self, name: str) -> bool:
         """Whether steps "auto" can be had; read without importing torch, as the page is built by it."""
-        return name != IN_HAND and "calibration" in _read(name, "samplesmith.json")
+        return name != IN_HAND and "calibrations" in _read(name, "samplesmith.json")
 
-    def calibration(self, name: str) -> Path | None:
-        """The calibration that a model's folder carries; None without one."""
+    def calibration(self, name: str, verifier: str) -> Path | None:
+        """The calibration by a verifier that a model's folder carries; None without any."""
         if name == IN_HAND:
             return None
         from ..pipelines.auto_steps import shipped_calibration
 
-        return shipped_calibration(name)
+        return shipped_calibration(name, verifier)
 
 
 def _read(name: str, file: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def search_snippet(asked: SearchRequest, size: dict[str, int], models: Models) -
     if asked.judge is not None:
         settings.append(f"judge={_verifier(asked.judge, models)}")
     if asked.steps == AUTO:
-        settings.append(f"calibration=shipped_calibration({asked.model!r})")
+        settings.append(f"calibration=shipped_calibration({asked.model!r}, {asked.verifier!r})")
     lines = [
         "import samplesmith",
         "from samplesmith.pipelines import NoiseSearch",

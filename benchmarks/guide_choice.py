@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--judge", default="emoji-detector")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    parts = {name: load_verifier(name) for name in arguments.guides}
+    parts = {verifier.name: verifier for verifier in map(load_verifier, arguments.guides)}
     choosers = {name: by(name) for name in parts}
     for count in range(2, len(parts) + 1):
         for names in combinations(parts, count):
@@ -44,7 +44,7 @@ def main() -> None:
     gains, rooms = {name: [] for name in choosers}, []
     for folder in arguments.folders:
         records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-        records = score(folder, records, [*parts, arguments.judge])
+        records = score(folder, records, [*arguments.guides, arguments.judge])
         for pool in pools(records):
             columns = {name: np.array([r["scores"][name] for r in pool]) for name in (*parts, arguments.judge)}
             judged = columns[arguments.judge]

@@ -1,7 +1,7 @@
 """Arms of search_scaling.py that select from recorded pools, and what is read from all arms."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from math import comb
 from typing import Any
@@ -12,10 +12,11 @@ from samplesmith.evaluation.diversity import diversity
 from samplesmith.evaluation.scaling import bootstrap, chance_of_choice
 from samplesmith.pipelines.allocation import best_allocation
 from samplesmith.pipelines.calibration import Calibration
+from samplesmith.samplers.strategies import Halving
 from samplesmith.verifiers import RankEnsemble
 
 SUBSETS = 200
-"""Drawn for a rank ensemble, whose expectation over more than so many has no closed form."""
+"""Drawn for rank ensembles and halving, whose expectations over more than so many have no closed form."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,10 @@ class Pool:
     Attributes:
         steps: of the pipeline's call.
         nfe, seconds: of one candidate.
-        scores: by measure ("score", "success", "aesthetic"), each (prompts, candidates).
+        scores: by measure, each (prompts, candidates): "score", "preview" and "aesthetic" of the guides, "success" of
+            the judge, and "score at 4" of the clean prediction after step 4.
         features: (prompts, candidates, dim), normalised.
+        look_seconds: of decoding and scoring one clean prediction.
     """
 
     steps: int
@@ -34,6 +37,7 @@ class Pool:
     seconds: float
     scores: dict[str, np.ndarray]
     features: np.ndarray
+    look_seconds: float = 0.0
 
     @property
     def size(self) -> int:
@@ -70,15 +74,36 @@ def by(name: str) -> Chooser:
     return lambda scores, k: chance_of_choice(scores[name], k)
 
 
+def _subsets(count: int, k: int) -> list[np.ndarray]:
+    """All subsets of k in their order, or `SUBSETS` of them."""
+    if comb(count, k) <= SUBSETS:
+        return [np.array(subset) for subset in combinations(range(count), k)]
+    rng = np.random.default_rng(0)
+    return [np.sort(rng.choice(count, k, replace=False)) for _ in range(SUBSETS)]
+
+
+def by_halving(halving: Halving, early: str, final: str) -> Chooser:
+    """Chooses as a bracket with one early look: of those with the best early scores, the best."""
+
+    def chances(scores: dict[str, np.ndarray], k: int) -> np.ndarray:
+        count = len(scores[final])
+        subsets = _subsets(count, k)
+        found = np.zeros(count)
+        for subset in subsets:
+            ranked = subset[np.argsort(-scores[early][subset], kind="stable")]
+            racing = ranked[: halving.survivors(k)]
+            found[racing[scores[final][racing].argmax()]] += 1 / len(subsets)
+        return found
+
+    return chances
+
+
 def by_ranks(ensemble: RankEnsemble, measures: tuple[str, ...]) -> Chooser:
     """Chooses as the ensemble's own `select` does; `measures` are its parts' scores."""
 
     def chances(scores: dict[str, np.ndarray], k: int) -> np.ndarray:
-        rng, count = np.random.default_rng(0), len(scores[measures[0]])
-        if comb(count, k) <= SUBSETS:
-            subsets = [np.array(subset) for subset in combinations(range(count), k)]
-        else:
-            subsets = [np.sort(rng.choice(count, k, replace=False)) for _ in range(SUBSETS)]
+        count = len(scores[measures[0]])
+        subsets = _subsets(count, k)
         found = np.zeros(count)
         for subset in subsets:
             columns = {
@@ -129,21 +154,64 @@ def auto_row(pools: dict[int, Pool], calibration: Calibration, budget: int) -> R
     return select("auto", by("score"), pools[found.num_inference_steps], found.candidates, budget)
 
 
+def halving_row(
+    arm: str, halving: Halving, pool: Pool, guide: str, budget: int, seconds_of: Callable[[int], float]
+) -> Row | None:
+    """A row of halving with one early look; None where the budget is below one candidate.
+
+    Args:
+        arm: its name.
+        halving: with the one look that its rungs say.
+        pool: with the guide's scores at the look.
+        guide: "score" or "preview".
+        budget: NFEs a prompt.
+        seconds_of: a candidate of so many steps, its decode and its scores.
+    """
+    look, steps = halving.ends(pool.steps)
+    first = pool.nfe * look // steps
+    count = min(halving.affordable(budget, [first, pool.nfe - first]), pool.size)
+    if not count:
+        return None
+    row = select(arm, by_halving(halving, f"{guide} at {look}", guide), pool, count, budget)
+    kept = halving.survivors(count)
+    a_step = (seconds_of(steps) - seconds_of(1)) / (steps - 1)
+    seconds = count * (look * a_step + pool.look_seconds) + kept * seconds_of(steps - look)
+    return replace(row, nfe=halving.price(count, [first, pool.nfe - first]), seconds=seconds)
+
+
+def auto_halving_row(
+    pools: dict[int, Pool],
+    calibration: Calibration,
+    halvings: dict[int, Halving],
+    budget: int,
+    seconds_of: Callable[[int], float],
+) -> Row:
+    """Halving at the steps that auto chooses, for what auto would spend; auto's row where no early step tells."""
+    found = best_allocation(calibration, budget)
+    steps, halving = found.num_inference_steps, halvings.get(found.num_inference_steps)
+    row = halving and halving_row("auto-halving", halving, pools[steps], "score", found.nfe, seconds_of)
+    return replace(row or auto_row(pools, calibration, budget), arm="auto-halving", budget=budget)
+
+
 def difference(row: Row, rival: Row, measure: str) -> dict[str, float]:
     """Paired, on the row's prompts."""
     return asdict(bootstrap(row.values[measure] - rival.values[measure][row.prompts]))
 
 
 def compare(rows: list[Row], default_steps: int) -> list[dict[str, Any]]:
-    """Each arm against random search for the same budget: at its best number of steps, auto also at the default."""
+    """Each arm against random search for the same budget by the same guide: at its best number of steps.
+
+    Planned arms also against random search at the default steps.
+    """
     found = []
     for row in rows:
-        if row.arm in ("random", "oracle"):
+        if row.arm in ("random", "preview", "oracle"):
             continue
-        rivals = [one for one in rows if one.arm == "random" and one.budget == row.budget and one.nfe <= row.budget]
-        best = max(rivals, key=lambda one: one.values["score"][row.prompts].mean())
+        plain, measure = ("preview", "preview") if row.arm.endswith("preview") else ("random", "score")
+        rivals = [one for one in rows if one.arm == plain and one.budget == row.budget and one.nfe <= row.budget]
+        best = max(rivals, key=lambda one: one.values[measure][row.prompts].mean())
         against = {"best": best}
-        if row.arm == "auto":
+        if row.arm.startswith("auto"):
             against["default"] = next(one for one in rivals if one.steps == default_steps)
         for which, rival in against.items():
             found.append(
@@ -151,21 +219,20 @@ def compare(rows: list[Row], default_steps: int) -> list[dict[str, Any]]:
                     "arm": row.arm,
                     "steps": row.steps,
                     "budget": row.budget,
-                    "against random search at its": f"{which} steps",
+                    "against": f"{plain} at its {which} steps",
                     "rival steps": rival.steps,
-                    "score": difference(row, rival, "score"),
+                    "score": difference(row, rival, measure),
                     "success": difference(row, rival, "success"),
                 }
             )
     return found
 
 
-def cheapest_auto(pools: dict[int, Pool], calibration: Calibration, rival: Row) -> dict[str, Any] | None:
-    """The smallest budget at which auto reaches a rival's guided score; None where none up to the rival's does."""
-    least = min(row.nfe for row in calibration.steps)
-    for budget in range(least, rival.budget + 1, least):
-        row = auto_row(pools, calibration, budget)
-        if row.values["score"].mean() >= rival.values["score"].mean():
+def cheapest(row_of: Callable[[int], Row | None], budgets: Iterable[int], rival: Row) -> dict[str, Any] | None:
+    """The smallest budget at which an arm reaches a rival's guided score; None where none does."""
+    for budget in budgets:
+        row = row_of(budget)
+        if row is not None and row.values["score"].mean() >= rival.values["score"].mean():
             return {
                 "budget": budget,
                 "steps": row.steps,

@@ -60,9 +60,15 @@ def names(pipe: Any, verifier: Verifier, arguments: Mapping[str, Any]) -> dict[s
     }
 
 
-def shipped_calibration(model: str | Path) -> Path | None:
-    """The calibration that a model's folder, or a shipped model, names in its `samplesmith.json`; None without one."""
+def shipped_calibration(model: str | Path, verifier: str | None = None) -> Path | None:
+    """The calibration that a model's folder, or a shipped model, names in its `samplesmith.json`; None without one.
+
+    Args:
+        model: a shipped model's name, or a folder.
+        verifier: the guide; for one that the model was not calibrated by, and for None, the first that it was.
+    """
     folder = assets.path(str(model)) if str(model) in assets.names() else Path(model)
     card = folder / "samplesmith.json"
-    name = json.loads(card.read_text()).get("calibration") if card.is_file() else None
+    files = json.loads(card.read_text()).get("calibrations", {}) if card.is_file() else {}
+    name = files.get(verifier) or next(iter(files.values()), None)
     return None if name is None else folder / name

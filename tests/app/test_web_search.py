@@ -179,7 +179,7 @@ def test_steps_auto_spend_the_budget_as_the_calibration_says(studio, tmp_path, m
     names = ("StableDiffusion3Pipeline", "FlowMatchEulerDiscreteScheduler", guidance, "emoji-clip", None, 10)
     Calibration(*names, rows).save(file)
     monkeypatch.setattr(Models, "has_calibration", lambda self, name: True)
-    monkeypatch.setattr(Models, "calibration", lambda self, name: file)
+    monkeypatch.setattr(Models, "calibration", lambda self, name, verifier: file)
     asked = changed(steps="auto", candidates=1, judge=None).check(studio.models, studio.limits)
     assert studio.costs.of(asked).nfe == 56, "a candidate of the default steps, as it was counted"
     news, outcome = followed(studio, search_job(studio, asked, tmp_path / "run"))
@@ -190,7 +190,7 @@ def test_steps_auto_spend_the_budget_as_the_calibration_says(studio, tmp_path, m
     assert "The calibration chose 14 candidates of 2 steps" in outcome_panel(outcome)
     code = search_snippet(asked, outcome.size, studio.models)
     assert "budget=56" in code
-    assert "calibration=shipped_calibration('emoji-sd3')" in code
+    assert "calibration=shipped_calibration('emoji-sd3', 'emoji-clip')" in code
     assert "--budget 56" in search_command(asked, outcome.size, studio.models)
     assert "--steps auto" in search_command(asked, outcome.size, studio.models)
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import samplesmith
 from fakes import Brightness
 from samplesmith.evaluation.scaling import best_of
 from samplesmith.pipelines.calibration import Calibration, StepCount
+from samplesmith.samplers.strategies import Halving
 from samplesmith.verifiers import RankEnsemble
 
 
@@ -101,10 +103,53 @@ def test_auto_and_what_is_read_from_the_rows(arms):
     gain = (auto.values["score"] - rows[1].values["score"]).mean()
     assert default["score"]["mean"] == pytest.approx(gain)
     assert gain > 0
-    cheapest = arms.cheapest_auto(pools, calibration, rows[1])
+    cheapest = arms.cheapest(lambda budget: arms.auto_row(pools, calibration, budget), range(8, 33, 8), rows[1])
     assert cheapest["score"]["mean"] >= 0
     assert cheapest["share of NFEs"] == cheapest["budget"] / 32 == 0.5
     assert cheapest["share of seconds"] == pytest.approx(0.25)
+    assert arms.cheapest(lambda budget: None, range(8, 33, 8), rows[1]) is None
+
+
+def with_looks(one, early):
+    """A pool whose guide has scored the clean predictions after two steps."""
+    return replace(one, scores={**one.scores, "score at 2": early}, look_seconds=0.05)
+
+
+def test_halving_chooses_the_best_finished_of_the_early_best(arms):
+    chooser = arms.by_halving(Halving(rungs=[2], keep=0.5), "early", "late")
+    scores = {"early": np.array([4.0, 3.0, 2.0, 1.0]), "late": np.array([1.0, 2.0, 3.0, 4.0])}
+    assert chooser(scores, 4).tolist() == [0, 1, 0, 0]  # 0 and 1 are finished
+    assert chooser(scores, 2) == pytest.approx(np.array([3, 2, 1, 0]) / 6)  # the first of each pair alone
+    equal = {"early": np.zeros(4), "late": np.array([1.0, 1.0, 5.0, 5.0])}
+    assert chooser(equal, 4).tolist() == [1, 0, 0, 0]
+
+
+def test_a_row_of_halving(arms):
+    """With a perfect early score it is best-of-n at its reduced cost."""
+    one, halving = pool(arms, 8, 0.3), Halving(rungs=[2], keep=0.25)
+    perfect = with_looks(one, one.scores["score"])
+    row = arms.halving_row("halving", halving, perfect, "score", 4 * 16, lambda steps: 0.5 + 0.1 * steps)
+    # Eight start with 4 NFEs each, two go on for 12 each.
+    assert (row.candidates, row.nfe, row.budget, row.steps) == (8, 8 * 4 + 2 * 12, 64, 8)
+    assert row.seconds == pytest.approx(8 * (0.2 + 0.05) + 2 * (0.5 + 0.6))
+    best = arms.select("random", arms.by("score"), one, 8, 128)
+    assert row.values["success"] == pytest.approx(best.values["success"])
+    useless = arms.halving_row(
+        "halving", halving, with_looks(one, -one.scores["score"]), "score", 4 * 16, lambda steps: 0.0
+    )
+    assert useless.values["score"].mean() < row.values["score"].mean() - 0.5
+    assert arms.halving_row("halving", halving, perfect, "score", 15, lambda steps: 0.0) is None
+
+
+def test_auto_halving_takes_autos_steps_and_spending(arms):
+    one = pool(arms, 8, 0.1)
+    pools = {8: with_looks(one, one.scores["score"])}
+    calibration = Calibration("Pipe", "Euler", 3.0, "guide", None, 6, (StepCount(8, 16, (0.5, 0.6, 0.7)),))
+    halvings = {8: Halving(rungs=[2])}
+    row = arms.auto_halving_row(pools, calibration, halvings, 60, lambda steps: 0.0)
+    assert (row.arm, row.steps, row.budget, row.nfe) == ("auto-halving", 8, 60, 7 * 4 + 12)
+    plain = arms.auto_halving_row(pools, calibration, {}, 60, lambda steps: 0.0)
+    assert (plain.arm, plain.candidates, plain.nfe) == ("auto-halving", 3, 48)
 
 
 def test_share_of_the_oracles_gain(arms):

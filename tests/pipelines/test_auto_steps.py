@@ -82,5 +82,9 @@ def test_a_models_folder_names_its_calibration(tmp_path):
     assert shipped_calibration(tmp_path) is None
     assert shipped_calibration("someone/a-model") is None
     assert shipped_calibration("emoji-clip") is None
-    (tmp_path / "samplesmith.json").write_text('{"kind": "pipeline", "calibration": "c.json"}')
-    assert shipped_calibration(tmp_path) == tmp_path / "c.json"
+    (tmp_path / "samplesmith.json").write_text(
+        '{"kind": "pipeline", "calibrations": {"one": "c.json", "two": "d.json"}}'
+    )
+    assert shipped_calibration(tmp_path) == shipped_calibration(tmp_path, "one") == tmp_path / "c.json"
+    assert shipped_calibration(tmp_path, "two") == tmp_path / "d.json"
+    assert shipped_calibration(tmp_path, "three") == tmp_path / "c.json"  # which is then refused by its name

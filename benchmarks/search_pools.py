@@ -1,0 +1,192 @@
+"""Searches of search_scaling.py: made once, kept on disk, and gone on with by the next call."""
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import samplesmith
+import torch
+from PIL import Image
+from samplesmith.evaluation.diversity import diversity
+from samplesmith.pipelines import NoiseSearch, decode, record_previews
+from samplesmith.pipelines.search_run import SEEDS_PER_PROMPT
+from samplesmith.samplers.strategies import Halving, make_strategy
+from samplesmith.verifiers import Verifier, load_verifier
+from search_arms import Pool, Row
+
+REPEATS, REPEAT_SEED = 2, 50_000
+
+
+class Looking(Verifier):
+    """The first guide; its records also hold what all guides say of the clean predictions after some steps.
+
+    Args:
+        guides: by measure.
+        pipe: whose run is recorded.
+        previews: of `record_previews`.
+        looks: steps made before a look, by measure.
+        log: of the seconds that the looks take.
+    """
+
+    def __init__(self, guides: Mapping[str, Verifier], pipe: Any, previews: Any, looks: Mapping[str, int], log: Path):
+        self.guides, self.pipe, self.previews, self.looks, self.log = guides, pipe, previews, looks, log
+        self.main = next(iter(guides.values()))
+        self.name, self.scale = self.main.name, self.main.scale
+
+    def score(self, images: Any, prompts: Sequence[str], previews: Any = None) -> Any:
+        return self.main.score(images, prompts, previews)
+
+    def evaluate(self, images: Any, prompts: Any, previews: Any = None) -> dict[str, Any]:
+        scores, took = self.main.evaluate(images, prompts), []
+        for measure, look in self.looks.items():
+            start = time.perf_counter()
+            pictures = (decode(self.pipe, self.previews.latents[look - 1]) * 255).round() / 255
+            scores[f"{measure} at {look}"] = self.guides[measure](pictures, prompts)
+            took.append(time.perf_counter() - start)
+        with self.log.open("a") as file:
+            print(json.dumps({"candidates": len(images), "look": took[0], "all": sum(took)}), file=file)
+        return scores
+
+
+class Bench:
+    """The models, and the searches that are on record or made."""
+
+    def __init__(self, arguments: argparse.Namespace):
+        self.work = arguments.work
+        self.pipe = samplesmith.load(arguments.model)
+        self.call = samplesmith.assets.call_defaults(arguments.model)
+        self.default_steps = self.call.pop("num_inference_steps")
+        self.guide, self.judge = load_verifier(arguments.guide), load_verifier(arguments.judge)
+        self.others = {"aesthetic": load_verifier(arguments.aesthetic), "preview": load_verifier(arguments.preview)}
+        self.guides = {"score": self.guide, **self.others}
+        self.deadline = time.monotonic() + 60 * arguments.minutes
+        lines = arguments.prompt_file.read_text().splitlines()
+        every = [line for line in lines if line and not line.startswith("#")]
+        # Evenly spaced, as the file goes from kind to kind.
+        count = min(arguments.prompts or len(every), len(every))
+        self.prompts = [every[int(i)] for i in np.linspace(0, len(every) - 1, count).round()]
+
+    def search(self, name: str, prompts: list[str], guide: Any, strategy: Any, **how: Any) -> Any:
+        folder = self.work / name
+        print(f"{name}: {len(prompts)} prompts", flush=True)
+        result = NoiseSearch(self.pipe, guide, strategy, judge=self.judge)(
+            prompts,
+            output_dir=folder,
+            progress=sys.stdout.isatty(),
+            on_batch=lambda report: time.monotonic() < self.deadline,
+            **self.call,
+            **how,
+        )
+        if time.monotonic() >= self.deadline:
+            sys.exit(f"the minutes are over in {folder}; the same command goes on from there")
+        return result
+
+    def see(self, folder: Path, files: list[str], prompts: list[str]) -> dict[str, np.ndarray]:
+        """Scores and the guide's features of pictures; kept beside them."""
+        kept = folder / "seen.npz"
+        if kept.exists() and list((found := dict(np.load(kept)))["files"]) == files:
+            return found
+        parts: list[dict[str, np.ndarray]] = []
+        for start in range(0, len(files), 32):
+            images = [Image.open(folder / file).convert("RGB") for file in files[start : start + 32]]
+            asked = prompts[start : start + 32]
+            pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+            with torch.no_grad():
+                features = self.guide.image_features(pixels)
+                score = (features * self.guide.text_features(asked)).sum(1)
+            found = {"features": features, "score": score}
+            found["success"] = self.judge(pixels, asked)
+            found |= {name: verifier(pixels, asked) for name, verifier in self.others.items()}
+            parts.append({key: value.numpy() for key, value in found.items()})
+        found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} | {"files": np.array(files)}
+        np.savez(kept, **found)
+        return found
+
+    def pool(self, steps: int, candidates: int, looks: Mapping[str, int]) -> Pool:
+        """A random search's candidates, and what guides say at their `looks` (steps made, by measure)."""
+        name = f"pool_{steps}_steps_{len(self.prompts)}x{candidates}"
+        (self.work / name).mkdir(parents=True, exist_ok=True)
+        log = self.work / name / "looks.jsonl"
+        how = {"num_candidates": candidates, "num_inference_steps": steps}
+        if looks:
+            with record_previews(self.pipe, sorted({look - 1 for look in looks.values()})) as previews:
+                guide = Looking(self.guides, self.pipe, previews, looks, log)
+                result = self.search(name, self.prompts, guide, "random", **how)
+        else:
+            result = self.search(name, self.prompts, self.guide, "random", **how)
+        records = [candidate.record for pool in result.candidates for candidate in pool]
+        found = self.see(self.work / name, [r["file"] for r in records], [r["prompt"] for r in records])
+        shape = len(self.prompts), candidates
+        measures = ("score", "success", *self.others)
+        scores = {measure: found[measure].reshape(shape).astype(float) for measure in measures}
+        for key in (f"{measure} at {look}" for measure, look in looks.items()):
+            scores[key] = np.array([record["scores"][key] for record in records]).reshape(shape)
+        took = [json.loads(line) for line in log.read_text().splitlines()] if looks else []
+        seconds = (result.ledger.seconds - sum(one["all"] for one in took)) / len(records)
+        look_seconds = sum(one["look"] for one in took) / max(1, sum(one["candidates"] for one in took))
+        features = found["features"].reshape(*shape, -1)
+        return Pool(steps, records[-1]["nfe"], seconds, scores, features, look_seconds)
+
+    def searched(self, setting: str, chosen: np.ndarray, pool: Pool, k: int, budget: int) -> Row | None:
+        """A row of a strategy that is run for its budget; None where the budget is below one candidate."""
+        if budget < pool.nfe:
+            return None
+        prompts = [self.prompts[i] for i in chosen]
+        rows, features, nfe, seconds = [], [], 0.0, 0.0
+        for repeat in range(REPEATS):
+            strategy = re.sub(r"[^a-z0-9.-]+", "_", setting)
+            name = f"{strategy}_{self.guide.name}_{pool.steps}_steps_best_of_{k}_{len(prompts)}_prompts_{repeat}"
+            result = self.search(
+                name,
+                prompts,
+                self.guide,
+                make_strategy(setting),
+                seed=repeat * REPEAT_SEED,
+                num_inference_steps=pool.steps,
+                num_candidates=budget // pool.nfe,
+            )
+            found = self.see(self.work / name, [c.record["file"] for c in result.best], prompts)
+            rows.append({measure: found[measure].astype(float) for measure in ("score", "success", *self.others)})
+            features.append(found["features"])
+            nfe += result.ledger.nfe / len(prompts) / REPEATS
+            seconds += result.ledger.seconds / len(prompts) / REPEATS
+        values = {measure: np.mean([row[measure] for row in rows], 0) for measure in rows[0]}
+        values["diversity"] = np.array([diversity(np.stack(pair)) for pair in zip(*features, strict=True)])
+        return Row(setting.split(":")[0], pool.steps, budget, budget // pool.nfe, nfe, seconds, chosen, values)
+
+    def run_halving(self, halving: Halving, measure: str, pool: Pool, row: Row, prompts: int) -> dict[str, Any]:
+        """Halving as it runs, beside what the pool says of it: the same winners, at what cost.
+
+        Args:
+            halving: with its one look.
+            measure: of the guide.
+            pool: whose first candidates the search starts with, as its seeds are the same.
+            row: of the pool, for the budget.
+            prompts: how many of the first.
+        """
+        look, _ = halving.ends(pool.steps)
+        guide = self.guides[measure]
+        name = f"halving_{guide.name}_{pool.steps}_steps_{row.budget}_nfe_{prompts}_prompts"
+        result = self.search(
+            name, self.prompts[:prompts], guide, halving, budget=row.budget, num_inference_steps=pool.steps
+        )
+        same = 0
+        for i, best in enumerate(result.best):
+            early = pool.scores[f"{measure} at {look}"][i, : int(row.candidates)]
+            racing = np.argsort(-early, kind="stable")[: halving.survivors(int(row.candidates))]
+            same += int(best.seed % SEEDS_PER_PROMPT == racing[pool.scores[measure][i, racing].argmax()])
+        return {
+            "guide": guide.name,
+            "steps": pool.steps,
+            "budget": row.budget,
+            "prompts": prompts,
+            "same winners": same,
+            "NFEs": [row.nfe, result.ledger.nfe / prompts],
+            "seconds": [row.seconds, result.ledger.seconds / prompts],
+        }
