@@ -38,6 +38,40 @@ def best_of_n() -> str:
     return table(rows)
 
 
+SHOWN = (
+    ("random", 28),
+    ("random", 12),
+    ("random", 8),
+    ("auto", None),
+    ("halving", 12),
+    ("auto-halving", None),
+    ("halving-preview", 12),
+    ("zero-order", 8),
+    ("drafts", 28),
+    ("ensemble", 28),
+    ("aesthetic", 28),
+    ("oracle", 28),
+)
+"""Arms of the scaling table and their numbers of steps; None where the calibration chooses them."""
+
+
+def search_scaling() -> str:
+    """The guide's score and the judge's success by budget; seconds at the largest budget that all arms have."""
+    found = read("search_scaling")["rows"]
+    budgets = sorted({row["budget"] for row in found})
+    timed = max(row["budget"] for row in found if row["arm"] == "zero-order")
+    rows = [["NFEs a prompt", *(f"{budget:,}" for budget in budgets), f"seconds at {timed:,}"]]
+    for arm, steps in SHOWN:
+        of_arm = {row["budget"]: row for row in found if row["arm"] == arm and steps in (row["steps"], None)}
+        cells = [
+            f"{figure(row['score']['mean'])} · {figure(row['success']['mean'])}" if row else ""
+            for row in map(of_arm.get, budgets)
+        ]
+        name = arm if steps is None else f"{arm}, {steps} steps"
+        rows.append([name, *cells, f"{of_arm[timed]['seconds']:.1f}"])
+    return table(rows)
+
+
 TABLES = (best_of_n,)
 
 

@@ -149,9 +149,10 @@ def select(arm: str, chooser: Chooser, seen: Pool, k: int, budget: int, made: Po
     return Row(arm, outcome.steps, budget, k, nfe, seconds, np.arange(len(chances)), values)
 
 
-def auto_row(pools: dict[int, Pool], calibration: Calibration, budget: int) -> Row:
+def auto_row(arm: str, pools: dict[int, Pool], calibration: Calibration, guide: str, budget: int) -> Row:
+    """Best-of-k with the steps and candidates that the calibration, by this guide, finds best."""
     found = best_allocation(calibration, budget)
-    return select("auto", by("score"), pools[found.num_inference_steps], found.candidates, budget)
+    return select(arm, by(guide), pools[found.num_inference_steps], found.candidates, budget)
 
 
 def halving_row(
@@ -180,22 +181,29 @@ def halving_row(
 
 
 def auto_halving_row(
+    arm: str,
     pools: dict[int, Pool],
     calibration: Calibration,
     halvings: dict[int, Halving],
+    guide: str,
     budget: int,
     seconds_of: Callable[[int], float],
 ) -> Row:
     """Halving at the steps that auto chooses, for what auto would spend; auto's row where no early step tells."""
     found = best_allocation(calibration, budget)
     steps, halving = found.num_inference_steps, halvings.get(found.num_inference_steps)
-    row = halving and halving_row("auto-halving", halving, pools[steps], "score", found.nfe, seconds_of)
-    return replace(row or auto_row(pools, calibration, budget), arm="auto-halving", budget=budget)
+    row = halving and halving_row(arm, halving, pools[steps], guide, found.nfe, seconds_of)
+    return replace(row or auto_row(arm, pools, calibration, guide, budget), budget=budget)
 
 
 def difference(row: Row, rival: Row, measure: str) -> dict[str, float]:
     """Paired, on the row's prompts."""
     return asdict(bootstrap(row.values[measure] - rival.values[measure][row.prompts]))
+
+
+def plain_rival(arm: str) -> tuple[str, str]:
+    """The arm of random search by the same guide, and that guide's measure."""
+    return ("preview", "preview") if arm.endswith("preview") else ("random", "score")
 
 
 def compare(rows: list[Row], default_steps: int) -> list[dict[str, Any]]:
@@ -207,7 +215,7 @@ def compare(rows: list[Row], default_steps: int) -> list[dict[str, Any]]:
     for row in rows:
         if row.arm in ("random", "preview", "oracle"):
             continue
-        plain, measure = ("preview", "preview") if row.arm.endswith("preview") else ("random", "score")
+        plain, measure = plain_rival(row.arm)
         rivals = [one for one in rows if one.arm == plain and one.budget == row.budget and one.nfe <= row.budget]
         best = max(rivals, key=lambda one: one.values[measure][row.prompts].mean())
         against = {"best": best}
@@ -228,18 +236,20 @@ def compare(rows: list[Row], default_steps: int) -> list[dict[str, Any]]:
     return found
 
 
-def cheapest(row_of: Callable[[int], Row | None], budgets: Iterable[int], rival: Row) -> dict[str, Any] | None:
-    """The smallest budget at which an arm reaches a rival's guided score; None where none does."""
+def cheapest(
+    row_of: Callable[[int], Row | None], budgets: Iterable[int], rival: Row, guide: str
+) -> dict[str, Any] | None:
+    """The smallest budget at which an arm reaches a rival's score by the guide of both; None where none does."""
     for budget in budgets:
         row = row_of(budget)
-        if row is not None and row.values["score"].mean() >= rival.values["score"].mean():
+        if row is not None and row.values[guide].mean() >= rival.values[guide].mean():
             return {
                 "budget": budget,
                 "steps": row.steps,
                 "candidates": row.candidates,
                 "share of NFEs": row.nfe / rival.nfe,
                 "share of seconds": row.seconds / rival.seconds,
-                "score": difference(row, rival, "score"),
+                "score": difference(row, rival, guide),
                 "success": difference(row, rival, "success"),
             }
     return None

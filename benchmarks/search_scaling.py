@@ -4,11 +4,12 @@
 
 One pool of candidates a number of steps, all with the same noises, serves every arm that selects, by expectation over
 the subsets of each prompt's pool: "random" (best-of-k by the guide), "auto" (steps and candidates by the calibration),
-"halving" (one early look where the calibration says that it tells; "auto-halving": at auto's steps), "drafts" (the best
-of few-step candidates, made again with all steps), "preview" and "halving-preview" (the same by the noise-aware guide),
-"ensemble" (ranks of those guides that benchmarks/guide_choice.py found best), "aesthetic" (the head alone, which shows
-hacking) and "oracle" (the judge itself chooses). "zero-order" is searched anew for each budget, from two seeds a
-prompt, on a part of the prompts; halving too, for one budget, to see that it chooses as the pools say.
+"halving" (one early look where the calibration says that it tells), "auto-halving" (halving at auto's steps), "drafts"
+(the best of few-step candidates, made again with all steps), "preview" (random search by the noise-aware guide; what
+ends in "-preview" is by it too), "ensemble" (ranks of those guides that benchmarks/guide_choice.py found best),
+"aesthetic" (the head alone, which shows hacking) and "oracle" (the judge itself chooses). "zero-order" is searched anew
+for each budget, from two seeds a prompt, on a part of the prompts; halving too, for one budget, to see that it chooses
+as the pools say.
 
 Budgets are those of best-of-k at the default steps; a pool that is too small for one is spent whole, and `nfe` tells.
 Seconds come from the ledgers: pipeline, decodes, guide and judge, in batches; those of halving are put together from
@@ -22,6 +23,7 @@ import argparse
 import json
 import platform
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ from search_arms import (
     cheapest,
     compare,
     halving_row,
+    plain_rival,
     select,
     share_of_oracle,
 )
@@ -58,13 +61,14 @@ ARMS = (
     "auto-halving",
     "drafts",
     "preview",
+    "auto-preview",
     "halving-preview",
+    "auto-halving-preview",
     "ensemble",
     "aesthetic",
     "oracle",
     "zero-order",
 )
-PLANNED = ("auto", "auto-halving")
 OTHERS = ("aesthetic", "preview")
 COLORS = {
     "random": "#0b6e99",
@@ -77,7 +81,9 @@ COLORS = {
     "zero-order": "#d6336c",
     "halving": "#e8a200",
     "auto-halving": "#8a5a00",
+    "auto-preview": "#364fc7",
     "halving-preview": "#12b5cb",
+    "auto-halving-preview": "#0b7285",
 }
 
 
@@ -91,7 +97,7 @@ def draw(rows: list[dict[str, Any]], default_steps: int, judge: str, file: Path)
     }
     lines: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
-        lines.setdefault((row["arm"], 0 if row["arm"] in PLANNED else row["steps"]), []).append(row)
+        lines.setdefault((row["arm"], 0 if row["arm"].startswith("auto") else row["steps"]), []).append(row)
     styles = dict(
         zip(sorted({steps for _, steps in lines if steps}, reverse=True), ("-", "--", ":", "-."), strict=False)
     )
@@ -106,7 +112,7 @@ def draw(rows: list[dict[str, Any]], default_steps: int, judge: str, file: Path)
                 axes.plot(
                     x, means, styles.get(steps, "-"), marker="o", markersize=3, lw=1.2, color=COLORS[arm], label=name
                 )
-                if arm in PLANNED or (arm == "random" and steps == default_steps):
+                if arm.startswith("auto") or (arm == "random" and steps == default_steps):
                     low, high = ([row[measure][end] for row in shown] for end in ("low", "high"))
                     axes.fill_between(x, low, high, color=COLORS[arm], alpha=0.12, lw=0)
             axes.set_xscale("log", base=2)
@@ -167,33 +173,34 @@ def measure_all(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
         "aesthetic": by("aesthetic"),
         "oracle": by("success"),
     }
-    calibration = calibrations.get("score")
-    # Arms by what they make of a budget, at each of their numbers of steps.
-    arms: list[tuple[str, Any]] = []
+    # Arms, their numbers of steps (None: planned) and what they make of a budget.
+    arms: list[tuple[str, int | None, Any]] = []
     for arm, chooser in choosers.items():
         for steps in arguments.steps if arm in ("random", "preview") else arguments.base_steps:
-            arms.append((arm, lambda budget, a=arm, c=chooser, p=pools[steps]: _best_of(a, c, p, budget)))
-    for measure, found in halving.items():
-        arm = "halving" if measure == "score" else f"halving-{measure}"
+            arms.append((arm, steps, partial(_best_of, arm, chooser, pools[steps])))
+    for measure, calibration in calibrations.items():
+        guided, found = "" if measure == "score" else f"-{measure}", halving[measure]
+        halved, planned, both = f"halving{guided}", f"auto{guided}", f"auto-halving{guided}"
         arms += [
-            (arm, lambda b, a=arm, h=one, p=pools[steps], m=measure: halving_row(a, h, p, m, b, seconds_of))
+            (halved, steps, partial(halving_row, halved, one, pools[steps], measure, seconds_of=seconds_of))
             for steps, one in found.items()
         ]
-    if calibration is not None:
-        arms.append(("auto", lambda budget: auto_row(pools, calibration, budget)))
-        arms.append(("auto-halving", lambda b: auto_halving_row(pools, calibration, halving["score"], b, seconds_of)))
-    arms.append(("drafts", lambda budget: _drafts(pools[arguments.draft_steps], pools[default], budget)))
-    arms = [(arm, row_of) for arm, row_of in arms if arm in arguments.arms or arm == "random"]
-    rows = [row for budget in budgets.values() for _, row_of in arms if (row := row_of(budget)) is not None]
+        arms += [
+            (planned, None, partial(auto_row, planned, pools, calibration, measure)),
+            (both, None, partial(auto_halving_row, both, pools, calibration, found, measure, seconds_of=seconds_of)),
+        ]
+    arms.append(("drafts", default, partial(_drafts, pools[arguments.draft_steps], pools[default])))
+    arms = [one for one in arms if one[0] in (*arguments.arms, "random", "preview")]
+    rows = [row for budget in budgets.values() for *_, row_of in arms if (row := row_of(budget)) is not None]
 
-    at_16 = next((r for r in rows if r.arm == "random" and r.steps == default and r.candidates == 16), None)
     reached = {}
-    if at_16 is not None and calibration is not None:
-        tried = range(min(pool.nfe for pool in pools.values()), at_16.budget + 1, arguments.grain)
-        for arm, row_of in arms:
-            if arm in PLANNED or arm == "halving":
-                found = cheapest(row_of, tried, at_16)
-                reached[arm if found is None or arm in PLANNED else f"{arm}, {found['steps']} steps"] = found
+    tried = range(min(pool.nfe for pool in pools.values()), budgets.get(16, 0) + 1, arguments.grain)
+    for arm, steps, row_of in arms if 16 in budgets else ():
+        if arm.startswith(("auto", "halving")):
+            plain, measure = plain_rival(arm)
+            rival = next(r for r in rows if (r.arm, r.steps, r.candidates) == (plain, default, 16))
+            name = f"{arm}, {steps} steps" if steps else arm
+            reached[name] = cheapest(row_of, tried, rival, measure)
     chosen = np.linspace(0, len(bench.prompts) - 1, min(arguments.searched, len(bench.prompts))).round().astype(int)
     if "zero-order" in arguments.arms:
         for k, budget in budgets.items():

@@ -17,6 +17,7 @@ from samplesmith.scenes.hard_captions import hard_captions
 from samplesmith.training.embedded import aesthetic
 from samplesmith.training.embedded.autoencoder import psnr, psnr_by_object, reconstruct
 from samplesmith.training.embedded.clip import nearly_right
+from samplesmith.training.embedded.clip_preview import PreviewAccuracy, predictor
 from samplesmith.training.embedded.detector import exact_match
 from samplesmith.training.embedded.run import images_to_tensor
 from samplesmith.verifiers import load_verifier
@@ -55,8 +56,8 @@ def judge_figures(autoencoder: AutoencoderKL, count: int) -> dict:
 
 
 @torch.no_grad()
-def guide_figures(autoencoder: AutoencoderKL, count: int) -> dict:
-    clip = load_verifier("emoji-clip")
+def guide_figures(name: str, autoencoder: AutoencoderKL, count: int) -> dict:
+    clip = load_verifier(name)
     figures = {"scenes": count}
     for label, held_out in (("hard captions of 32", None), ("held-out combinations", True)):
         rng, right, kinds, better, rebuilt = np.random.default_rng(2), [], [], [], []
@@ -77,6 +78,13 @@ def guide_figures(autoencoder: AutoencoderKL, count: int) -> dict:
         figures[label] |= {kind: np.mean(np.array(right)[np.array(kinds) == kind]) for kind in scenes.KINDS}
         figures[label]["right picture above a nearly right one"] = np.mean(better)
     return figures
+
+
+def preview_figures() -> dict:
+    """Of pictures that are noised, and shown as the clean predictions that emoji-sd3 makes of them."""
+    measure = PreviewAccuracy(predictor("emoji-sd3"))
+    guides = [load_verifier(name) for name in ("emoji-clip", "emoji-clip-preview")]
+    return {guide.name: measure(guide.model, guide.tokenizer)["better_preview_at"] for guide in guides}
 
 
 @torch.no_grad()
@@ -106,7 +114,9 @@ def main() -> None:
     autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder, torch_dtype=torch.float32).eval()
     figures = {
         "emoji-detector, exact match": lambda: judge_figures(autoencoder, arguments.scenes),
-        "emoji-clip, accuracy": lambda: guide_figures(autoencoder, 1000),
+        "emoji-clip, accuracy": lambda: guide_figures("emoji-clip", autoencoder, 1000),
+        "emoji-clip-preview, accuracy": lambda: guide_figures("emoji-clip-preview", autoencoder, 1000),
+        "right previews above nearly right ones, by sigma": preview_figures,
         "emoji-aesthetic, pairwise accuracy": lambda: aesthetic_figures(autoencoder),
         "autoencoder, PSNR in dB": lambda: autoencoder_figures(autoencoder),
     }

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_auto_and_what_is_read_from_the_rows(arms):
     pools = {4: pool(arms, 4, 0.1, scale=0.5), 8: pool(arms, 8, 0.1)}
     steps = (StepCount(4, 8, (0.4, 0.6, 0.7, 0.8)), StepCount(8, 16, (0.5, 0.7)))
     calibration = Calibration("Pipe", "Euler", 3.0, "guide", None, 6, steps)
-    auto = arms.auto_row(pools, calibration, 32)
+    auto = arms.auto_row("auto", pools, calibration, "score", 32)
     assert (auto.steps, auto.candidates, auto.nfe) == (4, 4, 32)
     rows = [arms.select("random", arms.by("score"), pools[n], 32 // (2 * n), 32) for n in (4, 8)]
     best, default = arms.compare([*rows, auto], default_steps=8)
@@ -103,11 +104,12 @@ def test_auto_and_what_is_read_from_the_rows(arms):
     gain = (auto.values["score"] - rows[1].values["score"]).mean()
     assert default["score"]["mean"] == pytest.approx(gain)
     assert gain > 0
-    cheapest = arms.cheapest(lambda budget: arms.auto_row(pools, calibration, budget), range(8, 33, 8), rows[1])
+    planned = partial(arms.auto_row, "auto", pools, calibration, "score")
+    cheapest = arms.cheapest(planned, range(8, 33, 8), rows[1], "score")
     assert cheapest["score"]["mean"] >= 0
     assert cheapest["share of NFEs"] == cheapest["budget"] / 32 == 0.5
     assert cheapest["share of seconds"] == pytest.approx(0.25)
-    assert arms.cheapest(lambda budget: None, range(8, 33, 8), rows[1]) is None
+    assert arms.cheapest(lambda budget: None, range(8, 33, 8), rows[1], "score") is None
 
 
 def with_looks(one, early):
@@ -128,7 +130,7 @@ def test_a_row_of_halving(arms):
     """With a perfect early score it is best-of-n at its reduced cost."""
     one, halving = pool(arms, 8, 0.3), Halving(rungs=[2], keep=0.25)
     perfect = with_looks(one, one.scores["score"])
-    row = arms.halving_row("halving", halving, perfect, "score", 4 * 16, lambda steps: 0.5 + 0.1 * steps)
+    row = arms.halving_row("halving", halving, perfect, "score", 4 * 16, lambda n: 0.5 + 0.1 * n)
     # Eight start with 4 NFEs each, two go on for 12 each.
     assert (row.candidates, row.nfe, row.budget, row.steps) == (8, 8 * 4 + 2 * 12, 64, 8)
     assert row.seconds == pytest.approx(8 * (0.2 + 0.05) + 2 * (0.5 + 0.6))
@@ -146,9 +148,9 @@ def test_auto_halving_takes_autos_steps_and_spending(arms):
     pools = {8: with_looks(one, one.scores["score"])}
     calibration = Calibration("Pipe", "Euler", 3.0, "guide", None, 6, (StepCount(8, 16, (0.5, 0.6, 0.7)),))
     halvings = {8: Halving(rungs=[2])}
-    row = arms.auto_halving_row(pools, calibration, halvings, 60, lambda steps: 0.0)
+    row = arms.auto_halving_row("auto-halving", pools, calibration, halvings, "score", 60, lambda steps: 0.0)
     assert (row.arm, row.steps, row.budget, row.nfe) == ("auto-halving", 8, 60, 7 * 4 + 12)
-    plain = arms.auto_halving_row(pools, calibration, {}, 60, lambda steps: 0.0)
+    plain = arms.auto_halving_row("auto-halving", pools, calibration, {}, "score", 60, lambda steps: 0.0)
     assert (plain.arm, plain.candidates, plain.nfe) == ("auto-halving", 3, 48)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import toys
+from safetensors.torch import load_file
 from samplesmith import assets, scenes
 from samplesmith.pipelines import decode, record_previews
 from samplesmith.training.embedded import clip, clip_preview
@@ -73,7 +74,7 @@ def test_the_recipe_goes_on_from_emoji_clip(tmp_path, monkeypatch):
     measure = clip_preview.PreviewAccuracy(predict, scenes=20)
     seen.clear()
     look = clip_preview.as_previews(predict)
-    clip.train(tmp_path, look, 8, 0, "emoji-clip-preview", start, 1e-6, measure)
+    clip.train(tmp_path, look, 8, 0, "emoji-clip-preview", start, 1e-6, measure=measure)
     assert len(seen) == 1
     assert seen[0][0] == 8  # half of 8 right pictures and 8 nearly right ones
     assert clip_preview.SIGMAS[0] <= seen[0][1] < seen[0][2] <= clip_preview.SIGMAS[1]
@@ -86,3 +87,18 @@ def test_the_recipe_goes_on_from_emoji_clip(tmp_path, monkeypatch):
     assert torch.equal(verifier.tokenizer(list(scenes.VOCABULARY)), before.tokenizer(list(scenes.VOCABULARY)))
     moved = (verifier.text_features(CAPTIONS) * before.text_features(CAPTIONS)).sum(1)
     assert moved.min() > 0.999  # hardly, at so low a rate
+
+
+@pytest.mark.slow
+def test_the_result_is_a_mean_of_old_and_new_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(clip, "BATCH", 8)
+    start, name = assets.path("emoji-clip"), "emoji-clip-preview"
+    for share in (0.0, 0.25, 1.0):
+        clip.train(tmp_path / f"{share}", lambda run, x, captions: x, 8, 0, name, start, 1e-2, share)
+    old, mean, new = (load_file(tmp_path / f"{share}/{name}" / clip.WEIGHTS) for share in (0.0, 0.25, 1.0))
+    given = load_file(start / clip.WEIGHTS)
+    for key in ("visual.conv1.weight", "token_embedding.weight", "visual.bn1.running_mean"):
+        assert torch.equal(old[key], given[key])
+        assert not torch.equal(new[key], given[key])
+        expected = 0.75 * old[key].float() + 0.25 * new[key].float()
+        assert torch.allclose(mean[key].float(), expected, rtol=2e-3, atol=1e-5)
