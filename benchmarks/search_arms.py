@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import combinations
 from math import comb
 from typing import Any
@@ -74,26 +75,24 @@ def by(name: str) -> Chooser:
     return lambda scores, k: chance_of_choice(scores[name], k)
 
 
-def _subsets(count: int, k: int) -> list[np.ndarray]:
-    """All subsets of k in their order, or `SUBSETS` of them."""
+@cache
+def _subsets(count: int, k: int) -> np.ndarray:
+    """All subsets of k in their order, or `SUBSETS` of them; (subsets, k)."""
     if comb(count, k) <= SUBSETS:
-        return [np.array(subset) for subset in combinations(range(count), k)]
+        return np.array(list(combinations(range(count), k)))
     rng = np.random.default_rng(0)
-    return [np.sort(rng.choice(count, k, replace=False)) for _ in range(SUBSETS)]
+    return np.stack([np.sort(rng.choice(count, k, replace=False)) for _ in range(SUBSETS)])
 
 
 def by_halving(halving: Halving, early: str, final: str) -> Chooser:
     """Chooses as a bracket with one early look: of those with the best early scores, the best."""
 
     def chances(scores: dict[str, np.ndarray], k: int) -> np.ndarray:
-        count = len(scores[final])
-        subsets = _subsets(count, k)
-        found = np.zeros(count)
-        for subset in subsets:
-            ranked = subset[np.argsort(-scores[early][subset], kind="stable")]
-            racing = ranked[: halving.survivors(k)]
-            found[racing[scores[final][racing].argmax()]] += 1 / len(subsets)
-        return found
+        subsets = _subsets(len(scores[final]), k)
+        ranked = np.take_along_axis(subsets, np.argsort(-scores[early][subsets], 1, kind="stable"), 1)
+        racing = ranked[:, : halving.survivors(k)]
+        best = racing[np.arange(len(racing)), scores[final][racing].argmax(1)]
+        return np.bincount(best, minlength=len(scores[final])) / len(subsets)
 
     return chances
 
