@@ -70,24 +70,24 @@ ARMS = (
     "zero-order",
 )
 OTHERS = ("aesthetic", "preview")
-COLORS = {
-    "random": "#0b6e99",
-    "auto": "#111111",
-    "drafts": "#7a5195",
-    "preview": "#4c6ef5",
-    "ensemble": "#2f9e44",
-    "aesthetic": "#c2571a",
-    "oracle": "#999999",
-    "zero-order": "#d6336c",
-    "halving": "#e8a200",
-    "auto-halving": "#8a5a00",
-    "auto-preview": "#364fc7",
-    "halving-preview": "#12b5cb",
-    "auto-halving-preview": "#0b7285",
+DRAWN = {
+    ("random", 28): "#0b6e99",
+    ("random", 12): "#4dabf7",
+    ("auto", None): "#111111",
+    ("halving", 12): "#e8a200",
+    ("auto-halving", None): "#8a5a00",
+    ("halving-preview", 12): "#12b5cb",
+    ("zero-order", 8): "#d6336c",
+    ("drafts", 28): "#7a5195",
+    ("ensemble", 28): "#2f9e44",
+    ("aesthetic", 28): "#ff8787",
+    ("oracle", 28): "#999999",
 }
+"""Arms in the picture, their numbers of steps (None: planned) and colours; the table has all."""
+BANDS = ("random", 28), ("auto-halving", None)
 
 
-def draw(rows: list[dict[str, Any]], default_steps: int, judge: str, file: Path) -> None:
+def draw(rows: list[dict[str, Any]], judge: str, file: Path) -> None:
     figure = new_figure(12, 15)
     labels = {
         "score": "guide's score of the chosen",
@@ -95,28 +95,21 @@ def draw(rows: list[dict[str, Any]], default_steps: int, judge: str, file: Path)
         "diversity": "diversity of the chosen",
         "aesthetic": "aesthetic head's score of the chosen",
     }
-    lines: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for row in rows:
-        lines.setdefault((row["arm"], 0 if row["arm"].startswith("auto") else row["steps"]), []).append(row)
-    styles = dict(
-        zip(sorted({steps for _, steps in lines if steps}, reverse=True), ("-", "--", ":", "-."), strict=False)
-    )
     for panels, measure in zip(figure.subplots(len(MEASURES), 2, sharey="row"), MEASURES, strict=True):
         for axes, cost in zip(panels, ("nfe", "seconds"), strict=True):
-            for (arm, steps), line in lines.items():
-                if arm == "oracle" and measure != "success":
+            for (arm, steps), color in DRAWN.items():
+                line = [r for r in rows if r["arm"] == arm and steps in (r["steps"], None) and r[measure] is not None]
+                if not line or (arm == "oracle" and measure != "success"):
                     continue
-                shown = [row for row in line if row[measure] is not None]
-                x, means = [row[cost] for row in shown], [row[measure]["mean"] for row in shown]
+                line = sorted({row[cost]: row for row in line}.items())  # a pool that is spent gives the same row again
+                x, means = [value for value, _ in line], [row[measure]["mean"] for _, row in line]
                 name = f"{arm}, {steps} steps" if steps else arm
-                axes.plot(
-                    x, means, styles.get(steps, "-"), marker="o", markersize=3, lw=1.2, color=COLORS[arm], label=name
-                )
-                if arm.startswith("auto") or (arm == "random" and steps == default_steps):
-                    low, high = ([row[measure][end] for row in shown] for end in ("low", "high"))
-                    axes.fill_between(x, low, high, color=COLORS[arm], alpha=0.12, lw=0)
+                axes.plot(x, means, marker="o", markersize=3, lw=1.4, color=color, label=name)
+                if (arm, steps) in BANDS:
+                    low, high = ([row[measure][end] for _, row in line] for end in ("low", "high"))
+                    axes.fill_between(x, low, high, color=color, alpha=0.12, lw=0)
             axes.set_xscale("log", base=2)
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.3g}")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
             axes.set(xlabel="NFEs a prompt" if cost == "nfe" else "seconds a prompt", ylabel=labels[measure])
     named = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
     figure.legend(named.values(), named.keys(), loc="outside lower center", frameon=False, fontsize=9, ncols=5)
@@ -194,7 +187,8 @@ def measure_all(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
     rows = [row for budget in budgets.values() for *_, row_of in arms if (row := row_of(budget)) is not None]
 
     reached = {}
-    tried = range(min(pool.nfe for pool in pools.values()), budgets.get(16, 0) + 1, arguments.grain)
+    least = max((min(row.nfe for row in one.steps) for one in calibrations.values()), default=0)
+    tried = range(least, budgets.get(16, 0) + 1, arguments.grain)
     for arm, steps, row_of in arms if 16 in budgets else ():
         if arm.startswith(("auto", "halving")):
             plain, measure = plain_rival(arm)
@@ -290,7 +284,7 @@ def main() -> None:
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(found, indent=2) + "\n")
-        draw(found["rows"], bench.default_steps, bench.judge.name, arguments.output.with_suffix(".png"))
+        draw(found["rows"], bench.judge.name, arguments.output.with_suffix(".png"))
 
 
 if __name__ == "__main__":
