@@ -1,6 +1,9 @@
 """Each recipe in small: it runs, what it leaves loads, and a stopped run ends with the same weights as a whole one."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -125,7 +128,11 @@ def test_every_word_is_one_token(tmp_path):
 
 
 def test_words_have_the_same_numbers_in_every_process(tmp_path):
-    """A resumed run builds its tokenizer anew. The trainer's hash maps are seeded by process and instance."""
-    for name in ("one", "other"):
-        build_tokenizer(tmp_path / name)
-    assert (tmp_path / "one/tokenizer.json").read_bytes() == (tmp_path / "other/tokenizer.json").read_bytes()
+    """A resumed run builds its tokenizer anew. Hash maps, the trainer's and Python's, are seeded by the process."""
+    build_tokenizer(tmp_path / "here")
+    code = "import sys, pathlib; from samplesmith.training.embedded.text import build_tokenizer as build; "
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", code + "build(pathlib.Path(sys.argv[1]))", tmp_path / seed]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": seed})
+    files = [(tmp_path / name / "tokenizer.json").read_bytes() for name in ("here", "1", "2")]
+    assert files[0] == files[1] == files[2]
