@@ -17,14 +17,13 @@ from PIL import Image
 from samplesmith import scenes
 from samplesmith.evaluation.scaling import best_of, pools, ranking_accuracy
 from samplesmith.pipelines.contact_sheet import contact_sheet
-from samplesmith.verifiers import DetectorVerifier, load_verifier
+from samplesmith.verifiers import DetectorVerifier, Verifier, load_verifier
 
 KS = (1, 2, 4, 8, 16)
 
 
-def score(folder: Path, records: list[dict], names: list[str]) -> list[dict]:
+def score(folder: Path, records: list[dict], verifiers: list[Verifier]) -> list[dict]:
     """The records with the scores of these verifiers in place of their own."""
-    verifiers = [load_verifier(name) for name in names]
     scored = []
     for pool in pools(records):
         images = [Image.open(folder / record["file"]).convert("RGB") for record in pool]
@@ -72,7 +71,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(2)
     records = [json.loads(line) for line in (arguments.folder / "records.jsonl").read_text().splitlines()]
-    records = score(arguments.folder, records, [arguments.guide, arguments.judge])
+    guide, judge = load_verifier(arguments.guide), load_verifier(arguments.judge)
+    records = score(arguments.folder, records, [guide, judge])
     rows = best_of(records, KS, arguments.guide, arguments.judge)
     four = rows[KS.index(4)]
     result = {
@@ -92,7 +92,7 @@ def main() -> None:
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=2) + "\n")
     if arguments.sheet:
-        verdict_sheet(arguments.folder, records, load_verifier(arguments.judge), arguments.sheet)
+        verdict_sheet(arguments.folder, records, judge, arguments.sheet)
 
 
 if __name__ == "__main__":

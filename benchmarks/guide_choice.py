@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--judge", default="emoji-detector")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    parts = {verifier.name: verifier for verifier in map(load_verifier, arguments.guides)}
+    parts, judge = {guide.name: guide for guide in map(load_verifier, arguments.guides)}, load_verifier(arguments.judge)
     choosers = {name: by(name) for name in parts}
     for count in range(2, len(parts) + 1):
         for names in combinations(parts, count):
@@ -44,10 +44,10 @@ def main() -> None:
     gains, rooms = {name: [] for name in choosers}, []
     for folder in arguments.folders:
         records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-        records = score(folder, records, [*arguments.guides, arguments.judge])
+        records = score(folder, records, [*parts.values(), judge])
         for pool in pools(records):
-            columns = {name: np.array([r["scores"][name] for r in pool]) for name in (*parts, arguments.judge)}
-            judged = columns[arguments.judge]
+            columns = {name: np.array([r["scores"][name] for r in pool]) for name in (*parts, judge.name)}
+            judged = columns[judge.name]
             rooms.append(judged.max() - judged.mean())
             for name, chooser in choosers.items():
                 gains[name].append(chooser(columns, len(pool)) @ judged - judged.mean())
@@ -56,7 +56,7 @@ def main() -> None:
         "pools": [str(folder.name) for folder in arguments.folders],
         "prompts": len(rooms) // len(arguments.folders),
         "candidates": len(pool),
-        "judge": arguments.judge,
+        "judge": judge.name,
         "share of the oracle's gain": found,
         "best": max(found, key=lambda name: found[name]["mean"]),
     }

@@ -258,7 +258,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[5, 8, 12, 28])
     parser.add_argument("--candidates", type=int, nargs="+", default=[32], help="one number, or one a number of steps")
     parser.add_argument(
-        "--base-steps", type=int, nargs="+", default=[28, 8], help="of preview, ensemble, aesthetic and oracle"
+        "--base-steps",
+        type=int,
+        nargs="+",
+        default=[28, 8],
+        help="of ensemble, aesthetic and oracle, and of the guides' shares",
     )
     parser.add_argument("--searched-steps", type=int, nargs="+", default=[8], help="of zero-order, and of the checks")
     parser.add_argument("--check-at", type=int, default=4, help="k of the budget at which halving is run as a check")
