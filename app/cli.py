@@ -91,7 +91,7 @@ def search(
     strategy: Annotated[
         str,
         typer.Option(
-            help="random; zero-order, as zero-order:neighbours=4,angle=0.4; or halving, as halving:rungs=3,keep=0.5"
+            help="random; zero-order, as zero-order:neighbours=4,angle=0.4; or halving, as halving:keep=0.5"
         ),
     ] = "random",
     budget: Annotated[int | None, typer.Option(help="NFEs a prompt: forwards of the denoiser, a row each")] = None,
