@@ -90,9 +90,7 @@ def search(
     judge: Annotated[str | None, typer.Option(help="a held-out verifier that measures and does not choose")] = None,
     strategy: Annotated[
         str,
-        typer.Option(
-            help="random; zero-order, as zero-order:neighbours=4,angle=0.4; or halving, as halving:keep=0.5"
-        ),
+        typer.Option(help="random; zero-order, as zero-order:neighbours=4,angle=0.4; or halving, as halving:keep=0.5"),
     ] = "random",
     budget: Annotated[int | None, typer.Option(help="NFEs a prompt: forwards of the denoiser, a row each")] = None,
     candidates: Annotated[
