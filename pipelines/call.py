@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from .moved_noise import Lineage, moved_noise
+from .shadow import shadowed
 
 OWNED = ("generator", "latents", "num_images_per_prompt", "output_type", "return_dict", "prompt", "class_labels")
 """Arguments that the search sets itself."""
@@ -163,7 +164,7 @@ def quiet(pipe: Any) -> Iterator[None]:
 def encode_once(pipe: Any) -> Iterator[None]:
     """Keep what `pipe.encode_prompt` returns, by its arguments, while the context is open.
 
-    The method is shadowed on the instance alone. Arguments that hold anything but plain values are not kept.
+    Arguments that hold anything but plain values are not kept.
     """
     original = getattr(pipe, "encode_prompt", None)
     if original is None:
@@ -172,7 +173,7 @@ def encode_once(pipe: Any) -> Iterator[None]:
     kept: dict[Any, Any] = {}
     signature = inspect.signature(original)
 
-    def encode_prompt(*args: Any, **kwargs: Any) -> Any:
+    def encode_prompt(original: Any, *args: Any, **kwargs: Any) -> Any:
         key = _key(signature.bind(*args, **kwargs).arguments)
         if key is None:
             return original(*args, **kwargs)
@@ -181,11 +182,8 @@ def encode_once(pipe: Any) -> Iterator[None]:
             kept[key] = original(*args, **kwargs)
         return kept[key]
 
-    pipe.encode_prompt = encode_prompt
-    try:
+    with shadowed(pipe, "encode_prompt", encode_prompt):
         yield
-    finally:
-        del pipe.encode_prompt
 
 
 def _key(arguments: Mapping[str, Any]) -> Any:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 
 from ..samplers.noise import rotate
 from ..samplers.strategies.base import Move
+from .shadow import shadowed
 
 Lineage = Sequence[Move]
 
@@ -52,32 +53,29 @@ def moved_noise(pipe: Any, seeds: Sequence[int], lineages: Sequence[Lineage]) ->
         yield
         return
     check_moves_noise(pipe)
-    original = pipe.prepare_latents
-    signature = inspect.signature(original)
+    signature = inspect.signature(pipe.prepare_latents)
 
-    def draw(arguments: inspect.BoundArguments, row_seeds: Sequence[int]) -> Any:
-        arguments.arguments["generator"] = [torch.Generator().manual_seed(seed) for seed in row_seeds]
-        return original(*arguments.args, **arguments.kwargs)
-
-    def prepare_latents(*args: Any, **kwargs: Any) -> Any:
+    def prepare_latents(original: Any, *args: Any, **kwargs: Any) -> Any:
         arguments = signature.bind(*args, **kwargs)
-        start = draw(arguments, seeds)
+
+        def draw(row_seeds: Sequence[int]) -> Any:
+            arguments.arguments["generator"] = [torch.Generator().manual_seed(seed) for seed in row_seeds]
+            return original(*arguments.args, **arguments.kwargs)
+
+        start = draw(seeds)
         latents = start[0] if isinstance(start, tuple) else start
         for depth in range(max(map(len, lineages))):
             moves = [
                 lineage[depth] if depth < len(lineage) else (seed, 0.0)
                 for seed, lineage in zip(seeds, lineages, strict=True)
             ]
-            towards = draw(arguments, [seed for seed, _ in moves])
+            towards = draw([seed for seed, _ in moves])
             towards = towards[0] if isinstance(towards, tuple) else towards
             latents = rotate(latents, towards, [angle for _, angle in moves])
         return (latents, *start[1:]) if isinstance(start, tuple) else latents
 
-    pipe.prepare_latents = prepare_latents
-    try:
+    with shadowed(pipe, "prepare_latents", prepare_latents):
         yield
-    finally:
-        del pipe.prepare_latents
 
 
 class _Reached(Exception):
@@ -99,21 +97,14 @@ def initial_latents(pipe: Any, seed: int, lineage: Lineage, arguments: dict[str,
         raise ValueError(f"{type(pipe).__name__} takes no latents=; make the image again with reproduce(pipe)")
     check_moves_noise(pipe)
     found: list[torch.Tensor] = []
-    with moved_noise(pipe, [seed], [lineage]):
-        prepare = pipe.prepare_latents
 
-        def stop(*args: Any, **kwargs: Any) -> Any:
-            out = prepare(*args, **kwargs)
-            # A pipeline that is given latents scales them itself.
-            found.append((out[0] if isinstance(out, tuple) else out) / getattr(pipe.scheduler, "init_noise_sigma", 1.0))
-            raise _Reached
+    def stop(original: Any, *args: Any, **kwargs: Any) -> Any:
+        out = original(*args, **kwargs)
+        # A pipeline that is given latents scales them itself.
+        found.append((out[0] if isinstance(out, tuple) else out) / getattr(pipe.scheduler, "init_noise_sigma", 1.0))
+        raise _Reached
 
-        pipe.prepare_latents = stop
-        try:
-            with torch.no_grad():
-                pipe(**arguments, generator=[torch.Generator().manual_seed(seed)])
-        except _Reached:
-            pass
-        finally:
-            pipe.prepare_latents = prepare
+    stopped = shadowed(pipe, "prepare_latents", stop)
+    with moved_noise(pipe, [seed], [lineage]), stopped, suppress(_Reached), torch.no_grad():
+        pipe(**arguments, generator=[torch.Generator().manual_seed(seed)])
     return found[0]

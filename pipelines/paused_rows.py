@@ -8,10 +8,9 @@ last window's image is the plain run's. Cost: a decode where a clean prediction 
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +22,7 @@ from ..samplers import TimeShiftScheduler, WindowedScheduler
 from ..samplers.clean_prediction import innermost, known_path
 from .call import PipelineCall, as_pixels, finished_pixels, scheduler_generators
 from .previews import decode, record_previews
+from .shadow import shadowed
 
 _ON_SOME_STEPS = {"start", "end", "stop", "interval", "schedule", "trunc", "truncation", "cutoff", "layers", "callback"}
 """Parts of the names of arguments such as control_guidance_end, cfg_trunc_ratio and skip_guidance_layers."""
@@ -139,20 +139,13 @@ class PausedRows:
     def run_length(self, prompt: str | int) -> RunLength:
         """The length of a run, as the pipeline itself asks for it: its call ends there, before any NFE."""
         scheduler = WindowedScheduler.from_scheduler(self.call.pipe.scheduler)
-        set_timesteps = scheduler.set_timesteps
 
-        def asked(
-            num_inference_steps: int | None = None,
-            device: Any = None,
-            sigmas: list[float] | None = None,
-            mu: float | None = None,
-            timesteps: list[int] | None = None,
-        ) -> None:
-            set_timesteps(num_inference_steps, device, sigmas, mu, timesteps)
+        def asked(set_timesteps: Any, *args: Any, **kwargs: Any) -> None:
+            set_timesteps(*args, **kwargs)
             raise _Asked
 
-        scheduler.set_timesteps = asked
-        with _scheduled(self.call.pipe, scheduler), suppress(_Asked):
+        pipe = self.call.pipe
+        with _scheduled(pipe, scheduler), shadowed(scheduler, "set_timesteps", asked), suppress(_Asked):
             self._run(prompt, [torch.Generator().manual_seed(0)], None, "latent")
         child = innermost(scheduler)
         return RunLength(scheduler.num_steps, child.num_inference_steps, scheduler.order, len(scheduler.timesteps))
@@ -179,14 +172,14 @@ class PausedRows:
         if start:
             paused = self._gathered(seeds)
             scheduler, generators, latents = paused.scheduler, paused.generators, paused.latents
-            self._expect_no_draws(scheduler, generators)
         else:
             scheduler = WindowedScheduler.from_scheduler(self.call.pipe.scheduler)
             generators, latents = [torch.Generator().manual_seed(seed) for seed in seeds], None
             if hasattr(scheduler.child, "set_generators"):
                 scheduler.set_generators(scheduler_generators(seeds))
         scheduler.set_window(start, stop)
-        with _scheduled(self.call.pipe, scheduler):
+        resumed = _no_draws_expected(self.call.pipe, scheduler, generators) if start else nullcontext()
+        with _scheduled(self.call.pipe, scheduler), resumed:
             if stop is None:
                 return finished_pixels(self._run(prompt, generators, latents, "np"))
             with record_previews(self.call.pipe) as previews:
@@ -200,22 +193,6 @@ class PausedRows:
         standing = _Paused(scheduler, latents, generators)
         self._standing |= {seed: (standing, row) for row, seed in enumerate(seeds)}
         return self.pictures(early)
-
-    def _expect_no_draws(self, scheduler: WindowedScheduler, generators: list[torch.Generator]) -> None:
-        """Let the first step of a resumed run see whether its generators stand where the run was paused."""
-        states, step = [generator.get_state() for generator in generators], scheduler.step
-
-        @functools.wraps(step)
-        def first_step(*args: Any, **kwargs: Any) -> Any:
-            del scheduler.step
-            if not all(map(torch.equal, states, [generator.get_state() for generator in generators])):
-                raise ValueError(
-                    f"{type(self.call.pipe).__name__} draws more from its generators than the noise (a picture's "
-                    "encoding, for one), so its runs cannot be resumed; use the random strategy"
-                )
-            return step(*args, **kwargs)
-
-        scheduler.step = first_step
 
     def pictures(self, latents: Tensor) -> tuple[np.ndarray, list[bool]]:
         """Latents as uint8 images (batch, height, width, 3), and whether each is free of NaN."""
@@ -240,6 +217,25 @@ class PausedRows:
         latents = torch.stack([source.latents[row] for source, row in standing])
         generators = [copy.deepcopy(source.generators[row]) for source, row in standing]
         return _Paused(scheduler, latents, generators)
+
+
+@contextmanager
+def _no_draws_expected(pipe: Any, scheduler: WindowedScheduler, generators: list[torch.Generator]) -> Iterator[None]:
+    """Let the first step of a resumed run see whether its generators stand where the run was paused."""
+    paused: list[Tensor] | None = [generator.get_state() for generator in generators]
+
+    def checked_step(step: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal paused
+        if paused is not None and not all(map(torch.equal, paused, [g.get_state() for g in generators])):
+            raise ValueError(
+                f"{type(pipe).__name__} draws more from its generators than the noise (a picture's encoding, for one), "
+                "so its runs cannot be resumed; use the random strategy"
+            )
+        paused = None
+        return step(*args, **kwargs)
+
+    with shadowed(scheduler, "step", checked_step):
+        yield
 
 
 @contextmanager

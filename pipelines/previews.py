@@ -6,7 +6,6 @@ run changes. Cost: a few operations of the latents' size a recorded step; a deco
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..samplers.clean_prediction import clean_prediction, innermost, locate
+from .shadow import shadowed
 
 
 class Previews:
@@ -87,34 +87,19 @@ def record_previews(pipe: Any, steps: Iterable[int | float] | None = None) -> It
     """
     scheduler = innermost(pipe.scheduler)
     previews = Previews(scheduler, steps)
-    step, set_timesteps = scheduler.step, scheduler.set_timesteps
 
-    # Pipelines read the signatures: they must stay.
-    @functools.wraps(step)
-    def seen_step(model_output: Tensor, timestep: float | Tensor, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def seen_step(
+        step: Any, model_output: Tensor, timestep: float | Tensor, sample: Tensor, *args: Any, **kwargs: Any
+    ) -> Any:
         previews.see(model_output, timestep, sample)
         return step(model_output, timestep, sample, *args, **kwargs)
 
-    @functools.wraps(set_timesteps)
-    def new_timesteps(*args: Any, **kwargs: Any) -> Any:
+    def new_timesteps(set_timesteps: Any, *args: Any, **kwargs: Any) -> Any:
         previews.reset()
         return set_timesteps(*args, **kwargs)
 
-    with _shadowed(scheduler, "step", seen_step), _shadowed(scheduler, "set_timesteps", new_timesteps):
+    with shadowed(scheduler, "step", seen_step), shadowed(scheduler, "set_timesteps", new_timesteps):
         yield previews
-
-
-@contextmanager
-def _shadowed(owner: Any, name: str, replacement: Any) -> Iterator[None]:
-    before = vars(owner).get(name)
-    setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        if before is None:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)
 
 
 @torch.no_grad()
