@@ -24,7 +24,7 @@ def search(pipe, verifier=None, prompt=toys.PROMPT, judge=None, strategy="random
     return NoiseSearch(pipe, verifier or Brightness(), strategy, judge=judge)(prompt, **arguments)
 
 
-@pytest.mark.parametrize("name", toys.TOYS)
+@pytest.mark.parametrize("name", toys.COMMON)
 def test_any_pipeline_unmodified(name):
     """Winner and scores hold for other batch sizes, and the plain pipeline makes the winner again."""
     pipe = toys.build(name)

@@ -11,7 +11,7 @@ from samplesmith.pipelines.moved_noise import initial_latents, moved_noise
 from samplesmith.samplers.strategies import ZeroOrder
 from samplesmith.verifiers import RankEnsemble
 
-MOVABLE = [name for name in toys.TOYS if name not in ("DiT", "Img2Img")]
+MOVABLE = [name for name in toys.COMMON if name not in ("DiT", "Img2Img")]
 
 
 def search(pipe, name, strategy=None, verifier=None, **arguments):
