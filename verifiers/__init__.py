@@ -6,6 +6,7 @@ from .callable import CallableVerifier
 from .classifier import ClassVerifier, FashionClassifier
 from .clip import CLIPVerifier
 from .detector import DetectorVerifier, Verdict
+from .identity import told_apart
 from .loading import load_verifier
 from .preference import PreferenceVerifier
 from .self_supervised import SelfSupervisedVerifier
@@ -27,4 +28,5 @@ __all__ = [
     "VerifierUnavailable",
     "WeightedSum",
     "load_verifier",
+    "told_apart",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .identity import constructor_settings, told_apart
 from .images import Images, as_tensor
 
 UNLIKE_SCALES = 3.0
@@ -101,6 +102,27 @@ class Verifier(ABC):
         """The values by which the best of a pool is chosen, from what `evaluate` gave for the pool."""
         return scores[self.name]
 
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Names of the scores that `evaluate` gives; its own first where it has one."""
+        return (self.name,)
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides what an image scores, as JSON; models are in it by a hash of their weights.
+
+        By default: the attributes that are named as arguments of the constructor. Override it where others decide.
+        """
+        return constructor_settings(self)
+
+    def identity(self) -> dict[str, Any]:
+        """What it is, as JSON: its name, its class and its settings with hashes of weights.
+
+        Two verifiers that score alike have equal ones, whatever device they are on; a name alone tells nothing. It is
+        computed anew at each call: about a second for each GB of weights.
+        """
+        kind = type(self)
+        return {"name": self.name, "class": f"{kind.__module__}.{kind.__qualname__}", "settings": self.settings()}
+
     def to(self, device: Any) -> Verifier:
         """Move its models; returns itself."""
         return self
@@ -131,8 +153,21 @@ def _weighted(verifier: Verifier) -> list[tuple[float, Verifier]]:
     return list(verifier.parts) if isinstance(verifier, WeightedSum) else [(1.0, verifier)]
 
 
+def _evaluate_parts(
+    parts: Sequence[Verifier], images: Images, prompts: Sequence[str] | str, previews: Images | None
+) -> dict[str, Tensor]:
+    """Scores of all parts, by names that are told apart."""
+    scores: dict[str, Tensor] = {}
+    for part, names in zip(parts, told_apart(parts), strict=True):
+        for name, values in part.evaluate(images, prompts, previews).items():
+            scores[names.get(name, name)] = values
+    return scores
+
+
 class WeightedSum(Verifier):
     """sum_i w_i V_i, made by `a + 0.5 * b`.
+
+    Parts of one name are told apart as "name", "name#2", ... in its own name and in `evaluate`.
 
     Args:
         parts: pairs of weight and verifier.
@@ -146,10 +181,13 @@ class WeightedSum(Verifier):
             if part.needs_pool:
                 raise ValueError(f"{part.name} ranks a pool and has no score of its own; rank its parts instead")
         self.parts = tuple((float(weight), part) for weight, part in parts)
-        self.name = " + ".join(part.name if weight == 1 else f"{weight:g} * {part.name}" for weight, part in self.parts)
+        self.name = " + ".join(
+            name if weight == 1 and len(self.parts) > 1 else f"{weight:g} * {name}"
+            for (weight, _), name in zip(self.parts, self._part_names(), strict=True)
+        )
         self.scale = sum(abs(weight) * part.scale for weight, part in self.parts)
         self.differentiable = all(part.differentiable for _, part in self.parts)
-        _take_previews(self, [part for _, part in self.parts])
+        _take_previews(self, self._verifiers)
         sizes = [abs(weight) * part.scale for weight, part in self.parts if weight]
         if len(sizes) > 1 and max(sizes) > UNLIKE_SCALES * min(sizes):
             warnings.warn(
@@ -158,20 +196,38 @@ class WeightedSum(Verifier):
                 stacklevel=3,
             )
 
+    @property
+    def _verifiers(self) -> list[Verifier]:
+        return [part for _, part in self.parts]
+
+    def _part_names(self) -> list[str]:
+        """The name under which the score of each part stands."""
+        names = told_apart(self._verifiers)
+        return [told[part.name] for told, part in zip(names, self._verifiers, strict=True)]
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        return (self.name, *(new for told in told_apart(self._verifiers) for new in told.values()))
+
+    def settings(self) -> dict[str, Any]:
+        return {"parts": [{"weight": weight, "verifier": part.identity()} for weight, part in self.parts]}
+
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
-        return sum(weight * part.score(images, prompts, previews).float() for weight, part in self.parts)
+        return self(images, prompts, previews)
+
+    def __call__(self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None) -> Tensor:
+        return self.evaluate(images, prompts, previews)[self.name]
 
     def evaluate(
         self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None
     ) -> dict[str, Tensor]:
-        scores: dict[str, Tensor] = {}
-        for _, part in self.parts:
-            scores |= part.evaluate(images, prompts, previews)
-        total = sum(weight * scores[part.name] for weight, part in self.parts)
+        scores = _evaluate_parts(self._verifiers, images, prompts, previews)
+        weights = [weight for weight, _ in self.parts]
+        total = sum(weight * scores[name] for weight, name in zip(weights, self._part_names(), strict=True))
         return {self.name: total, **scores}
 
     def to(self, device: Any) -> WeightedSum:
-        for _, part in self.parts:
+        for part in self._verifiers:
             part.to(device)
         return self
 
@@ -180,7 +236,8 @@ class RankEnsemble(Verifier):
     """Chooses by the weighted mean of the ranks that each part gives within a prompt's pool (1 is the worst).
 
     It resists the hacking of a single verifier. Ranks belong to a pool, so it has no score for one image: its parts are
-    scored and recorded, and the choice is made when the pool is whole.
+    scored and recorded, and the choice is made when the pool is whole. Parts of one name are told apart as "name",
+    "name#2", ... in its own name and in `evaluate`.
 
     Args:
         parts: verifiers.
@@ -190,35 +247,49 @@ class RankEnsemble(Verifier):
     def __init__(self, parts: Sequence[Verifier], weights: Sequence[float] | None = None):
         if len(parts) < 2:
             raise ValueError("RankEnsemble needs at least two verifiers; with one, use it directly")
+        for part in parts:
+            if part.needs_pool:
+                raise ValueError(f"{part.name} ranks a pool and has no score of its own; rank its parts instead")
         self.parts = tuple(parts)
         self.weights = tuple(weights) if weights is not None else (1.0,) * len(parts)
         if len(self.weights) != len(self.parts):
-            raise ValueError(f"{len(self.parts)} verifiers but {len(self.weights)} weights; give one a verifier")
-        self.name = f"rank({', '.join(part.name for part in self.parts)})"
+            raise ValueError(f"{len(self.parts)} verifiers but {len(self.weights)} weights; give one per verifier")
+        self.name = f"rank({', '.join(self._part_names())})"
         _take_previews(self, self.parts)
 
     @property
     def needs_pool(self) -> bool:
         return True
 
+    def _part_names(self) -> list[str]:
+        """The name under which the score of each part stands."""
+        return [told[part.name] for told, part in zip(told_apart(self.parts), self.parts, strict=True)]
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        return tuple(new for told in told_apart(self.parts) for new in told.values())
+
+    def settings(self) -> dict[str, Any]:
+        pairs = zip(self.weights, self.parts, strict=True)
+        return {"parts": [{"weight": weight, "verifier": part.identity()} for weight, part in pairs]}
+
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
         raise ValueError(
             f"{self.name} ranks a prompt's whole pool and has no score for one image; call evaluate, then select"
         )
 
+    def __call__(self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None) -> Tensor:
+        return self.score(images, prompts, previews)
+
     def evaluate(
         self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None
     ) -> dict[str, Tensor]:
-        scores: dict[str, Tensor] = {}
-        for part in self.parts:
-            scores |= part.evaluate(images, prompts, previews)
-        return scores
+        return _evaluate_parts(self.parts, images, prompts, previews)
 
     def select(self, scores: dict[str, Tensor]) -> Tensor:
         total = sum(self.weights)
-        return sum(
-            weight / total * _ranks(scores[part.name]) for weight, part in zip(self.weights, self.parts, strict=True)
-        )
+        pairs = zip(self.weights, self._part_names(), strict=True)
+        return sum(weight / total * _ranks(scores[name]) for weight, name in pairs)
 
     def to(self, device: Any) -> RankEnsemble:
         for part in self.parts:

@@ -14,7 +14,11 @@ import torch
 from torch import Tensor
 
 from .base import Verifier
+from .identity import describe
 from .images import resize_and_crop
+
+PROBE = "A photo of 2 cats, left of the RED box!"
+"""A text by whose ids tokenizers are compared."""
 
 
 class CLIPVerifier(Verifier):
@@ -97,6 +101,10 @@ class CLIPVerifier(Verifier):
     @property
     def working_size(self) -> int:
         return self.image_size
+
+    def settings(self) -> dict[str, Any]:
+        # A tokenizer is known by what it makes of a text: its classes and arguments differ from library to library.
+        return super().settings() | {"tokenizer": describe(self.tokenizer([PROBE]))}
 
     @property
     def device(self) -> torch.device:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from json import JSONDecoder
+from typing import Any
 
 import torch
 from PIL import Image
@@ -96,6 +97,11 @@ class VLMVerifier(Verifier):
 
     def __repr__(self) -> str:
         return f"VLMVerifier({self.endpoint.address!r}, {self.model!r})"
+
+    def settings(self) -> dict[str, Any]:
+        """Whom it asks, what, and for which scale; not the key, nor how patiently."""
+        names = ("model", "question", "lowest", "highest", "structured", "temperature")
+        return {"address": self.endpoint.address} | {name: getattr(self, name) for name in names}
 
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
         with ThreadPoolExecutor(self.concurrency) as pool:
