@@ -5,16 +5,17 @@ Models load when they are needed.
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
+from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from .. import __version__, assets
+from ..valid_json import to_json
 from .calibrate import calibrate
 from .evaluate import evaluate
 from .options import (
@@ -42,6 +43,9 @@ from .options import (
 from .plan import plan
 from .serve import web
 
+if TYPE_CHECKING:
+    from ..pipelines import Candidate, SearchResult
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -60,7 +64,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError) as error:
-        errors.print(f"samplesmith: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"samplesmith: {error}", style="red", highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         errors.print("samplesmith: stopped; the same command goes on where it has an --output", style="red")
@@ -69,7 +73,7 @@ def main() -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
     if issubclass(category, UserWarning) and not issubclass(category, (DeprecationWarning, FutureWarning)):
-        errors.print(f"samplesmith: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"samplesmith: {message}", style="yellow", highlight=False, soft_wrap=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -160,11 +164,13 @@ def search(
     if output is not None:
         result.save(output)
     if as_json:
-        print(json.dumps(_search_summary(result), indent=2))
+        print(to_json(_search_summary(result), indent=2))
     else:
         _print_search(result, output)
     if result.failed:
-        errors.print("samplesmith: every candidate failed; see the reasons above", style="red")
+        again = "the same command tries them again" if output is not None else "with --output a rerun tries them again"
+        reason = result.best[0].reason
+        errors.print(f"samplesmith: every candidate failed ({reason}); {again}", style="red", soft_wrap=True)
         raise typer.Exit(1)
 
 
@@ -207,7 +213,7 @@ def sample(
     for image, file in zip(images, files, strict=True):
         Image.fromarray(image).save(file)
     if as_json:
-        print(json.dumps({"prompt": prompt, "files": [str(file) for file in files]}, indent=2))
+        print(to_json({"prompt": prompt, "files": [str(file) for file in files]}, indent=2))
     else:
         console.print(f"{num_images} image{'s' if num_images > 1 else ''} of {prompt!r} in {output}")
 
@@ -235,7 +241,7 @@ def score(
     images = [load_image(file) for file in files]
     scores = load_verifier(verifier)(images, prompt).tolist()
     if as_json:
-        print(json.dumps([{"file": str(f), "score": s} for f, s in zip(files, scores, strict=True)], indent=2))
+        print(to_json([{"file": str(f), "score": s} for f, s in zip(files, scores, strict=True)], indent=2))
         return
     table = Table("image", verifier)
     for file, value in zip(files, scores, strict=True):
@@ -255,7 +261,7 @@ def models(as_json: Json = False) -> None:
         size = sum(file.stat().st_size for file in assets.path(name).rglob("*") if file.is_file())
         rows.append({"name": name, "megabytes": round(size / 1e6, 1), **card})
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print(to_json(rows, indent=2))
         return
     table = Table("name", "kind", "MB", "what it is", "call defaults")
     for row in rows:
@@ -264,47 +270,71 @@ def models(as_json: Json = False) -> None:
     console.print(table)
 
 
-def _search_summary(result: Any) -> dict[str, Any]:
+def _search_summary(result: SearchResult) -> dict[str, Any]:
     """What `--json` prints; with a judge also best-of-k, by expectation over subsets of the pools."""
     from dataclasses import asdict
 
-    from ..evaluation.scaling import best_of, ranking_accuracy
-
-    chosen = [
-        {
-            "prompt": c.prompt,
-            "seed": c.seed,
-            "score": c.score,
-            "scores": c.scores,
-            "mean_score": _mean([one.score for one in pool]),
-            "file": c.record["file"],
-        }
-        for c, pool in zip(result.best, result.candidates, strict=True)
-    ]
+    chosen = [_chosen(best, pool) for best, pool in zip(result.best, result.candidates, strict=True)]
     summary = {"verifier": result.verifier, "judge": result.judge, "best": chosen, "ledger": result.ledger.as_dict()}
     if result.allocation is not None:
         summary["allocation"] = asdict(result.allocation)
     sizes = {len(pool) for pool in result.candidates}
     if result.judge and _all_finished(result) and len(sizes) == 1 and result.verifier in result.best[0].scores:
-        ks = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k <= min(sizes)]
-        summary["best_of"] = [asdict(row) for row in best_of(result.records, ks, result.verifier, result.judge)]
-        summary["right_above_wrong"] = ranking_accuracy(result.records, result.verifier, result.judge)
+        summary |= _best_of(result, min(sizes))
     return summary
 
 
-def _mean(values: list[float]) -> float:
-    from math import isfinite
+def _chosen(best: Candidate, pool: list[Candidate]) -> dict[str, Any]:
+    """The best of a prompt; what is not known is null, and `reason` or `missing` say why."""
+    why = {key: best.record[key] for key in ("reason", "missing") if key in best.record}
+    return {
+        "prompt": best.prompt,
+        "seed": best.seed,
+        "status": best.record["status"],
+        "score": best.score if isfinite(best.score) else None,
+        "scores": best.scores,
+        "mean_score": _mean([one.score for one in pool]),
+        "failed": sum(one.reason is not None for one in pool),
+        "file": best.record["file"],
+        **why,
+    }
 
-    finite = [value for value in values if isfinite(value)]
-    return sum(finite) / len(finite) if finite else float("-inf")
+
+def _best_of(result: SearchResult, size: int) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from ..evaluation.scaling import best_of, ranking_accuracy
+
+    ks = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k <= size]
+    try:
+        rows = best_of(result.records, ks, result.verifier, result.judge)
+        accuracy = ranking_accuracy(result.records, result.verifier, result.judge)
+    except ValueError as error:
+        return {"best_of": None, "right_above_wrong": None, "best_of_reason": str(error)}
+    found = {"best_of": [asdict(row) for row in rows], "right_above_wrong": accuracy}
+    if not isfinite(accuracy):
+        found |= {
+            "right_above_wrong": None,
+            "right_above_wrong_reason": "no prompt has both right and wrong candidates",
+        }
+    return found
 
 
-def _all_finished(result: Any) -> bool:
+def _mean(values: list[float | None]) -> float | None:
+    finite = [value for value in values if value is not None and isfinite(value)]
+    return sum(finite) / len(finite) if finite else None
+
+
+def _number(value: float | None, form: str) -> str:
+    return "none" if value is None or not isfinite(value) else format(value, form)
+
+
+def _all_finished(result: SearchResult) -> bool:
     """Whether its pools are all that was tried; halving finishes the better ones alone."""
     return all(candidate.finished for candidate in result.evaluated)
 
 
-def _print_search(result: Any, output: Path | None) -> None:
+def _print_search(result: SearchResult, output: Path | None) -> None:
     shown = min(len(result.best), 20)
     several = len(result.best) > 1
     columns = [*(["prompt"] if several else []), "candidates", f"best {result.verifier}", "mean", "seed", "NFEs"]
@@ -316,13 +346,14 @@ def _print_search(result: Any, output: Path | None) -> None:
         row = [
             *([str(best.prompt)] if several else []),
             str(len(pool)),
-            f"{best.score:.4f}",
-            f"{_mean([c.score for c in pool]):.4f}",
+            _number(best.score, ".4f"),
+            _number(_mean([c.score for c in pool]), ".4f"),
             str(best.seed),
             str(pool[-1].record["nfe_so_far"]),
         ]
         if result.judge:
-            row += [f"{_mean([c.scores[result.judge] for c in pool]):.2f}", f"{best.scores[result.judge]:g}"]
+            judged = [c.scores.get(result.judge) for c in pool]
+            row += [_number(_mean(judged), ".2f"), _number(best.scores.get(result.judge), "g")]
         table.add_row(*row)
     console.print(table)
     if len(result.best) > shown:
@@ -334,11 +365,27 @@ def _print_search(result: Any, output: Path | None) -> None:
         f"{ledger.nfe} NFEs, {ledger.decodes} decodes, {ledger.verifier_calls} verifier calls, {ledger.seconds:.1f} s"
     )
     if result.judge and len(result.best) == 1 and _all_finished(result):
-        pool, best = result.candidates[0], result.best[0]
-        first, rate = pool[0].scores[result.judge], _mean([c.scores[result.judge] for c in pool])
+        judged = [c.scores.get(result.judge) for c in result.candidates[0]]
+        first, chosen = (_number(one, "g") for one in (judged[0], result.best[0].scores.get(result.judge)))
+        rate = _number(_mean(judged), ".0%")
         console.print(
-            f"{result.judge}: first candidate {first:g}, chosen {best.scores[result.judge]:g}; best-of-1 rate of this "
-            f"prompt {rate:.0%} ({len(pool)} candidates)"
+            f"{result.judge}: first candidate {first}, chosen {chosen}; best-of-1 rate of this prompt {rate} "
+            f"({len(judged)} candidates)"
         )
+    _print_failures(result)
     if output is not None:
         console.print(f"pictures and records in {output}: contact_sheet.png, best.png, records.jsonl")
+
+
+def _print_failures(result: SearchResult) -> None:
+    """Why candidates or judgements are lost, each reason once."""
+    lost: dict[str, int] = {}
+    for record in result.records:
+        if "reason" in record:
+            why = f"failed: {record['reason']}"
+            lost[why] = lost.get(why, 0) + 1
+        for name, reason in record.get("missing", {}).items():
+            why = f"have no score of {name}: {reason}"
+            lost[why] = lost.get(why, 0) + 1
+    for why, count in lost.items():
+        errors.print(f"samplesmith: {count} of {len(result.records)} candidates {why}", style="yellow", soft_wrap=True)

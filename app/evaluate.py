@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ..valid_json import to_json
 from .options import (
     Device,
     Dtype,
@@ -213,7 +213,7 @@ def _saved(batches: Iterator[tuple[list[int], np.ndarray]], folder: Path | None)
 
 
 def _report(features: str, found: Comparison, output: Path | None, as_json: bool) -> None:
-    text = json.dumps({"features": features, **asdict(found)}, indent=2)
+    text = to_json({"features": features, **asdict(found)}, indent=2)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "fid.json").write_text(text + "\n")

@@ -145,7 +145,7 @@ def _work(studio: Studio, asked: SearchRequest, folder: Path, job: Job) -> Outco
     if result is None:
         return Outcome(asked, size, folder, None, None, None, True)
     result.save(folder)
-    best = None if result.failed else _draw(result.best[0], judge)
+    best = None if result.failed else _draw(result.best[0], judge, result.judge)
     first = None if result.failed else _recorded_first(result, asked, judge)
     if first is None and best is not None and not job.stopped:
         with suppress(Stopped), job.stops(pipe):
@@ -170,22 +170,16 @@ def _size(studio: Studio, asked: SearchRequest) -> dict[str, int]:
 
 def _found(seen: list[Batch], search: NoiseSearch, asked: SearchRequest, folder: Path) -> SearchResult:
     """What a cancelled search had found, from its records."""
-    import torch
+    from ..pipelines.call import PipelineCall
+    from ..pipelines.scoring import judge_name
+    from ..pipelines.search_result import Candidate, SearchResult, chosen_by, furthest
 
-    from ..pipelines.search_result import Candidate, SearchResult, furthest
-
-    candidates = []
-    for record in (record for batch in seen for record in batch.records):
-        score = math.nan if record["score"] is None else record["score"]
-        source = None if "reason" in record else folder / record["file"]
-        candidates.append(Candidate(record, score, asked.arguments(), False, source))
+    call = PipelineCall(search.pipe, asked.arguments())
+    candidates = [Candidate.of(one, call, folder / one["file"]) for batch in seen for one in batch.records]
     pool = furthest(candidates)
     good = [candidate for candidate in pool if candidate.source is not None]
-    best = pool[0]
-    if good:
-        scores = {name: torch.tensor([candidate.scores[name] for candidate in good]) for name in good[0].scores}
-        best = good[int(search.verifier.select(scores).argmax())]
-    judge = search.judge.name if search.judge else None
+    best = chosen_by(search.verifier, good) if good else pool[0]
+    judge = judge_name(search.verifier, search.judge) if search.judge else None
     return SearchResult([best], [pool], seen[-1].ledger, search.verifier.name, judge, candidates)
 
 
@@ -193,7 +187,7 @@ def _recorded_first(result: SearchResult, asked: SearchRequest, judge: Any) -> D
     """The seed's own picture, where it is among the finished candidates."""
     for candidate in result.candidates[0]:
         if candidate.seed == asked.seed and not candidate.lineage and candidate.source is not None:
-            return _draw(candidate, judge)
+            return _draw(candidate, judge, result.judge)
     return None
 
 
@@ -202,29 +196,30 @@ def _drawn_first(search: NoiseSearch, result: SearchResult, asked: SearchRequest
     from PIL import Image
 
     from ..pipelines.call import PipelineCall
+    from ..pipelines.scoring import score_batch
     from ..pipelines.search_result import Candidate
 
     images, _ = PipelineCall(search.pipe, result.best[0].arguments)(asked.prompt, [asked.seed])
     file = folder / "first.png"
     Image.fromarray(images[0]).save(file)
-    scores: dict[str, float] = {}
-    for one in (search.verifier, search.judge):
-        if one is not None and not one.needs_pool:
-            scores |= {name: float(value) for name, value in one.evaluate([Image.open(file)], asked.prompt).items()}
-    record = {"prompt": asked.prompt, "seed": asked.seed, "scores": scores}
-    score = scores.get(search.verifier.name, math.nan)
-    return _draw(Candidate(record, score, result.best[0].arguments, False, file), search.judge)
+    guide, judge = search.verifier, search.judge
+    (found,) = score_batch(guide, images, [True], asked.prompt, judge=judge)
+    record = {"prompt": asked.prompt, "seed": asked.seed, "scores": found.scores, "missing": found.missing}
+    score = found.scores.get(guide.name)
+    score = math.nan if score is None else score
+    return _draw(Candidate(record, score, result.best[0].arguments, False, file), judge, result.judge)
 
 
-def _draw(candidate: Any, judge: Any) -> Draw:
-    return Draw(candidate.source, candidate.seed, candidate.score, _verdict(judge, candidate))
+def _draw(candidate: Any, judge: Any, name: str | None) -> Draw:
+    return Draw(candidate.source, candidate.seed, candidate.score, _verdict(judge, name, candidate))
 
 
-def _verdict(judge: Any, candidate: Any) -> str | None:
+def _verdict(judge: Any, name: str | None, candidate: Any) -> str | None:
     """What the judge says of a candidate: in words where it can, else its score."""
     if judge is None:
         return None
     if not hasattr(judge, "verdicts"):
-        return f"{judge.name}: {candidate.scores[judge.name]:.3f}"
+        score = candidate.scores.get(name)
+        return f"{name}: {'no score' if score is None else f'{score:.3f}'}"
     verdict = judge.verdicts([candidate.image], [candidate.prompt])[0]
     return f"{'right' if verdict.right else 'wrong'}: {verdict}"

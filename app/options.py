@@ -10,8 +10,9 @@ from rich.console import Console
 
 from .. import assets
 
-console = Console()
-errors = Console(stderr=True)
+# What is printed is text, never rich's markup: prompts may hold [brackets] and :colons:.
+console = Console(markup=False, emoji=False)
+errors = Console(stderr=True, markup=False, emoji=False)
 
 Model = Annotated[str, typer.Option(help="a shipped model, a folder, a .safetensors file or a hub id")]
 Seed = Annotated[int, typer.Option(help="seed of the first candidate")]

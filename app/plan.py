@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from ..valid_json import to_json
 from .options import Json, console
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def plan(
         plot_plan(found, plot)
     if as_json:
         extra = {} if allocation is None else {"allocation": asdict(allocation)}
-        print(json.dumps(found.as_dict() | extra, indent=2))
+        print(to_json(found.as_dict() | extra, indent=2))
         return
     _print(found)
     if allocation is not None:
@@ -108,4 +109,4 @@ def _print(found: BudgetPlan) -> None:
             table.add_row(str(point.k), str(point.guided), str(point.oracle), f"{point.k * found.nfe:,.0f}")
     console.print(table)
     console.print(f"{found.prompts} prompts, success by {found.judge}, 95 % intervals over prompts.", soft_wrap=True)
-    console.print(str(found), markup=False, highlight=False, soft_wrap=True)
+    console.print(str(found), highlight=False, soft_wrap=True)

@@ -19,7 +19,7 @@ from ..pipelines.calibration import Calibration, Preview, StepCount
 from ..pipelines.noise_search import NoiseSearch
 from ..pipelines.previews import Previews, decode, record_previews
 from ..verifiers import Verifier, VerifierUnavailable
-from .scaling import best_of, pools
+from .scaling import best_of, pools, score_table
 
 MIN_CANDIDATES = 3
 """Fewer have no ranks to speak of."""
@@ -73,7 +73,7 @@ def calibrate(
                 **pipeline_kwargs,
             )
         searches[number] = result.records
-    held_out = None if judge is None else judge.name
+    held_out = result.judge
     return Calibration(
         **names(pipe, verifier, pipeline_kwargs),
         judge=held_out,
@@ -114,12 +114,11 @@ def measure_previews(
     records: Sequence[dict[str, Any]], num_inference_steps: int, guide: str, judge: str | None
 ) -> tuple[Preview, ...]:
     """What the scores of previews, recorded by `calibrate`, say of the finished images."""
-    by_prompt = pools(records)
-    final = _scores(by_prompt, guide)
-    judged = None if judge is None else _scores(by_prompt, judge)
+    final = score_table(records, guide)
+    judged = None if judge is None else score_table(records, judge)
     rows = []
     for step in range(1, num_inference_steps + 1):
-        early = _scores(by_prompt, _key(guide, step))
+        early = score_table(records, _key(guide, step))
         chosen = np.arange(len(early)), early.argmax(1)
         success = None if judged is None else float(judged[chosen].mean())
         correlation = rank_correlation(early, final)
@@ -169,10 +168,6 @@ class _WithPreviews(Verifier):
 
 def _key(guide: str, step: int) -> str:
     return f"{guide} after step {step}"
-
-
-def _scores(by_prompt: list[list[dict[str, Any]]], name: str) -> np.ndarray:
-    return np.array([[record["scores"][name] for record in pool] for pool in by_prompt])
 
 
 def _check(verifier: Verifier, steps: Sequence[int], candidates: int, arguments: Mapping[str, Any]) -> list[int]:

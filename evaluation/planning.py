@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
@@ -209,11 +210,17 @@ def _check(by_prompt: list[list[dict[str, Any]]]) -> None:
 
 
 def _column(by_prompt: list[list[dict[str, Any]]], name: str) -> np.ndarray:
-    """One score of all candidates, (prompts, candidates); a failed candidate has the lowest."""
+    """One score of all candidates, (prompts, candidates); a candidate without it has the lowest."""
     known = {key for pool in by_prompt for record in pool for key in record["scores"]}
     if name not in known:
         raise ValueError(f"the records hold no score {name!r}; they hold {', '.join(sorted(known)) or 'none'}")
-    values = np.array([[record["scores"].get(name, -np.inf) for record in pool] for pool in by_prompt], float)
+    values = np.array([[record["scores"].get(name) for record in pool] for pool in by_prompt], float)  # None is NaN
+    if (lacking := int(np.isnan(values).sum())) == values.size:
+        raise ValueError(f"not one of the records has a score of {name!r}")
+    if lacking:
+        warnings.warn(
+            f"{lacking} of {values.size} candidates have no score of {name}; they count as the worst", stacklevel=3
+        )
     return np.where(np.isnan(values), -np.inf, values)
 
 

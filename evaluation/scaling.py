@@ -78,6 +78,28 @@ def pools(records: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return list(by_prompt.values())
 
 
+def check_whole(records: Sequence[dict[str, Any]], name: str) -> None:
+    """Make sure that every candidate has a score.
+
+    Raises:
+        ValueError: where one has none, with its reason.
+    """
+    if lacking := [record for record in records if record["scores"].get(name) is None]:
+        first = lacking[0]
+        reason = first.get("missing", {}).get(name) or first.get("reason") or "it was not measured"
+        raise ValueError(f"{len(lacking)} of {len(records)} candidates have no score of {name} ({reason})")
+
+
+def score_table(records: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+    """One score of pools of one size, (prompts, candidates).
+
+    Raises:
+        ValueError: where a candidate has none.
+    """
+    check_whole(records, name)
+    return np.array([[record["scores"][name] for record in pool] for pool in pools(records)], float)
+
+
 def best_of(records: Sequence[dict[str, Any]], ks: Sequence[int], guide: str, judge: str) -> list[BestOf]:
     """Best-of-k by expectation over the subsets of each prompt's pool.
 
@@ -86,9 +108,11 @@ def best_of(records: Sequence[dict[str, Any]], ks: Sequence[int], guide: str, ju
         ks: numbers of candidates, each at most the size of a pool.
         guide: name of the score that chooses.
         judge: name of the score that measures.
+
+    Raises:
+        ValueError: where a candidate has no such score.
     """
-    scores = np.array([[record["scores"][guide] for record in pool] for pool in pools(records)])
-    judged = np.array([[record["scores"][judge] for record in pool] for pool in pools(records)])
+    scores, judged = score_table(records, guide), score_table(records, judge)
     found = {}
     for k in (1, *ks):
         chosen = np.stack([chance_of_choice(row, k) for row in scores])
@@ -102,8 +126,13 @@ def best_of(records: Sequence[dict[str, Any]], ks: Sequence[int], guide: str, ju
 def ranking_accuracy(records: Sequence[dict[str, Any]], guide: str, judge: str) -> float:
     """How often the guide scores a right candidate above a wrong one of the same prompt; 0.5 is chance.
 
-    The area under the ROC curve within each prompt, averaged over the prompts that have both.
+    The area under the ROC curve within each prompt, averaged over the prompts that have both; NaN where none has.
+
+    Raises:
+        ValueError: where a candidate has no such score.
     """
+    for name in (guide, judge):
+        check_whole(records, name)
     accuracies = []
     for pool in pools(records):
         right = np.array([r["scores"][guide] for r in pool if r["scores"][judge] >= 1])

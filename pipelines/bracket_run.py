@@ -125,8 +125,8 @@ class BracketRun(SearchRun):
     def _finishes(self, candidate: RungProposal) -> bool:
         return candidate.stop == self.steps
 
-    def _scorers(self, candidate: RungProposal) -> list[Verifier]:
-        return self.verifiers if self._finishes(candidate) else [self.verifier]
+    def _judge_of(self, candidate: RungProposal) -> Verifier | None:
+        return self.judge if self._finishes(candidate) else None
 
     def _progress(self, candidate: RungProposal) -> Record:
         return {"rung": candidate.rung, "steps_done": candidate.stop, "steps": self.steps}

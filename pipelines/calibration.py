@@ -20,6 +20,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from ..valid_json import to_json
+
 
 @dataclass(frozen=True)
 class StepCount:
@@ -95,7 +97,7 @@ class Calibration:
         return cls(**names, steps=rows, previews=previews)
 
     def save(self, file: str | Path) -> None:
-        Path(file).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        Path(file).write_text(to_json(asdict(self), indent=2) + "\n")
 
     def check(self, **asked: Any) -> None:
         """Refuse to stand for another model.

@@ -29,6 +29,7 @@ from .pool_run import PoolRun
 from .processes import part_of_records, processes
 from .records import RecordFile, describe
 from .row_times import own_times
+from .scoring import judge_name
 from .search_result import SearchResult
 from .search_run import SEEDS_PER_PROMPT, BatchReport, progress_bar
 
@@ -40,7 +41,8 @@ class NoiseSearch:
         pipe: any pipeline that makes images of prompts or class labels; it is not changed.
         verifier: guides the search; a `Verifier`, or a `RankEnsemble`, which chooses when a prompt's pool is whole.
         strategy: a name in `samplesmith.samplers.strategies.STRATEGIES`, or a `Strategy`.
-        judge: scores each finished candidate too, but takes no part in the choice: an honest measure of the gain.
+        judge: scores each finished candidate too, but takes no part in the choice: an honest measure of the gain. Where
+            it fails, its score is None in the record, with the reason; where the guide fails, the candidate is lost.
         calibration: of the pipeline and verifier, or its file; steps "auto" are read from it, and where halving may end
             its first rung.
 
@@ -201,7 +203,7 @@ class NoiseSearch:
             "dtype": str(pipe.dtype),
             "device": str(getattr(pipe, "_execution_device", "cpu")),
             "verifier": self.verifier.name,
-            "judge": self.judge.name if self.judge else None,
+            "judge": judge_name(self.verifier, self.judge) if self.judge else None,
             "strategy": {"name": self.strategy.name, **{k: describe(v) for k, v in vars(self.strategy).items()}},
             "prompts": [describe(prompt) for prompt in prompts],
             "budget": budget,

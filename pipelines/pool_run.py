@@ -86,8 +86,8 @@ class PoolRun(SearchRun):
         pictures, whole = as_pixels(early.permute(0, 2, 3, 1).cpu().numpy())
         return Made(images, [a and b for a, b in zip(usable, whole, strict=True)], pictures)
 
-    def _scorers(self, candidate: Proposal) -> list[Verifier]:
-        return self.verifiers
+    def _judge_of(self, candidate: Proposal) -> Verifier | None:
+        return self.judge
 
     def _progress(self, candidate: Proposal) -> Record:
         return {}

@@ -14,9 +14,11 @@ import torch
 from filelock import FileLock, Timeout
 from PIL import Image
 
+from ..valid_json import to_json
+
 Record = dict[str, Any]
 
-REQUIRED = ("prompt", "prompt_index", "index", "seed", "nfe", "score", "scores", "file")
+REQUIRED = ("prompt", "prompt_index", "index", "seed", "nfe", "status", "score", "scores", "file")
 
 
 class RecordsError(ValueError):
@@ -46,7 +48,7 @@ class RecordFile:
         try:
             self.records: list[Record] = self._read() if self.file.exists() else []
             if not part:
-                self._agree(json.loads(json.dumps(run)))
+                self._agree(json.loads(to_json(run)))
         except RecordsError:
             self.close()
             raise
@@ -89,7 +91,7 @@ class RecordFile:
     def _agree(self, run: dict[str, Any]) -> None:
         file = self.folder / "run.json"
         if not self.records and not self.reads_only:  # nothing was kept of an earlier run, if there was one
-            write_atomically(file, json.dumps(run, indent=2) + "\n")
+            write_atomically(file, to_json(run, indent=2) + "\n")
             return
         try:
             before = json.loads(file.read_text())
@@ -134,7 +136,7 @@ class RecordFile:
     def write_ledger(self, ledger: Mapping[str, Any]) -> None:
         """The cost so far; times are kept apart from the records, which compare equal."""
         if not self.reads_only:
-            write_atomically(self._ledger, json.dumps(ledger, indent=2) + "\n")
+            write_atomically(self._ledger, to_json(ledger, indent=2) + "\n")
 
     @property
     def seconds(self) -> float:
@@ -176,7 +178,7 @@ def load_image(file: Path) -> Image.Image:
 
 
 def _line(record: Record) -> str:
-    return json.dumps(record) + "\n"
+    return to_json(record) + "\n"
 
 
 def _short(text: str, length: int = 400) -> str:

@@ -1,9 +1,14 @@
-"""Scores of a batch of candidates by one or more verifiers; a failure costs only the candidate that it befalls."""
+"""Scores of a batch of candidates by a guide and a judge.
+
+A guide's failure loses the candidate that it befalls. A judge only measures: its failure loses that measurement.
+"""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,69 +16,147 @@ from torch import Tensor
 
 from ..verifiers import Verifier, VerifierUnavailable
 
-Scores = dict[str, float]
+Scores = dict[str, float | None]
+
+UNUSABLE = "the image has NaN or was blacked"
+"""The reason of a candidate that no verifier can save."""
+
+
+@dataclass
+class Scored:
+    """What a candidate is worth.
+
+    Attributes:
+        scores: by name; None where there is none. All of the guide's are None for a lost candidate.
+        reason: why the candidate is lost; None where it is not.
+        missing: why the judge gave no score, by the name of that score.
+    """
+
+    scores: Scores = field(default_factory=dict)
+    reason: str | None = None
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def score_names(verifier: Verifier) -> list[str]:
+    """Names of a verifier's scores: its own, and those of the parts of a composite."""
+    names = [verifier.name]
+    for part in getattr(verifier, "parts", ()):
+        names += score_names(part[1] if isinstance(part, tuple) else part)
+    return names
+
+
+def judge_name(guide: Verifier, judge: Verifier) -> str:
+    """Name of the judge's score, told apart from the guide's where both verifiers have one name."""
+    return _apart(judge.name, score_names(guide))
 
 
 def score_batch(
-    verifiers: Sequence[Verifier],
+    guide: Verifier,
     images: np.ndarray,
     usable: Sequence[bool],
     prompt: str,
     previews: np.ndarray | None = None,
-) -> tuple[list[Scores], list[str | None]]:
+    judge: Verifier | None = None,
+) -> list[Scored]:
     """Score images of one prompt.
 
     Args:
-        verifiers: each scores every image.
+        guide: a candidate without its score is lost.
         images: uint8 (batch, height, width, 3).
-        usable: False for an image with NaN or blacked by a safety checker.
+        usable: False for an image with NaN or blacked by a safety checker: it is lost.
         prompt: of all of them.
         previews: earlier clean predictions, one an image, uint8 (batch, height, width, 3) of any size; read only by
             verifiers that need them.
+        judge: measures beside the guide.
 
     Returns:
-        scores by name, -inf where the candidate failed; and the reason of each failure, None where there was none.
+        one for each image.
 
     Raises:
         ValueError: where a verifier needs previews and there are none.
         VerifierUnavailable: where no image can be scored at all.
     """
-    for verifier in verifiers:
-        if previews is None and verifier.needs_previews:
+    for verifier in (guide, judge):
+        if verifier is not None and previews is None and verifier.needs_previews:
             raise ValueError(f"{verifier.name} compares images with earlier previews of them, and none were recorded")
-    pixels, early = _pixels(images), None if previews is None else _pixels(previews)
-    scores: list[Scores] = [{} for _ in images]
-    reasons: list[str | None] = [None if good else "the image has NaN or was blacked" for good in usable]
-    for verifier in verifiers:
-        for k, (row, reason) in enumerate(_rows(verifier, pixels, prompt, early)):
-            if reason is None and any(np.isnan(value) for value in row.values()):
-                reason = f"{verifier.name} gave NaN"
-            scores[k] |= row
-            reasons[k] = reasons[k] or reason
-    for k, reason in enumerate(reasons):
-        if reason is not None:
-            scores[k] = dict.fromkeys(scores[k], float("-inf"))
-            warnings.warn(f"candidate lost for {prompt!r}: {reason}", stacklevel=2)
-    return scores, reasons
+    found = [Scored(row, reason) for row, reason in _checked_rows(guide, images, prompt, previews)]
+    for one, good in zip(found, usable, strict=True):
+        one.reason = one.reason if good else UNUSABLE
+        if one.reason is not None:
+            one.scores = dict.fromkeys(one.scores)
+            warnings.warn(f"candidate lost for {prompt!r}: {one.reason}", stacklevel=2)
+    if judge is not None:
+        _measure(judge, score_names(guide), found, images, prompt, previews)
+    return found
+
+
+def _measure(
+    judge: Verifier,
+    taken: list[str],
+    found: list[Scored],
+    images: np.ndarray,
+    prompt: str,
+    previews: np.ndarray | None,
+) -> None:
+    """Add the judge's scores under names that the guide has not taken."""
+    name = _apart(judge.name, taken)
+    for one, (row, reason) in zip(found, _checked_rows(judge, images, prompt, previews), strict=True):
+        hidden = one.reason == UNUSABLE
+        for key, value in row.items():
+            one.scores[_apart(key, [*taken, *one.scores])] = None if hidden else value
+        if reason is not None and not hidden:
+            one.missing[name] = reason
+            warnings.warn(f"no score of the judge for an image of {prompt!r}: {reason}", stacklevel=3)
+
+
+def _apart(name: str, taken: Sequence[str]) -> str:
+    while name in taken:
+        name += " (judge)"
+    return name
+
+
+def _checked_rows(
+    verifier: Verifier, images: np.ndarray, prompt: str, previews: np.ndarray | None
+) -> list[tuple[Scores, str | None]]:
+    """A verifier's scores of each image, and why one has none; its names are the same for all images."""
+    # Tensors of its own: a verifier may work in place.
+    rows = _rows(verifier, _pixels(images), prompt, None if previews is None else _pixels(previews))
+    names = next((list(row) for row, reason in rows if reason is None), [verifier.name])
+    checked: list[tuple[Scores, str | None]] = []
+    for row, reason in rows:
+        for name, value in row.items():
+            if reason is None and not math.isfinite(value):
+                reason = f"{name} gave {'NaN' if math.isnan(value) else value}"
+        checked.append(({name: _finite(row.get(name)) for name in names}, reason))
+    return checked
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _pixels(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 
-def _rows(verifier: Verifier, images: Tensor, prompt: str, previews: Tensor | None) -> list[tuple[Scores, str | None]]:
+def _rows(
+    verifier: Verifier, images: Tensor, prompt: str, previews: Tensor | None
+) -> list[tuple[dict[str, float], str | None]]:
     prompts = [prompt] * len(images)
     try:
         if verifier.needs_previews:
-            parts = verifier.evaluate(images, prompts, previews)
+            parts = verifier.evaluate(images.clone(), prompts, previews.clone())
         else:
-            parts = verifier.evaluate(images, prompts)
+            parts = verifier.evaluate(images.clone(), prompts)
+        for name, values in parts.items():
+            if tuple(values.shape) != (len(images),):
+                raise ValueError(f"{name} gave scores of shape {tuple(values.shape)} for {len(images)} images")
         return [({name: float(values[k]) for name, values in parts.items()}, None) for k in range(len(images))]
     except VerifierUnavailable:
         raise
     except Exception as error:
         if len(images) == 1:
-            return [({verifier.name: float("-inf")}, f"{verifier.name} raised {type(error).__name__}: {error}")]
+            return [({}, f"{verifier.name} raised {type(error).__name__}: {error}")]
         # One image must not lose the others: score them one by one.
         early = [None] * len(images) if previews is None else previews.split(1)
         return [row for k in range(len(images)) for row in _rows(verifier, images[k : k + 1], prompt, early[k])]

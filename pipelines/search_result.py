@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
+from ..valid_json import to_json
+from ..verifiers import Verifier
 from .allocation import Allocation
 from .call import PipelineCall
 from .contact_sheet import contact_sheet
@@ -37,6 +39,15 @@ class Candidate:
     labelled: bool = field(default=False, repr=False)
     source: Image.Image | Path | None = field(default=None, repr=False)
 
+    @classmethod
+    def of(cls, record: Record, call: PipelineCall, source: Image.Image | Path | None) -> Candidate:
+        """The candidate of a record, with its picture or the file of it."""
+        failed = record["status"] == "failed"
+        score = record["score"]
+        if score is None:
+            score = -math.inf if failed else math.nan
+        return cls(record, score, call.arguments, call.takes_labels, None if failed else source)
+
     @property
     def image(self) -> Image.Image | None:
         """What was scored; read from the output folder where there is one.
@@ -55,8 +66,14 @@ class Candidate:
         return self.record["seed"]
 
     @property
-    def scores(self) -> dict[str, float]:
+    def scores(self) -> dict[str, float | None]:
+        """By name; None where a verifier gave none."""
         return self.record["scores"]
+
+    @property
+    def reason(self) -> str | None:
+        """Why it failed; None where it did not."""
+        return self.record.get("reason")
 
     @property
     def finished(self) -> bool:
@@ -93,6 +110,14 @@ class Candidate:
         call = PipelineCall(pipe, self.arguments)
         images, _ = call(self.prompt, [self.seed], [self.lineage])
         return Image.fromarray(images[0])
+
+
+def chosen_by(guide: Verifier, pool: Sequence[Candidate]) -> Candidate:
+    """The best of candidates that did not fail, with the value that the choice went by; the first of equals."""
+    known = [name for name in pool[0].scores if all(one.scores.get(name) is not None for one in pool)]
+    values = guide.select({name: torch.tensor([one.scores[name] for one in pool]) for name in known})
+    k = int(values.argmax())
+    return replace(pool[k], score=float(values[k]))
 
 
 def furthest(pool: Sequence[Candidate]) -> list[Candidate]:
@@ -147,7 +172,7 @@ class SearchResult:
             lines = [f"seed {candidate.seed}: {candidate.score:.3f}"]
             if not candidate.finished:
                 lines.append("step {steps_done} of {steps}".format_map(candidate.record))
-            if self.judge in candidate.scores:
+            if candidate.scores.get(self.judge) is not None:
                 lines.append(f"{self.judge}: {candidate.scores[self.judge]:g}")
             if not single:
                 lines.insert(0, str(candidate.prompt)[:32])
@@ -160,10 +185,10 @@ class SearchResult:
         """Write `contact_sheet.png`, the best images, `records.jsonl` and `ledger.json` into a folder; returns it."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(record) + "\n" for record in self.records)
+        lines = "".join(to_json(record) + "\n" for record in self.records)
         if not (folder / "records.jsonl").exists() or (folder / "records.jsonl").read_text() != lines:
             write_atomically(folder / "records.jsonl", lines)
-        write_atomically(folder / "ledger.json", json.dumps(self.ledger.as_dict(), indent=2) + "\n")
+        write_atomically(folder / "ledger.json", to_json(self.ledger.as_dict(), indent=2) + "\n")
         if not self.failed:
             self.contact_sheet().save(folder / "contact_sheet.png")
         for i, candidate in enumerate(self.best):  # one at a time: there may be thousands

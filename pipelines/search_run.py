@@ -23,8 +23,8 @@ from ..verifiers import Verifier
 from .call import PipelineCall
 from .ledger import Ledger, count_nfe
 from .records import Record, RecordFile, RecordsError
-from .scoring import score_batch
-from .search_result import Candidate, SearchResult, furthest
+from .scoring import Scored, judge_name, score_batch
+from .search_result import Candidate, SearchResult, chosen_by, furthest
 
 SEEDS_PER_PROMPT = 100_000
 """Prompt i of a list starts at seed + i * SEEDS_PER_PROMPT, so that prompts do not share noises."""
@@ -95,6 +95,7 @@ class SearchRun(ABC):
         self.budget, self.num_candidates, self.stop_at = budget, num_candidates, stop_at
         self.seed, self.batch_size, self.on_batch = seed, batch_size, on_batch
 
+        self.judge_name = None if judge is None else judge_name(verifier, judge)
         self.verifiers = [one for one in (verifier, judge) if one is not None]
         self.on_record: list[Record] = list(file.records) if file else []
         self.cursor = 0
@@ -110,8 +111,7 @@ class SearchRun(ABC):
         self._search()
         pools = [furthest(pool) for pool in self.pools.values()]
         best = [self._choose(pool) for pool in pools]
-        judge = self.judge.name if self.judge else None
-        return SearchResult(best, pools, self.ledger, self.verifier.name, judge, self.evaluated)
+        return SearchResult(best, pools, self.ledger, self.verifier.name, self.judge_name, self.evaluated)
 
     @abstractmethod
     def _search(self) -> None:
@@ -122,8 +122,8 @@ class SearchRun(ABC):
         """Run the pipeline on a batch; NFEs are counted by the caller. May be called again for part of it."""
 
     @abstractmethod
-    def _scorers(self, candidate: Proposal) -> list[Verifier]:
-        """The verifiers that score a candidate; the same for a whole batch."""
+    def _judge_of(self, candidate: Proposal) -> Verifier | None:
+        """The judge, where it measures a candidate; the same for a whole batch."""
 
     @abstractmethod
     def _progress(self, candidate: Proposal) -> Record:
@@ -154,7 +154,7 @@ class SearchRun(ABC):
         self.evaluated += new
         self.ledger.nfe += sum(candidate.record["nfe"] for candidate in new)
         self.ledger.decodes += sum(self._decodes(one) for one in batch)
-        self.ledger.verifier_calls += sum(len(self._scorers(one)) for one in batch)
+        self.ledger.verifier_calls += sum(1 + (self._judge_of(one) is not None) for one in batch)
         self.ledger.seconds = self.seconds_before + time.monotonic() - self.started
         self._show(self.pools[i])
         if self.file:
@@ -190,14 +190,15 @@ class SearchRun(ABC):
 
     def _evaluate(self, i: int, batch: Sequence[Proposal]) -> list[Candidate]:
         """Run the pipeline and the verifiers on a batch, and write its records."""
-        prompt, pool, scorers = self.prompts[i], self.pools[i], self._scorers(batch[0])
+        prompt, pool = self.prompts[i], self.pools[i]
         made = self._generate(prompt, batch)
         cost = made.nfe // len(batch)
         self._check_cost(batch[0], cost)
-        scores, reasons = score_batch(scorers, made.images, made.usable, str(prompt), made.previews)
+        judge = self._judge_of(batch[0])
+        found = score_batch(self.verifier, made.images, made.usable, str(prompt), made.previews, judge)
         spent = sum(candidate.record["nfe"] for candidate in pool)
         records: list[Record] = []
-        for k, (proposal, row, reason) in enumerate(zip(batch, scores, reasons, strict=True)):
+        for k, (proposal, scored) in enumerate(zip(batch, found, strict=True)):
             index = len(pool) + k
             record = {
                 "prompt": prompt,
@@ -209,17 +210,26 @@ class SearchRun(ABC):
                 **self._progress(proposal),
                 "nfe": cost,
                 "nfe_so_far": spent + cost * (k + 1),
-                "score": float("-inf") if reason else row.get(self.verifier.name),
-                "scores": row,
                 "file": f"images/{i:04d}_{index:05d}.png" if self.file else None,
             }
-            records.append(record | ({"reason": reason} if reason else {}))
+            records.append(record | self._outcome(record, scored))
         pictures = [Image.fromarray(image) for image in made.images]
         if self.file:
             for record, picture in zip(records, pictures, strict=True):
                 self.file.save_image(record, picture)
             self.file.append(records)
         return [self._candidate(*pair) for pair in zip(records, pictures, strict=True)]
+
+    def _outcome(self, record: Record, scored: Scored) -> Record:
+        """What a record says of a candidate's worth: its status, and null with a reason for what it has not."""
+        status = "finished" if record.get("steps_done") == record.get("steps") else "preview"
+        return {
+            "status": status if scored.reason is None else "failed",
+            "score": scored.scores.get(self.verifier.name),
+            "scores": scored.scores,
+            **({} if scored.reason is None else {"reason": scored.reason}),
+            **({"missing": scored.missing} if scored.missing else {}),
+        }
 
     def _generate(self, prompt: str | int, batch: Sequence[Proposal]) -> Made:
         """Run a batch; out of memory, in halves: the records show the same batch either way."""
@@ -237,11 +247,7 @@ class SearchRun(ABC):
         return self._generate(prompt, batch[:half]) + self._generate(prompt, batch[half:])
 
     def _candidate(self, record: Record, picture: Image.Image | None = None) -> Candidate:
-        score = record["score"] if record["score"] is not None else float("nan")
-        source = self.file.folder / record["file"] if self.file else picture
-        if "reason" in record:
-            source = None
-        return Candidate(record, score, self.call.arguments, self.call.takes_labels, source)
+        return Candidate.of(record, self.call, self.file.folder / record["file"] if self.file else picture)
 
     def _choose(self, pool: list[Candidate]) -> Candidate:
         """The best of a prompt's pool; the first of equals, and the first of all where every one failed.
@@ -253,11 +259,7 @@ class SearchRun(ABC):
             return pool[0]
         if reaching := [c for c in good if self.stop_at is not None and c.score >= self.stop_at]:
             return reaching[0]
-        names = good[0].scores
-        pooled = {name: torch.tensor([candidate.scores[name] for candidate in good]) for name in names}
-        values = self.verifier.select(pooled)
-        k = int(values.argmax())
-        return replace(good[k], score=float(values[k]))
+        return chosen_by(self.verifier, good)
 
     def _show(self, pool: list[Candidate]) -> None:
         scores = [candidate.score for candidate in furthest(pool) if np.isfinite(candidate.score)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import samplesmith
+from samplesmith.valid_json import to_json
 
 ROOT = Path(samplesmith.__file__).parent
 
@@ -43,6 +44,15 @@ def test_imports_run_one_way():
                 target = words[1].lstrip(".").split(".")[0]
                 for one in [target] if target else [w.strip(",") for w in words[3:]]:
                     assert height.get(one, 0) <= level, f"{file.relative_to(ROOT)} imports {one}, which stands above it"
+
+
+def test_json_is_written_in_one_place():
+    """NaN and infinities are no JSON, and `json.dumps` writes them."""
+    for floor in ("app", "pipelines", "evaluation"):
+        for file in (ROOT / floor).rglob("*.py"):
+            assert "json.dump" not in file.read_text(), f"{file.relative_to(ROOT)}: write JSON by valid_json.to_json"
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json({"score": float("nan")})
 
 
 @pytest.mark.slow

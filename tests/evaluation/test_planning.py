@@ -146,7 +146,13 @@ def test_all_right_none_right_and_failed_candidates():
     rows = records(0, [0.5] * 8, 4)
     for row in rows[::4]:
         row["scores"] = {"judge": -inf}
-    assert plan_budget(rows, "guide", "judge", repeats=50).points[0].oracle.mean <= 0.75
+    with pytest.warns(UserWarning, match="8 of 32 candidates have no score of guide; they count as the worst"):
+        assert plan_budget(rows, "guide", "judge", repeats=50).points[0].oracle.mean <= 0.75
+    for row in rows[::4]:
+        row["scores"] = {"guide": None, "judge": None}
+    with pytest.warns(UserWarning, match="8 of 32") as told:
+        assert plan_budget(rows, "guide", "judge", repeats=50).points[0].oracle.mean <= 0.75
+    assert [str(one.message).split(" of ")[2].split(";")[0] for one in told] == ["guide", "judge"]
 
 
 def test_a_graded_judge_and_a_large_pool():

@@ -54,3 +54,11 @@ def test_ranking_accuracy_is_the_area_under_the_curve():
     ]
     assert ranking_accuracy(records, "guide", "judge") == pytest.approx(0.7602, abs=0.02)
     assert np.isnan(ranking_accuracy(records[:1], "guide", "judge"))
+
+
+def test_a_missing_score_is_one_sentence_with_its_reason():
+    rows = [{"prompt_index": 0, "scores": {"guide": float(k), "judge": 1.0}} for k in range(4)]
+    rows[2] |= {"scores": {"guide": 2.0, "judge": None}, "missing": {"judge": "the answer is prose"}}
+    for measure in (lambda: best_of(rows, [2], "guide", "judge"), lambda: ranking_accuracy(rows, "guide", "judge")):
+        with pytest.raises(ValueError, match=r"1 of 4 candidates have no score of judge \(the answer is prose\)"):
+            measure()

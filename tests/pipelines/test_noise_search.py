@@ -125,7 +125,8 @@ def test_a_verifier_that_raises_loses_only_its_candidate(pipe):
         result = search(pipe, Brightness(fail_above=second + 1e-6))
     lost = [record for record in result.records if "reason" in record]
     assert len(lost) == 1
-    assert lost[0]["score"] == float("-inf")
+    assert lost[0]["score"] is None
+    assert lost[0]["status"] == "failed"
     assert result.best[0].score == pytest.approx(second, abs=1e-6)
     assert not result.failed
 
@@ -140,6 +141,62 @@ def test_nan_scores_and_total_failure_are_recorded(pipe, tmp_path):
         result.save(tmp_path)
         again = search(pipe, Brightness(nan_above=-1.0), output_dir=tmp_path)
     assert again.records == result.records
+
+
+def strict(text):
+    """Parse JSON as other languages do: NaN and Infinity are no part of it."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+class TestFailures:
+    """A guide's failure loses a candidate, a judge's a judgement; both are null with a reason in the records."""
+
+    @pytest.mark.parametrize("broken", [{"fail_above": -1.0}, {"nan_above": -1.0}])
+    def test_a_judge_that_fails_changes_nothing_but_its_own_scores(self, pipe, broken):
+        plain = search(pipe)
+        with pytest.warns(UserWarning, match="no score of the judge"):
+            judged = search(pipe, judge=Brightness("judge", **broken))
+        assert judged.best[0].seed == plain.best[0].seed
+        assert [one.score for one in judged.candidates[0]] == [one.score for one in plain.candidates[0]]
+        for record in judged.records:
+            assert record["scores"]["judge"] is None
+            assert record["missing"]["judge"].startswith("judge ")
+            assert record["status"] == "finished"
+        assert not judged.failed
+
+    @pytest.mark.parametrize("strategy", ["random", "zero-order:neighbours=2", "halving:rungs=[1],keep=0.5"])
+    def test_guide_and_judge_of_one_name(self, pipe, strategy):
+        """The judge turns the guide's order round, and is not followed."""
+        result = search(pipe, Brightness("clip"), judge=Brightness("clip", factor=-1.0), strategy=strategy)
+        assert result.judge == "clip (judge)"
+        pool = result.candidates[0]
+        assert result.best[0].score == max(one.scores["clip"] for one in pool)
+        assert all(one.scores["clip (judge)"] == -one.scores["clip"] for one in pool)
+
+    def test_records_are_json_whatever_fails(self, pipe, tmp_path):
+        guide = RankEnsemble([Brightness("a", nan_above=0.0), Brightness("b")])
+        levels = [record["score"] for record in search(pipe).records]
+        guide.parts[0].nan_above = sorted(levels)[2] + 1e-6
+        with pytest.warns(UserWarning, match="candidate lost"):
+            result = search(
+                pipe, guide, judge=Brightness("judge", fail_above=sorted(levels)[1] + 1e-6), output_dir=tmp_path
+            )
+        result.save(tmp_path)
+        rows = [strict(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
+        strict((tmp_path / "run.json").read_text())
+        strict((tmp_path / "ledger.json").read_text())
+        assert [row["status"] for row in rows].count("failed") == 2
+        assert all(
+            row["scores"]["a"] is row["scores"]["b"] is None and row["reason"] for row in rows if "reason" in row
+        )
+        assert [row["scores"]["judge"] is None for row in rows] == ["missing" in row for row in rows]
+        assert sum("missing" in row for row in rows) == 3
+        chosen = next(row for row in rows if row["seed"] == result.best[0].seed)
+        assert chosen["scores"]["b"] == pytest.approx(sorted(levels)[2], abs=1e-5)
 
 
 def test_a_nan_image_is_recorded_with_its_reason(pipe, monkeypatch):
