@@ -42,6 +42,7 @@ __all__ = [
     "mask",
     "picture",
     "pixart",
+    "settled",
     "stable_diffusion",
     "stable_diffusion_3",
     "stable_diffusion_xl",
@@ -85,10 +86,21 @@ TOYS: dict[str, Recipe] = _gathered()
 """Builder, prompt and call arguments of each row."""
 
 
+SMALLER = {"HiDreamImagePipeline": {"default_sample_size": 16}}
+"""Attributes that a class's constructor sets for large pictures; they are not saved with a pipeline."""
+
+
 def build(name: str):
     """A toy by its row or short name, its weights drawn from a seed of its own."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         pipe = TOYS[name].make()
+    return settled(pipe)
+
+
+def settled(pipe):
+    """A pipeline, built or loaded, that is quiet and as small as its toy."""
+    for attribute, value in SMALLER.get(type(pipe).__name__, {}).items():
+        setattr(pipe, attribute, value)
     pipe.set_progress_bar_config(disable=True)
     return pipe

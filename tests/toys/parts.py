@@ -76,6 +76,16 @@ def autoencoder(latent_channels: int = 4, **changes: Any) -> diffusers.Autoencod
     return diffusers.AutoencoderKL(**{**settings, **changes}).eval()
 
 
+def autoencoder_of_eight(latent_channels: int = 4, **changes: Any) -> diffusers.AutoencoderKL:
+    """One that makes eight pixels a side of a latent, for pipelines that take no other."""
+    blocks = {
+        "block_out_channels": (4, 4, 4, 4),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+    }
+    return autoencoder(latent_channels, **blocks, **changes)
+
+
 def clip_text(projected: bool = False, width: int = 32, **changes: Any):
     words = tokenizer()
     settings = {
@@ -150,3 +160,50 @@ def stirred(model, amount: float = 0.05):
     for parameter in model.parameters():
         parameter.data += amount * torch.randn(parameter.shape)
     return model.eval()
+
+
+def language_model(kind: type, layers: int = 2, **changes):
+    """A causal model of transformers, of the words of `words_tokenizer`; its hidden states are 32 wide."""
+    settings = {
+        "vocab_size": len(words_tokenizer()),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "max_position_embeddings": 512,
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    }
+    return kind(kind.config_class(**{**settings, **changes})).eval()
+
+
+def qwen_vl(kind: type | None = None, layers: int = 2):
+    """Qwen2.5-VL, whose eyes are of one layer and not used here."""
+    kind = kind or transformers.Qwen2_5_VLForConditionalGeneration
+    words = len(words_tokenizer())
+    text = {
+        "vocab_size": words,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "rope_scaling": {"type": "default", "mrope_section": [2, 3, 3]},
+        "rope_theta": 10000.0,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    }
+    eyes = {
+        "depth": 1,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_heads": 2,
+        "out_hidden_size": 32,
+        "fullatt_block_indexes": [0],
+        "patch_size": 14,
+    }
+    return kind(kind.config_class(text_config=text, vision_config=eyes, vocab_size=words)).eval()
