@@ -86,7 +86,10 @@ TOYS: dict[str, Recipe] = _gathered()
 """Builder, prompt and call arguments of each row."""
 
 
-SMALLER = {"HiDreamImagePipeline": {"default_sample_size": 16}}
+SMALLER = {
+    "HiDreamImagePipeline": {"default_sample_size": 16},
+    "Kandinsky5T2IPipeline": {"resolutions": [(64, 64)]},
+}
 """Attributes that a class's constructor sets for large pictures; they are not saved with a pipeline."""
 
 

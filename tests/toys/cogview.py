@@ -44,9 +44,7 @@ def cogview_4(cls=diffusers.CogView4Pipeline, **changes):
         tokenizer=words_tokenizer(),
         text_encoder=language_model(transformers.GlmModel),
         vae=autoencoder(),
-        transformer=diffusers.CogView4Transformer2DModel(
-            **{**_TRANSFORMER, "rope_axes_dim": (8, 8), **changes}
-        ).eval(),
+        transformer=diffusers.CogView4Transformer2DModel(**{**_TRANSFORMER, "rope_axes_dim": (8, 8), **changes}).eval(),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(
             base_shift=0.25, max_shift=0.75, use_dynamic_shifting=True, time_shift_type="linear"
         ),

@@ -311,9 +311,7 @@ TOYS = {
     "Lumina2Pipeline": Recipe(lumina_2, PROMPT, {**SMALL, **_LENGTH, "height": 64, "width": 64}),
     "OvisImagePipeline": Recipe(ovis_image, PROMPT, SMALL),
     "ZImagePipeline": Recipe(z_image, PROMPT, {**SMALL, **_LENGTH}),
-    "Flux2Pipeline": Recipe(
-        flux_2, PROMPT, {**SMALL, "max_sequence_length": 14, "text_encoder_out_layers": (1,)}
-    ),
+    "Flux2Pipeline": Recipe(flux_2, PROMPT, {**SMALL, "max_sequence_length": 14, "text_encoder_out_layers": (1,)}),
     "Flux2KleinPipeline": Recipe(flux_2_klein, PROMPT, {**SMALL, "max_sequence_length": 14, "guidance_scale": 4.0}),
     "HiDreamImagePipeline": Recipe(hidream, PROMPT, {**SMALL, **_LENGTH}),
     "BriaPipeline": Recipe(bria, PROMPT, {**SMALL, **_LENGTH}),

@@ -3,10 +3,10 @@
 import diffusers
 import transformers
 
-from .parts import PROMPT, SMALL, Recipe, autoencoder, picture, stirred, t5_text, tokenizer
+from .parts import PROMPT, SMALL, Recipe, autoencoder_of_eight, picture, stirred, t5_text, tokenizer
 
 _SIZES = {
-    "sample_size": 16,
+    "sample_size": 8,
     "patch_size": 2,
     "in_channels": 4,
     "attention_head_dim": 4,
@@ -35,7 +35,7 @@ def _bert():
 
 def hunyuan_dit(cls=diffusers.HunyuanDiTPipeline, **extra):
     return cls(
-        vae=autoencoder(),
+        vae=autoencoder_of_eight(),
         text_encoder=_bert(),
         tokenizer=tokenizer(),
         text_encoder_2=t5_text(),
@@ -53,7 +53,7 @@ def _controlnet():
     return stirred(diffusers.HunyuanDiT2DControlNetModel(transformer_num_layers=2, **_SIZES))
 
 
-_CALL = {**SMALL, "use_resolution_binning": False}
+_CALL = {**SMALL, "height": 64, "width": 64, "use_resolution_binning": False}
 
 TOYS = {
     "HunyuanDiTPipeline": Recipe(hunyuan_dit, PROMPT, _CALL),
@@ -65,6 +65,6 @@ TOYS = {
     "HunyuanDiTControlNetPipeline": Recipe(
         lambda: hunyuan_dit(diffusers.HunyuanDiTControlNetPipeline, controlnet=_controlnet()),
         PROMPT,
-        {**_CALL, "control_image": picture()},
+        {**_CALL, "control_image": picture(side=64)},
     ),
 }

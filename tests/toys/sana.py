@@ -69,7 +69,7 @@ def sana_sprint(cls=diffusers.SanaSprintPipeline):
 
 
 def _controlnet():
-    return stirred(diffusers.SanaControlNetModel(**{k: v for k, v in _TRANSFORMER.items()}))
+    return stirred(diffusers.SanaControlNetModel(**_TRANSFORMER))
 
 
 _CALL = {**SMALL, "use_resolution_binning": False, "max_sequence_length": 16, "complex_human_instruction": None}
