@@ -138,7 +138,9 @@ def unclip():
         text_proj=UnCLIPTextProjModel(clip_embeddings_dim=32, time_embed_dim=32, cross_attention_dim=16).eval(),
         super_res_first=diffusers.UNet2DModel(sample_size=32, **_RESNETS).eval(),
         super_res_last=diffusers.UNet2DModel(sample_size=32, **_RESNETS).eval(),
-        prior_scheduler=diffusers.UnCLIPScheduler(**{**small_noise, "prediction_type": "sample"}, clip_sample_range=5.0),
+        prior_scheduler=diffusers.UnCLIPScheduler(
+            **{**small_noise, "prediction_type": "sample", "clip_sample_range": 5.0}
+        ),
         decoder_scheduler=diffusers.UnCLIPScheduler(**schedule),
         super_res_scheduler=diffusers.UnCLIPScheduler(**small_noise),
     )

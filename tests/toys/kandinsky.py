@@ -84,9 +84,7 @@ def _short_tokenizer():
 
 def kandinsky_2_2():
     return diffusers.KandinskyV22CombinedPipeline(
-        unet=_unet(
-            addition_embed_type="image", addition_embed_type_num_heads=2, encoder_hid_dim_type="image_proj"
-        ),
+        unet=_unet(addition_embed_type="image", addition_embed_type_num_heads=2, encoder_hid_dim_type="image_proj"),
         movq=_movq(),
         scheduler=_ddim(),
         **_prior_parts(),

@@ -279,9 +279,7 @@ TOYS = {
     "WanPipeline, two experts": Recipe(wan_two_experts, PROMPT, _CLIP),
     "LTXPipeline": Recipe(ltx, PROMPT, {**_CLIP, "height": 32, "width": 32}),
     "MochiPipeline": Recipe(mochi, PROMPT, {**_CLIP, "num_frames": 7}),
-    "LattePipeline": Recipe(
-        latte, PROMPT, {"height": 32, "width": 32, "video_length": 2, "num_inference_steps": 2}
-    ),
+    "LattePipeline": Recipe(latte, PROMPT, {"height": 32, "width": 32, "video_length": 2, "num_inference_steps": 2}),
     "HunyuanVideoPipeline": Recipe(
         hunyuan_video,
         PROMPT,
