@@ -131,9 +131,6 @@ class BracketRun(SearchRun):
     def _progress(self, candidate: RungProposal) -> Record:
         return {"rung": candidate.rung, "steps_done": candidate.stop, "steps": self.steps}
 
-    def _decodes(self, candidate: RungProposal) -> int:
-        return 1
-
     def _expected(self) -> int | None:
         if not self.bought.costs:
             return None

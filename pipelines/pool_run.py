@@ -92,9 +92,6 @@ class PoolRun(SearchRun):
     def _progress(self, candidate: Proposal) -> Record:
         return {}
 
-    def _decodes(self, candidate: Proposal) -> int:
-        return 1 if self.preview_at is None else 2
-
     def _check_cost(self, candidate: Proposal, cost: int) -> None:
         if self.budget is not None and cost > self.budget:
             raise BudgetError(self.budget, cost)

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from ..samplers.strategies import Proposal, Strategy
 from ..verifiers import Verifier
 from .call import PipelineCall
-from .ledger import Ledger, count_nfe
+from .ledger import Ledger, count_costs, count_verifier_calls, shares
 from .records import Record, RecordFile, RecordsError
 from .scoring import Scored, judge_name, score_batch
 from .search_result import Candidate, SearchResult, chosen_by, furthest
@@ -56,18 +56,20 @@ class Made:
         images: uint8 (batch, height, width, 3).
         usable: whether each is free of NaN and not blacked by a safety checker.
         previews: earlier clean predictions of the same form, for verifiers that compare.
-        nfe: of the whole batch.
+        nfe, decodes: of the whole batch, as counted.
     """
 
     images: np.ndarray
     usable: list[bool]
     previews: np.ndarray | None = None
     nfe: int = 0
+    decodes: int = 0
 
     def __add__(self, other: Made) -> Made:
         previews = None if self.previews is None else np.concatenate([self.previews, other.previews])
         images = np.concatenate([self.images, other.images])
-        return Made(images, self.usable + other.usable, previews, self.nfe + other.nfe)
+        usable = self.usable + other.usable
+        return Made(images, usable, previews, self.nfe + other.nfe, self.decodes + other.decodes)
 
 
 class SearchRun(ABC):
@@ -130,10 +132,6 @@ class SearchRun(ABC):
         """What the record says beside what every record says."""
 
     @abstractmethod
-    def _decodes(self, candidate: Proposal) -> int:
-        """Pictures decoded for a candidate."""
-
-    @abstractmethod
     def _check_cost(self, candidate: Proposal, cost: int) -> None:
         """Learn what a candidate costs, in NFEs.
 
@@ -152,9 +150,7 @@ class SearchRun(ABC):
         """Put a batch into the prompt's pool, and count, show and report it."""
         self.pools[i] += new
         self.evaluated += new
-        self.ledger.nfe += sum(candidate.record["nfe"] for candidate in new)
-        self.ledger.decodes += sum(self._decodes(one) for one in batch)
-        self.ledger.verifier_calls += sum(1 + (self._judge_of(one) is not None) for one in batch)
+        self.ledger.add(candidate.record for candidate in new)
         self.ledger.seconds = self.seconds_before + time.monotonic() - self.started
         self._show(self.pools[i])
         if self.file:
@@ -192,10 +188,12 @@ class SearchRun(ABC):
         """Run the pipeline and the verifiers on a batch, and write its records."""
         prompt, pool = self.prompts[i], self.pools[i]
         made = self._generate(prompt, batch)
-        cost = made.nfe // len(batch)
-        self._check_cost(batch[0], cost)
+        costs, decodes = shares(made.nfe, len(batch)), shares(made.decodes, len(batch))
+        self._check_cost(batch[0], costs[0])
         judge = self._judge_of(batch[0])
-        found = score_batch(self.verifier, made.images, made.usable, str(prompt), made.previews, judge)
+        with count_verifier_calls([self.verifier, judge]) as counted:
+            found = score_batch(self.verifier, made.images, made.usable, str(prompt), made.previews, judge)
+        calls = shares(counted.verifier_calls, len(batch))
         spent = sum(candidate.record["nfe"] for candidate in pool)
         records: list[Record] = []
         for k, (proposal, scored) in enumerate(zip(batch, found, strict=True)):
@@ -208,8 +206,10 @@ class SearchRun(ABC):
                 "seed": proposal.seed,
                 "lineage": list(proposal.lineage),
                 **self._progress(proposal),
-                "nfe": cost,
-                "nfe_so_far": spent + cost * (k + 1),
+                "nfe": costs[k],
+                "nfe_so_far": spent + sum(costs[: k + 1]),
+                "decodes": decodes[k],
+                "verifier_calls": calls[k],
                 "file": f"images/{i:04d}_{index:05d}.png" if self.file else None,
             }
             records.append(record | self._outcome(record, scored))
@@ -233,13 +233,13 @@ class SearchRun(ABC):
 
     def _generate(self, prompt: str | int, batch: Sequence[Proposal]) -> Made:
         """Run a batch; out of memory, in halves: the records show the same batch either way."""
-        try:
-            with count_nfe(self.call.pipe) as counted:
-                made = self._make(prompt, batch)
-            return replace(made, nfe=counted.nfe)
-        except torch.OutOfMemoryError:
-            if len(batch) == 1:
-                raise
+        with count_costs(self.call.pipe) as counted:
+            try:
+                return replace(self._make(prompt, batch), nfe=counted.nfe, decodes=counted.decodes)
+            except torch.OutOfMemoryError:
+                if len(batch) == 1:
+                    raise
+        self.ledger.nfe_lost += counted.nfe
         half = len(batch) // 2
         warnings.warn(f"out of memory with {len(batch)} candidates a call; going on with {half}", stacklevel=2)
         if torch.cuda.is_available():

@@ -2,7 +2,8 @@
 
 from . import interpolants, predictions, strategies
 from .flow_sde import FlowSDEScheduler
-from .time_shift import TimeShiftScheduler, apply_per_sample_time
+from .hooks import apply_per_sample_time
+from .time_shift import TimeShiftScheduler
 from .windowed import WindowedScheduler
 
 # Saved under the package's name, which serves the class when a pipeline is loaded: `import samplesmith` suffices.

@@ -76,7 +76,7 @@ class TimeShiftScheduler(SchedulerMixin, ConfigMixin):
 
     Use `TimeShiftScheduler.from_scheduler(pipe.scheduler, window=40, cutoff=500)`; `from_config(pipe.scheduler.config)`
     works too where the config names its class or `solver` is given. All rows of a batch share a time here, so an image
-    depends on its batch mates; `apply_per_sample_time` gives each row its own.
+    depends on its batch mates; `apply_per_sample_time` (`hooks/row_times.py`) gives each row its own.
 
     Args:
         solver (`str`, defaults to `"DDIMScheduler"`):
@@ -377,49 +377,3 @@ class TimeShiftScheduler(SchedulerMixin, ConfigMixin):
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """Noise clean samples as the child does."""
         return self.child.add_noise(original_samples, noise, timesteps)
-
-
-class PerSampleTime:
-    """What `apply_per_sample_time` returns; `remove()` takes the hook off."""
-
-    def __init__(self, handle: Any, scheduler: TimeShiftScheduler):
-        self._handle = handle
-        self._scheduler = scheduler
-
-    def remove(self) -> None:
-        """Go back to one time a batch."""
-        self._handle.remove()
-        self._scheduler.per_sample = False
-
-
-def apply_per_sample_time(model: torch.nn.Module, scheduler: TimeShiftScheduler) -> PerSampleTime:
-    """
-    Give each row of the batch the time that fits it (the paper's per-sample shift), whatever the batch size.
-
-    A forward hook replaces the broadcast timestep by the rows' own; under guidance, rows repeat the batch.
-
-    Args:
-        model: `pipe.unet` or `pipe.transformer`; takes a vector of times.
-        scheduler: the pipeline's `TimeShiftScheduler`.
-    """
-    names = list(inspect.signature(type(model).forward).parameters)[1:]
-    position = names.index("timestep")
-    thousandths = "Flux" in type(model).__name__
-
-    def replace(module: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        if scheduler.row_times is None:
-            return args, kwargs
-        rows = len(args[0] if args else kwargs[names[0]])
-        times = scheduler.row_times.repeat(rows // len(scheduler.row_times))
-        if "timestep" in kwargs:
-            old = kwargs["timestep"]
-        else:
-            old = args[position]
-        times = times.to(old.dtype if isinstance(old, Tensor) else times.dtype)
-        times = times / 1000 if thousandths else times
-        if "timestep" in kwargs:
-            return args, {**kwargs, "timestep": times}
-        return (*args[:position], times, *args[position + 1 :]), kwargs
-
-    scheduler.per_sample = True
-    return PerSampleTime(model.register_forward_pre_hook(replace, with_kwargs=True), scheduler)

@@ -1,0 +1,99 @@
+"""The base of our denoiser hooks: put on and taken off in a known order, beneath accelerate's offloading.
+
+Seam: diffusers' `HookRegistry`, as its own caching hooks use it. A registry calls the hook that was registered last
+first. Ours stand by their `place`, whatever the order in which they were put on. Accelerate's hooks wrap a module's
+`forward` too, and take their wrapper off and on after each call of a pipeline; what was put on above it would be lost
+then, so ours stand below it always. Cost: a Python call for each hook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import ClassVar
+
+from diffusers.hooks import HookRegistry, ModelHook
+from torch import nn
+
+_numbers = count()
+
+
+class DenoiserHook(ModelHook):
+    """A hook of ours.
+
+    Attributes:
+        place: from the network outwards. Counters (0) see every forward that is really made; what makes or changes
+            calls of the model (1) sees them before; the times of the rows (2) reach all of it.
+    """
+
+    place: ClassVar[int] = 1
+
+
+class Attached:
+    """A hook on a module, as `attach` returns it."""
+
+    def __init__(self, module: nn.Module, name: str):
+        self._module = module
+        self._name = name
+
+    def remove(self) -> None:
+        """Take the hook off; the module's own `forward` and other hooks stay. A second time does nothing."""
+        registry = _registry(self._module)
+        if self._name not in registry.hooks:
+            return
+        with _beneath_offload(self._module):
+            registry.remove_hook(self._name, recurse=False)
+            _drop_needless_forward(self._module)
+
+
+def attach(module: nn.Module, hook: DenoiserHook) -> Attached:
+    """Put a hook on a module, below our hooks of a higher place and above all others.
+
+    Args:
+        module: a denoiser, offloaded, compiled or plain.
+        hook: one object for each module.
+    """
+    registry = _registry(module)
+    name = f"samplesmith.{type(hook).__name__}.{next(_numbers)}"
+    above = [
+        (known, other)
+        for known in registry._hook_order
+        if isinstance(other := registry.hooks[known], DenoiserHook) and other.place > hook.place
+    ]
+    with _beneath_offload(module):
+        for known, _ in reversed(above):
+            registry.remove_hook(known, recurse=False)
+        registry.register_hook(hook, name)
+        for known, other in above:
+            registry.register_hook(other, known)
+    return Attached(module, name)
+
+
+def _registry(module: nn.Module) -> HookRegistry:
+    # A compiled module hands attributes that it lacks on to the module within; ours are its own.
+    if "_diffusers_hook" not in vars(module):
+        module._diffusers_hook = HookRegistry(module)
+    return module._diffusers_hook
+
+
+@contextmanager
+def _beneath_offload(module: nn.Module) -> Iterator[None]:
+    """Let `module.forward` be what accelerate's hook calls, while the context is open; no weights are moved."""
+    if "_old_forward" not in vars(module):
+        yield
+        return
+    outside = module.forward
+    module.forward = module._old_forward
+    try:
+        yield
+    finally:
+        module._old_forward = module.forward
+        module.forward = outside
+
+
+def _drop_needless_forward(module: nn.Module) -> None:
+    """A registry leaves the class's own method on the instance."""
+    own = vars(module).get("forward")
+    if getattr(own, "__self__", None) is module and own.__func__ is type(module).forward:
+        del module.forward
