@@ -145,7 +145,6 @@ def _work(studio: Studio, asked: ShiftRequest, folder: Path, job: Job) -> Compar
         job.report(Loading([asked.model]))
     from ..evaluation.generation import set_scheduler
     from ..pipelines.call import PipelineCall, quiet
-    from ..pipelines.ledger import denoisers
     from ..samplers import TimeShiftScheduler, apply_per_sample_time
 
     pipe = studio.models.pipeline(asked.model)
@@ -164,8 +163,7 @@ def _work(studio: Studio, asked: ShiftRequest, folder: Path, job: Job) -> Compar
                 variant=asked.variant,
                 data_variance=asked.data_variance,
             )
-            (model, *_) = denoisers(pipe)
-            hook = apply_per_sample_time(model, scheduler) if asked.per_image else None
+            hook = apply_per_sample_time(pipe, scheduler) if asked.per_image else None
             try:
                 with before_calls(pipe, calls.note):
                     shifted = _save(call(asked.condition, seeds)[0], folder, "shifted")

@@ -22,7 +22,7 @@ class Ledger:
     Attributes:
         nfe: function evaluations: forwards of every denoiser, each counted once per row (a guided step costs two); what
             counts as one is said in `samplers/hooks/counters.py`.
-        decodes: rows through an autoencoder's `decode`: images, or clips, or the frames of a clip where they are decoded
+        decodes: rows through an autoencoder's `decode`: images, clips, or the frames of a clip where those are decoded
             one by one. Pipelines in pixels have none.
         verifier_calls: images handed to a verifier, the second time too where a batch failed and was scored one by one.
         seconds: wall time.
@@ -54,9 +54,7 @@ def denoisers(pipe: Any) -> list[nn.Module]:
     """
     if found := timed_networks(pipe):
         return found
-    raise ValueError(
-        f"{type(pipe).__name__} has no network that takes a sample and a time: its NFEs cannot be counted"
-    )
+    raise ValueError(f"{type(pipe).__name__} has no network that takes a sample and a time: its NFEs cannot be counted")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""Verifiers with a known answer."""
+"""Verifiers with a known answer, and a hook that watches what reaches a network."""
 
 import torch
+from samplesmith.samplers.hooks import DenoiserHook, attach
 from samplesmith.verifiers import Verifier
 
 
@@ -23,3 +24,20 @@ class Brightness(Verifier):
         if self.nan_above is not None:
             values = torch.where(values > self.nan_above, torch.nan, values)
         return self.factor * values
+
+
+class _Watch(DenoiserHook):
+    place = -1  # nearest to the network: after whatever our hooks make of the call
+
+    def __init__(self, see):
+        super().__init__()
+        self.see = see
+
+    def pre_forward(self, module, *args, **kwargs):
+        self.see(args, kwargs)
+        return args, kwargs
+
+
+def watch(network, see):
+    """Call `see(args, kwargs)` with what a network's own forward is called with; returns what removes it."""
+    return attach(network, _Watch(see))

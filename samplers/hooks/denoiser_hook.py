@@ -39,7 +39,7 @@ class Attached:
 
     def remove(self) -> None:
         """Take the hook off; the module's own `forward` and other hooks stay. A second time does nothing."""
-        registry = _registry(self._module)
+        registry = HookRegistry.check_if_exists_or_initialize(self._module)
         if self._name not in registry.hooks:
             return
         with _beneath_offload(self._module):
@@ -54,7 +54,7 @@ def attach(module: nn.Module, hook: DenoiserHook) -> Attached:
         module: a denoiser, offloaded, compiled or plain.
         hook: one object for each module.
     """
-    registry = _registry(module)
+    registry = HookRegistry.check_if_exists_or_initialize(module)
     name = f"samplesmith.{type(hook).__name__}.{next(_numbers)}"
     above = [
         (known, other)
@@ -70,17 +70,10 @@ def attach(module: nn.Module, hook: DenoiserHook) -> Attached:
     return Attached(module, name)
 
 
-def _registry(module: nn.Module) -> HookRegistry:
-    # A compiled module hands attributes that it lacks on to the module within; ours are its own.
-    if "_diffusers_hook" not in vars(module):
-        module._diffusers_hook = HookRegistry(module)
-    return module._diffusers_hook
-
-
 @contextmanager
 def _beneath_offload(module: nn.Module) -> Iterator[None]:
     """Let `module.forward` be what accelerate's hook calls, while the context is open; no weights are moved."""
-    if "_old_forward" not in vars(module):
+    if not hasattr(module, "_old_forward"):
         yield
         return
     outside = module.forward

@@ -1,8 +1,8 @@
 """A time of its own for each row of a batch, at every network that is called with the time.
 
 A pipeline hands one time to a whole batch. The hook puts the rows' own in its place: which argument it is, and in what
-unit, is learnt from what the pipeline passed while the scheduler's time was known. Cost: two readings of the time, in
-the first two steps of the first run; none later.
+unit, is learnt from what the pipeline passed while the scheduler's time was known. Cost: a few readings of the time, in
+the first steps of the first run; none later.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ class RowTimeSource(Protocol):
     def __len__(self) -> int: ...
 
 
+_ENOUGH = 6
+"""Times after which units that still fit are taken for the same."""
+
+
 class RowTimes(DenoiserHook):
     """Replaces the time of a network's call by the rows' own.
 
@@ -60,7 +64,7 @@ class RowTimes(DenoiserHook):
 
     def initialize_hook(self, module: nn.Module) -> nn.Module:
         self._names = argument_names(module)
-        self._takes_time = bool(time_arguments(module))
+        self._time_names = time_arguments(module)
         return module
 
     def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple, dict[str, Any]]:
@@ -68,10 +72,10 @@ class RowTimes(DenoiserHook):
         if time is None:
             return args, kwargs
         call = {**dict(zip(self._names, args, strict=False)), **kwargs}
-        if len(self._learnt_at) < 2:
+        if not self._has_learnt():
             self._learn(call, time)
         times = self.source.row_times
-        if not self.units:
+        if not any(name in self.units for name in self._time_names):
             self._refuse_where_unknown(module, times)
         if times is None or len(times) == 1:
             return args, kwargs
@@ -80,7 +84,10 @@ class RowTimes(DenoiserHook):
             for name, units in self.units.items()
             if name in call
         }
-        args = tuple(own.get(name, value) for name, value in zip(self._names, args, strict=False)) + args[len(self._names) :]
+        args = (
+            tuple(own.get(name, value) for name, value in zip(self._names, args, strict=False))
+            + args[len(self._names) :]
+        )
         return args, {name: own.get(name, value) for name, value in kwargs.items()}
 
     def _shared_time(self) -> Tensor | None:
@@ -92,8 +99,13 @@ class RowTimes(DenoiserHook):
         index = (source.begin_index or 0) if done is None else done
         return source.timesteps[index] if index < len(source.timesteps) else None
 
+    def _has_learnt(self) -> bool:
+        """Two times tell what is a time at all; in half precision it may take more to tell where the pipeline casts."""
+        seen = len(self._learnt_at)
+        return seen >= _ENOUGH or (seen > 1 and all(len(units) == 1 for units in self.units.values()))
+
     def _learn(self, call: dict[str, Any], time: Tensor) -> None:
-        """Keep the arguments and units that fit; two different times tell them."""
+        """Keep the arguments and units that fit this time as they did those before."""
         number = float(time)
         if number in self._learnt_at:
             return
@@ -112,7 +124,7 @@ class RowTimes(DenoiserHook):
 
         One that is called outside of the scheduler's steps (a prior) is let be: it sees one step only.
         """
-        if not self._takes_time or self._most_rows == 1 or (times is not None and len(times) == 1):
+        if not self._time_names or self._most_rows == 1 or (times is not None and len(times) == 1):
             return
         if self._grid is not self.source.timesteps:
             self._grid = self.source.timesteps

@@ -70,7 +70,7 @@ def fitting_units(arrived: Any, time: Tensor, spans: Sequence[int]) -> list[Time
         for exact in (True, False)
         for form in FORMS
         for n in spans
-        for cast_first in (False, True)
+        for cast_first in ((False,) if time.dtype == value.dtype else (False, True))
     ]
     exact = [unit for unit in tried if unit.exact and unit.where(value, time).any()]
     if exact or not value.is_floating_point():

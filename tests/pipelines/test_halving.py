@@ -331,6 +331,8 @@ def test_out_of_memory_goes_on_with_half_batches(pipe, monkeypatch):
     assert [r["seed"] for r in result.records] == [r["seed"] for r in expected.records]
     assert [r["score"] for r in result.records] == pytest.approx([r["score"] for r in expected.records], abs=1e-5)
     assert result.ledger.nfe == expected.ledger.nfe
+    made_twice = sum(record["nfe"] for record in expected.records if record["rung"] < 2)
+    assert (result.ledger.nfe_lost, expected.ledger.nfe_lost) == (made_twice, 0)
 
 
 def test_the_scheduler_is_put_back_after_an_error(pipe, monkeypatch):

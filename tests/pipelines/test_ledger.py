@@ -4,7 +4,9 @@ import pytest
 import torch
 import toys
 from diffusers import EulerDiscreteScheduler, HeunDiscreteScheduler, KDPM2DiscreteScheduler, PNDMScheduler
-from samplesmith.pipelines.ledger import count_nfe, denoisers
+from fakes import Brightness
+from samplesmith.pipelines import ClassConditionalPipeline, NoiseSearch
+from samplesmith.pipelines.ledger import count_costs, count_nfe, count_verifier_calls, denoisers, shares
 
 
 def nfe(pipe, **arguments) -> int:
@@ -49,3 +51,73 @@ def test_flux_guidance_is_no_cfg_but_true_cfg_is():
 def test_a_pipeline_without_a_denoiser_is_one_sentence():
     with pytest.raises(ValueError, match="object has no network that takes a sample and a time"):
         denoisers(object())
+
+
+class TestDecodes:
+    """Rows through an autoencoder's own decode."""
+
+    def test_the_pipelines_own(self):
+        pipe = toys.build("StableDiffusion")
+        own = pipe.vae.decode
+        for output_type, decodes in (("np", 3), ("latent", 0)):
+            with count_costs(pipe) as ledger:
+                pipe(toys.PROMPT, num_images_per_prompt=3, output_type=output_type, generator=seeded(), **toys.SMALL)
+            assert (ledger.nfe, ledger.decodes) == (3 * 2 * 2, decodes)
+        assert pipe.vae.decode == own
+
+    def test_slices_and_those_of_a_pipeline_within(self):
+        pipe, outer = toys.build("StableDiffusion"), toys.build("StableDiffusion3")
+        outer.inner = pipe
+        pipe.vae.enable_slicing()
+        with count_costs(outer) as ledger:
+            pipe(toys.PROMPT, num_images_per_prompt=3, output_type="np", generator=seeded(), **toys.SMALL)
+        assert (ledger.nfe, ledger.decodes) == (12, 3)
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+def test_pictures_are_counted_where_they_are_scored():
+    """A batch that fails is scored again, one by one."""
+    pipe = toys.build("StableDiffusion")
+    judge = Brightness("judge")
+    result = NoiseSearch(pipe, Brightness(), judge=judge)(toys.PROMPT, num_candidates=3, progress=False, **toys.SMALL)
+    assert (result.ledger.verifier_calls, result.ledger.decodes, result.ledger.nfe_lost) == (6, 3, 0)
+    with count_verifier_calls([judge, judge]) as ledger:
+        judge.evaluate(torch.zeros(2, 3, 8, 8), ["a", "b"])
+    assert ledger.verifier_calls == 2
+    lowest = min(record["score"] for record in result.records)
+    with pytest.warns(UserWarning, match="too bright for me"):
+        failing = NoiseSearch(pipe, Brightness(fail_above=lowest + 1e-6))(
+            toys.PROMPT, num_candidates=3, progress=False, **toys.SMALL
+        )
+    assert failing.ledger.verifier_calls == 3 + 3
+    assert sum(record["verifier_calls"] for record in failing.records) == 6
+
+
+def test_pixels_are_not_decoded():
+    from diffusers import DDIMScheduler, UNet2DModel
+
+    with torch.random.fork_rng():
+        unet = UNet2DModel(
+            sample_size=16,
+            in_channels=1,
+            out_channels=1,
+            block_out_channels=(8,),
+            layers_per_block=1,
+            norm_num_groups=4,
+            num_class_embeds=4,
+            down_block_types=("DownBlock2D",),
+            up_block_types=("UpBlock2D",),
+        )
+    pipe = ClassConditionalPipeline(DDIMScheduler(), unet=unet.eval(), null_class=3)
+    pipe.set_progress_bar_config(disable=True)
+    with count_costs(pipe) as ledger:
+        pipe(class_labels=[0], num_inference_steps=2, guidance_scale=2.0, generator=seeded())
+    assert (ledger.nfe, ledger.decodes) == (4, 0)
+
+
+@pytest.mark.parametrize(("total", "count", "expected"), [(12, 4, [3] * 4), (10, 4, [3, 3, 2, 2]), (0, 2, [0, 0])])
+def test_shares_of_a_batch_add_up(total, count, expected):
+    assert shares(total, count) == expected

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 import toys
-from fakes import Brightness
+from fakes import Brightness, watch
 from samplesmith.pipelines import NoiseSearch
 from samplesmith.pipelines.ledger import denoisers
 from samplesmith.samplers import TimeShiftScheduler, apply_per_sample_time
+from samplesmith.samplers.hooks import RowTimes
 
 # The data variances lay the samples of these untrained models inside of their windows.
 SETTINGS = {
@@ -38,11 +39,12 @@ def times_seen(pipe, name, batch_size):
     """The search, and each candidate's times as the denoiser got them, (candidates, calls)."""
     calls = []
 
-    def note(module, args, kwargs, output):
+    def note(args, kwargs):
         times = torch.as_tensor(kwargs["timestep"] if "timestep" in kwargs else args[1]).float()
-        calls.append(times.expand(len(output[0]))[-batch_size:])
+        rows = len(kwargs["hidden_states"] if "hidden_states" in kwargs else args[0])
+        calls.append(times.expand(rows)[-batch_size:])
 
-    handle = denoisers(pipe)[0].register_forward_hook(note, with_kwargs=True)
+    handle = watch(denoisers(pipe)[0], note)
     result = search(pipe, name, batch_size)
     handle.remove()
     return result, torch.stack(calls).unflatten(0, (-1, 4)).transpose(1, 2).flatten(0, 1)
@@ -56,7 +58,7 @@ def test_candidates_do_not_depend_on_their_batch_mates(name):
     assert (together - alone).abs().max() <= 1, "two times may fit a row equally well, to rounding"
     assert len(together.unique(dim=0)) > 1, "each has times of its own"
     assert not pipe.scheduler.per_sample, "undone at the end"
-    assert not any(model._forward_pre_hooks for model in denoisers(pipe))
+    assert not any("forward" in vars(model) for model in denoisers(pipe))
     # A plain call of one row is the candidate again: alone, a row shares its time with nobody.
     again = np.asarray(pipe(**four.best[0].pipeline_kwargs()).images[0]).astype(int)
     assert np.abs(again - np.asarray(four.images[0])).max() <= 1
@@ -67,7 +69,7 @@ def test_a_hook_that_the_user_set_stays():
     hook = apply_per_sample_time(pipe.unet, pipe.scheduler)
     search(pipe, "StableDiffusion", 2)
     assert pipe.scheduler.per_sample
-    assert len(pipe.unet._forward_pre_hooks) == 1
+    assert [type(hook) for hook in pipe.unet._diffusers_hook.hooks.values()] == [RowTimes]
     hook.remove()
 
 

@@ -10,6 +10,7 @@ from diffusers import (
     HeunDiscreteScheduler,
     PNDMScheduler,
 )
+from fakes import watch
 from samplesmith.samplers import TimeShiftScheduler, apply_per_sample_time
 from samplesmith.samplers.time_shift import forward_variance, matching_times, row_variances
 
@@ -196,7 +197,7 @@ def test_per_sample_time_is_independent_of_the_batch():
         return torch.stack([torch.as_tensor(t).expand(2 * rows) for t in seen])
 
     hook = apply_per_sample_time(pipe.unet, pipe.scheduler)
-    pipe.unet.register_forward_pre_hook(lambda module, args, kwargs: seen.append(args[1]), with_kwargs=True)
+    watch(pipe.unet, lambda args, kwargs: seen.append(args[1]))
     three, one = times(3), times(1)
     assert torch.equal(three[:, [0, 3]], one)
     assert (three[:, 0] != three[:, 1]).any()
