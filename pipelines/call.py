@@ -13,11 +13,10 @@ from PIL import Image
 
 from .moved_noise import Lineage, moved_noise
 from .shadow import shadowed
+from .step_noise import check_step_noise, step_generators, step_noise
 
 OWNED = ("generator", "latents", "num_images_per_prompt", "output_type", "return_dict", "prompt", "class_labels")
 """Arguments that the search sets itself."""
-
-_SCHEDULER_STREAM = 1 << 62
 
 _ENCODED_TYPES = (str, int, float, bool, type(None), torch.device, torch.dtype)
 
@@ -29,13 +28,19 @@ class PipelineCall:
         pipe: any diffusers pipeline that makes images of prompts or class labels.
         arguments: passed to each call as they are; images, and texts beside an image, are repeated by row.
 
+    Attributes:
+        gives_step_noise: whether a scheduler drew noise of its steps that the plain pipeline would draw from torch's
+            global generator: what was made can be made again by this class alone.
+
     Raises:
         ValueError: for a pipeline that cannot take a generator a candidate, or arguments that it does not have.
+        GlobalNoise: for a scheduler whose noise no generator decides.
     """
 
     def __init__(self, pipe: Any, arguments: Mapping[str, Any]):
         self.pipe = pipe
         self.arguments = dict(arguments)
+        self.gives_step_noise = False
         self.parameters = set(inspect.signature(type(pipe).__call__).parameters) - {"self"}
         name = type(pipe).__name__
         if "generator" not in self.parameters:
@@ -46,6 +51,7 @@ class PipelineCall:
             raise ValueError(f"{', '.join(owned)}: set by the search for each candidate; leave it out")
         if unknown := [key for key in arguments if key not in self.parameters]:
             raise ValueError(f"{name} takes no {', '.join(unknown)}; it takes {', '.join(sorted(self.parameters))}")
+        check_step_noise(pipe)
 
     @property
     def takes_labels(self) -> bool:
@@ -87,8 +93,9 @@ class PipelineCall:
         """
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         moves = [()] * len(seeds) if lineages is None else lineages
-        with scheduler_noise(self.pipe.scheduler, seeds), moved_noise(self.pipe, seeds, moves):
+        with step_noise(self.pipe, step_generators(seeds)) as steps, moved_noise(self.pipe, generators, moves):
             out = self.pipe(**self.row_arguments(prompt, len(seeds)), generator=generators, output_type="np")
+        self.gives_step_noise |= steps.given
         return finished_pixels(out)
 
     def _label(self, prompt: str | int) -> int:
@@ -129,24 +136,6 @@ def _repeat_rows(value: torch.Tensor | np.ndarray, rows: int) -> torch.Tensor | 
     if len(batch) != 1:
         raise ValueError(f"an image argument holds {len(batch)} images; give one, it is repeated for each candidate")
     return batch.repeat_interleave(rows, 0) if isinstance(batch, torch.Tensor) else batch.repeat(rows, 0)
-
-
-@contextmanager
-def scheduler_noise(scheduler: Any, seeds: Sequence[int]) -> Iterator[None]:
-    """Let a stochastic scheduler of ours draw each row's noise from that row's seed; others are left alone."""
-    if not hasattr(scheduler, "set_generators"):
-        yield
-        return
-    scheduler.set_generators(scheduler_generators(seeds))
-    try:
-        yield
-    finally:
-        scheduler.set_generators(None)
-
-
-def scheduler_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """Of a stochastic scheduler: another stream than the initial noise, which the pipeline draws from the seed."""
-    return [torch.Generator().manual_seed(seed ^ _SCHEDULER_STREAM) for seed in seeds]
 
 
 @contextmanager

@@ -1,110 +1,100 @@
-"""Initial noises that are no seed's own: a pipeline's own noise, turned towards others of its own.
+"""Initial noises that are no seed's own: a pipeline's own noise, turned towards the noise of other seeds.
 
-Seam: `prepare_latents`, shadowed on the instance while a batch runs. The pipeline draws, scales and packs as ever, once
-for each seed involved; the results are combined. So it is right for packed latents (FLUX) and for scaled ones (Euler).
+Seam: `torch.randn` while the pipeline prepares its latents. What it draws there from a row's generator is turned before
+the pipeline sees it, so that it packs, scales and adds to a picture as ever, and its generators stand where it left
+them: what it draws before and after is what an unmoved row gets. Cost: a draw for each move.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from diffusers import DiffusionPipeline
+from torch.overrides import TorchFunctionMode
 
 from ..samplers.noise import rotate
 from ..samplers.strategies.base import Move
+from .ledger import denoisers
 from .shadow import shadowed
 
 Lineage = Sequence[Move]
 
 
-def check_moves_noise(pipe: Any) -> None:
-    """Whether a pipeline's initial noise can be moved.
+class TurnedDraws(TorchFunctionMode):
+    """While it is entered, what is drawn from a row's generator is turned along the row's moves.
+
+    Attributes:
+        drawn: the draws as the pipeline got them, in their order.
+    """
+
+    def __init__(self, generators: Sequence[torch.Generator], lineages: Sequence[Lineage]):
+        super().__init__()
+        # Their streams go on from one draw to the next, so that two draws of a row are not turned towards the same.
+        self._moves = {
+            id(generator): [(torch.Generator().manual_seed(seed), angle) for seed, angle in lineage]
+            for generator, lineage in zip(generators, lineages, strict=True)
+        }
+        self.drawn: list[torch.Tensor] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        moves = self._moves.get(id(kwargs.get("generator"))) if func is torch.randn else None
+        if moves is None:
+            return out
+        for towards, angle in moves:
+            out = rotate(out[None], func(*args, **{**kwargs, "generator": towards})[None], angle)[0]
+        self.drawn.append(out)
+        return out
+
+
+@contextmanager
+def moved_noise(
+    pipe: Any, generators: Sequence[torch.Generator], lineages: Sequence[Lineage]
+) -> Iterator[TurnedDraws | None]:
+    """Let row k start from the noise of generator k, moved along lineage k.
+
+    Args:
+        pipe: a diffusers pipeline; it is as it was afterwards.
+        generators: those that its call is given, one per row.
+        lineages: moves of each row; rows without any are left alone, bit for bit.
 
     Raises:
-        ValueError: where it cannot, with the reason.
+        ValueError: at the end of a call in which nothing was drawn that could be moved.
     """
-    prepare = getattr(type(pipe), "prepare_latents", None)
-    if prepare is None:
+    if not any(lineages):
+        yield None
+        return
+    turned = TurnedDraws(generators, lineages)
+    with turned_draws(pipe, turned):
+        yield turned
+    if not turned.drawn:
         raise ValueError(
-            f"{type(pipe).__name__} has no prepare_latents, so its noise cannot be moved; use the random strategy"
-        )
-    if {"image", "timestep"} & set(inspect.signature(prepare).parameters):
-        raise ValueError(
-            f"{type(pipe).__name__} starts from a noised picture and not from noise; use the random strategy"
+            f"{type(pipe).__name__} does not draw its noise by torch.randn from generator=, so it cannot be moved; use "
+            "the random strategy"
         )
 
 
 @contextmanager
-def moved_noise(pipe: Any, seeds: Sequence[int], lineages: Sequence[Lineage]) -> Iterator[None]:
-    """Let row k start from seed k's own noise, moved along lineage k.
-
-    Args:
-        pipe: a diffusers pipeline; it is as it was afterwards.
-        seeds: one a row.
-        lineages: moves of each row; rows without any are left alone, bit for bit.
-
-    Raises:
-        ValueError: for a pipeline whose noise cannot be moved, where a row has moves.
-    """
-    if not any(lineages):
-        yield
-        return
-    check_moves_noise(pipe)
-    signature = inspect.signature(pipe.prepare_latents)
+def turned_draws(pipe: Any, turned: TurnedDraws) -> Iterator[None]:
+    """Enter `turned` where the pipeline prepares its latents: in `prepare_latents`, or before its first model call."""
 
     def prepare_latents(original: Any, *args: Any, **kwargs: Any) -> Any:
-        arguments = signature.bind(*args, **kwargs)
+        with turned:
+            return original(*args, **kwargs)
 
-        def draw(row_seeds: Sequence[int]) -> Any:
-            arguments.arguments["generator"] = [torch.Generator().manual_seed(seed) for seed in row_seeds]
-            return original(*arguments.args, **arguments.kwargs)
-
-        start = draw(seeds)
-        latents = start[0] if isinstance(start, tuple) else start
-        for depth in range(max(map(len, lineages))):
-            moves = [
-                lineage[depth] if depth < len(lineage) else (seed, 0.0)
-                for seed, lineage in zip(seeds, lineages, strict=True)
-            ]
-            towards = draw([seed for seed, _ in moves])
-            towards = towards[0] if isinstance(towards, tuple) else towards
-            latents = rotate(latents, towards, [angle for _, angle in moves])
-        return (latents, *start[1:]) if isinstance(start, tuple) else latents
-
-    with shadowed(pipe, "prepare_latents", prepare_latents):
+    stages = [pipe, *(part for part in vars(pipe).values() if isinstance(part, DiffusionPipeline))]
+    preparing = [stage for stage in stages if hasattr(stage, "prepare_latents")]
+    with ExitStack() as stack:
+        for stage in preparing:
+            stack.enter_context(shadowed(stage, "prepare_latents", prepare_latents))
+        if not preparing:
+            before = stack.enter_context(ExitStack())
+            before.enter_context(turned)
+            for model in denoisers(pipe):
+                handle = model.register_forward_pre_hook(lambda *_: before.close())
+                stack.callback(handle.remove)
         yield
-
-
-class _Reached(Exception):
-    """Ends a pipeline's call where its latents are ready."""
-
-
-def initial_latents(pipe: Any, seed: int, lineage: Lineage, arguments: dict[str, Any]) -> torch.Tensor:
-    """What `latents=` of the plain pipeline must be for a candidate, (1, ...).
-
-    Args:
-        pipe: the pipeline.
-        seed, lineage: the candidate's.
-        arguments: of the pipeline's call.
-
-    Raises:
-        ValueError: for a pipeline that takes no `latents=`, or whose noise cannot be moved.
-    """
-    if "latents" not in inspect.signature(type(pipe).__call__).parameters:
-        raise ValueError(f"{type(pipe).__name__} takes no latents=; make the image again with reproduce(pipe)")
-    check_moves_noise(pipe)
-    found: list[torch.Tensor] = []
-
-    def stop(original: Any, *args: Any, **kwargs: Any) -> Any:
-        out = original(*args, **kwargs)
-        # A pipeline that is given latents scales them itself.
-        found.append((out[0] if isinstance(out, tuple) else out) / getattr(pipe.scheduler, "init_noise_sigma", 1.0))
-        raise _Reached
-
-    stopped = shadowed(pipe, "prepare_latents", stop)
-    with moved_noise(pipe, [seed], [lineage]), stopped, suppress(_Reached), torch.no_grad():
-        pipe(**arguments, generator=[torch.Generator().manual_seed(seed)])
-    return found[0]

@@ -23,7 +23,6 @@ from .auto_steps import allocate, names
 from .bracket_run import BracketRun
 from .calibration import Calibration
 from .call import PipelineCall, encode_once, quiet
-from .moved_noise import check_moves_noise
 from .paused_rows import check_pauses, check_steps_alike
 from .pool_run import PoolRun
 from .processes import part_of_records, processes
@@ -65,8 +64,6 @@ class NoiseSearch:
         self.strategy = make_strategy(strategy)
         self.judge = judge
         self.calibration = Calibration.load(calibration) if isinstance(calibration, (str, Path)) else calibration
-        if self.strategy.moves_noise:
-            check_moves_noise(pipe)
         compare = [one for one in (verifier, judge) if one is not None and one.needs_previews]
         if self.strategy.has_rungs:
             check_pauses(pipe)

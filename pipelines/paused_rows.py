@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,10 @@ from torch import Tensor
 
 from ..samplers import TimeShiftScheduler, WindowedScheduler
 from ..samplers.clean_prediction import innermost, known_path
-from .call import PipelineCall, as_pixels, finished_pixels, scheduler_generators
+from .call import PipelineCall, as_pixels, finished_pixels
 from .previews import decode, record_previews
 from .shadow import shadowed
+from .step_noise import step_generators, step_noise
 
 _ON_SOME_STEPS = {"start", "end", "stop", "interval", "schedule", "trunc", "truncation", "cutoff", "layers", "callback"}
 """Parts of the names of arguments such as control_guidance_end, cfg_trunc_ratio and skip_guidance_layers."""
@@ -115,6 +116,7 @@ class _Paused:
     scheduler: WindowedScheduler
     latents: Tensor
     generators: list[torch.Generator]
+    step_generators: list[torch.Generator]
 
 
 class _Asked(Exception):
@@ -172,25 +174,28 @@ class PausedRows:
         if start:
             paused = self._gathered(seeds)
             scheduler, generators, latents = paused.scheduler, paused.generators, paused.latents
+            own = paused.step_generators
         else:
             scheduler = WindowedScheduler.from_scheduler(self.call.pipe.scheduler)
             generators, latents = [torch.Generator().manual_seed(seed) for seed in seeds], None
-            if hasattr(scheduler.child, "set_generators"):
-                scheduler.set_generators(scheduler_generators(seeds))
+            own = step_generators(seeds)
         scheduler.set_window(start, stop)
         resumed = _no_draws_expected(self.call.pipe, scheduler, generators) if start else nullcontext()
-        with _scheduled(self.call.pipe, scheduler), resumed:
-            if stop is None:
-                return finished_pixels(self._run(prompt, generators, latents, "np"))
-            with record_previews(self.call.pipe) as previews:
-                latents = self._run(prompt, generators, latents, "latent").images
+        pipe = self.call.pipe
+        with _scheduled(pipe, scheduler), resumed, step_noise(pipe, own) as steps, ExitStack() as stack:
+            previews = None if stop is None else stack.enter_context(record_previews(pipe))
+            out = self._run(prompt, generators, latents, "np" if stop is None else "latent")
+        self.call.gives_step_noise |= steps.given
+        if previews is None:
+            return finished_pixels(out)
+        latents = out.images
         early = previews.latents[max(previews.latents)]
         if not isinstance(latents, Tensor) or latents.shape != early.shape:
             raise ValueError(
                 f"{type(self.call.pipe).__name__} gives its latents in another form than its steps have, so its runs "
                 "cannot be resumed; use the random strategy"
             )
-        standing = _Paused(scheduler, latents, generators)
+        standing = _Paused(scheduler, latents, generators, own)
         self._standing |= {seed: (standing, row) for row, seed in enumerate(seeds)}
         return self.pictures(early)
 
@@ -216,7 +221,8 @@ class PausedRows:
         scheduler.keep_rows([by_source.index(one) for one in standing])
         latents = torch.stack([source.latents[row] for source, row in standing])
         generators = [copy.deepcopy(source.generators[row]) for source, row in standing]
-        return _Paused(scheduler, latents, generators)
+        own = [copy.deepcopy(source.step_generators[row]) for source, row in standing]
+        return _Paused(scheduler, latents, generators, own)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from .allocation import Allocation
 from .call import PipelineCall
 from .contact_sheet import contact_sheet
 from .ledger import Ledger
-from .moved_noise import Lineage, initial_latents
+from .moved_noise import Lineage
+from .plain_start import plain_start
 from .records import Record, load_image, write_atomically
 
 
@@ -88,22 +89,26 @@ class Candidate:
     def pipeline_kwargs(self, pipe: Any = None) -> dict[str, Any]:
         """Arguments with which the plain pipeline makes this image again; each call gives a fresh generator.
 
-        With a scheduler that draws noise of its own, such as a stochastic `FlowSDEScheduler`, use `reproduce`.
-
         Args:
             pipe: the pipeline; needed where the noise is not the seed's own (zero-order search), to make `latents=`.
 
         Raises:
-            ValueError: where the pipeline is needed and not given, or takes no `latents=`.
+            ValueError: where the pipeline is needed and not given, or cannot be started so from a moved noise; and
+                where the scheduler drew noise that the plain pipeline does not take from `generator=`. `reproduce`
+                makes the image again there.
         """
-        generator = torch.Generator().manual_seed(self.seed)
+        if self.record.get("own_step_noise"):
+            raise ValueError(
+                "the scheduler drew noise in its steps for which the pipeline hands it no generator; make the image "
+                "again with reproduce(pipe)"
+            )
         condition = {"class_labels": [self.prompt]} if self.labelled else {"prompt": self.prompt}
         again = {**condition, **self.arguments}
         if self.lineage:
             if pipe is None:
                 raise ValueError("this candidate's noise was moved; give the pipeline: pipeline_kwargs(pipe)")
-            again["latents"] = initial_latents(pipe, self.seed, self.lineage, again)
-        return {**again, "generator": generator}
+            return {**again, **plain_start(pipe, self.seed, self.lineage, again)}
+        return {**again, "generator": torch.Generator().manual_seed(self.seed)}
 
     def reproduce(self, pipe: Any) -> Image.Image:
         """Make the image again with a pipeline."""

@@ -212,6 +212,8 @@ class SearchRun(ABC):
                 "verifier_calls": calls[k],
                 "file": f"images/{i:04d}_{index:05d}.png" if self.file else None,
             }
+            if self.call.gives_step_noise:  # what the plain pipeline cannot make again
+                record["own_step_noise"] = True
             records.append(record | self._outcome(record, scored))
         pictures = [Image.fromarray(image) for image in made.images]
         if self.file:

@@ -31,6 +31,7 @@ from .flow_coefficients import (
 )
 from .interpolants import Interpolant, Linear, VariancePreserving, expand
 from .live_timesteps import position
+from .noise import stream_seed
 
 
 @dataclass
@@ -82,8 +83,9 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
         kind (`str`, *optional*):
             Alias: `"ode"` is `diffusion=None`, `"sde"` asks for a diffusion and takes `"square"` where none is given.
         seed (`int`, defaults to 0):
-            Row k of a batch draws its noise from a generator of its own with seed `seed + k`, unless `set_generators`
-            or `step(generator=...)` gives others. `set_timesteps` resets them, so the same call gives the same images.
+            Row k of a batch draws its noise from a generator of its own, which `seed + k` decides, unless
+            `set_generators` or `step(generator=...)` gives others. `set_timesteps` resets them, so the same call gives
+            the same images.
 
     Raises:
         ValueError: for unknown names, a negative norm, Heun's method with a diffusion, or inverted sigmas.
@@ -266,7 +268,7 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
 
     def _fresh_generators(self, rows: int) -> list[torch.Generator]:
         if self._given_generators is None:
-            return [torch.Generator().manual_seed(self.config.seed + k) for k in range(rows)]
+            return [torch.Generator().manual_seed(stream_seed(self.config.seed + k)) for k in range(rows)]
         generators, states = self._given_generators
         for generator, state in zip(generators, states, strict=True):
             generator.set_state(state)

@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+STEPS = 0x57E95
+"""Stream of the noise that a scheduler adds in its steps (`stream_seed`)."""
+
 
 def rotate(noise: Tensor, direction: Tensor, angle: float | Sequence[float]) -> Tensor:
     """n' = cos(angle) n + sin(angle) u, with u the part of `direction` orthogonal to n, at n's norm.
@@ -25,6 +28,16 @@ def rotate(noise: Tensor, direction: Tensor, angle: float | Sequence[float]) -> 
     theta = torch.as_tensor(angle, dtype=torch.float64, device=noise.device).expand(len(noise))[:, None]
     moved = (torch.cos(theta) * n + torch.sin(theta) * u).view(noise.shape).to(noise.dtype)
     return torch.where((theta == 0).view(-1, *[1] * (noise.ndim - 1)), noise, moved)
+
+
+def stream_seed(seed: int, stream: int = STEPS) -> int:
+    """Seed of another stream of noise than the seed's own: 32 bits, as torch's CPU generators read no more of a seed.
+
+    Args:
+        seed: of a candidate, at least 0.
+        stream: which one, at least 1.
+    """
+    return int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint32)[0])
 
 
 def direction_seed(seed: int, iteration: int, index: int) -> int:

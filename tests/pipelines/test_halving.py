@@ -19,9 +19,10 @@ from fakes import Brightness
 from samplesmith.pipelines import BudgetError, NoiseSearch, RecordsError, record_previews
 from samplesmith.pipelines.bracket_run import early_correlations
 from samplesmith.pipelines.calibration import Calibration, Preview, StepCount
-from samplesmith.pipelines.call import as_pixels, scheduler_noise
+from samplesmith.pipelines.call import as_pixels
 from samplesmith.pipelines.ledger import count_nfe
 from samplesmith.pipelines.previews import decode
+from samplesmith.pipelines.step_noise import step_generators, step_noise
 from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler
 from samplesmith.samplers.strategies import Halving
 from samplesmith.verifiers import RankEnsemble, SelfSupervisedVerifier, VerifierUnavailable
@@ -98,7 +99,8 @@ def test_any_pipeline_unmodified(pipes, setup):
         assert difference(pipe(**best.pipeline_kwargs()).images[0], best.image) <= 1
     seeds = [record["seed"] for record in result.records[:8]]
     call = {"prompt": prompt, "num_images_per_prompt": 8, **arguments, "num_inference_steps": STEPS}
-    with record_previews(pipe, [0]) as previews, scheduler_noise(scheduler, seeds), count_nfe(pipe) as whole:
+    noise = step_noise(pipe, step_generators(seeds))
+    with record_previews(pipe, [0]) as previews, noise, count_nfe(pipe) as whole:
         pipe(**call, generator=[torch.Generator().manual_seed(seed) for seed in seeds], output_type="latent")
     early, _ = as_pixels(decode(pipe, previews.latents[0], 32, 32).permute(0, 2, 3, 1).numpy())
     for candidate, picture in zip(result.evaluated[:8], early, strict=True):

@@ -7,11 +7,11 @@ import toys
 from diffusers import EulerDiscreteScheduler
 from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch, RecordsError
-from samplesmith.pipelines.moved_noise import initial_latents, moved_noise
+from samplesmith.pipelines.moved_noise import moved_noise
 from samplesmith.samplers.strategies import ZeroOrder
 from samplesmith.verifiers import RankEnsemble
 
-MOVABLE = [name for name in toys.COMMON if name not in ("DiT", "Img2Img")]
+NO_LATENTS = ("DiT", "Img2Img")
 
 
 def search(pipe, name, strategy=None, verifier=None, **arguments):
@@ -25,7 +25,7 @@ def difference(image, other):
     return np.abs(np.asarray(image).astype(int) - np.asarray(other)).max()
 
 
-@pytest.mark.parametrize("name", MOVABLE)
+@pytest.mark.parametrize("name", toys.COMMON)
 def test_any_pipeline_unmodified(name):
     """Scores hold for other batch sizes, and the plain pipeline makes a moved candidate again from its latents."""
     pipe = toys.build(name)
@@ -38,7 +38,8 @@ def test_any_pipeline_unmodified(name):
     assert len({round(record["score"], 6) for record in records}) == 8
     moved = results[1].candidates[0][3]
     assert difference(moved.reproduce(pipe), moved.image) <= 1
-    assert difference(pipe(**moved.pipeline_kwargs(pipe)).images[0], moved.image) <= 1
+    if name not in NO_LATENTS:
+        assert difference(pipe(**moved.pipeline_kwargs(pipe)).images[0], moved.image) <= 1
     assert "prepare_latents" not in vars(pipe)
 
 
@@ -56,13 +57,7 @@ def test_rows_without_moves_are_untouched(name):
     pipe = toys.build(name)
     _, prompt, call = toys.TOYS[name]
     call = {"prompt": prompt, **call}
-    plain = initial_latents(pipe, 5, (), call)
-    assert torch.equal(initial_latents(pipe, 5, [(9, 0.0)], call), plain)
-    turned = initial_latents(pipe, 5, [(9, 0.4)], call)
-    cosine = torch.cosine_similarity(turned.flatten().double(), plain.flatten().double(), dim=0)
-    assert float(cosine) == pytest.approx(np.cos(0.4), abs=1e-5)
-    assert float(turned.norm()) == pytest.approx(float(plain.norm()), rel=1e-5)
-    with moved_noise(pipe, [5], [()]):
+    with moved_noise(pipe, [torch.Generator()], [()]):
         assert "prepare_latents" not in vars(pipe)
 
 
@@ -91,10 +86,6 @@ def test_records_of_another_lineage_are_refused(tmp_path):
 
 
 def test_a_pipeline_or_verifier_that_does_not_fit_is_told():
-    with pytest.raises(ValueError, match=r"DiTPipeline has no prepare_latents.*use the random strategy"):
-        NoiseSearch(toys.build("DiT"), Brightness(), "zero-order")
-    with pytest.raises(ValueError, match="starts from a noised picture"):
-        NoiseSearch(toys.build("Img2Img"), Brightness(), "zero-order")
     pipe = toys.build("StableDiffusion")
     with pytest.raises(ValueError, match="ranks whole pools"):
         NoiseSearch(pipe, RankEnsemble([Brightness("a"), Brightness("b")]), "zero-order")

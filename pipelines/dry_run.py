@@ -1,0 +1,75 @@
+"""A pipeline's call up to its first model call: what the model would be given, without an NFE.
+
+Seam: a forward hook of the denoisers that ends the call. Texts and pictures are encoded, noise is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from .ledger import denoisers
+
+
+class _Reached(Exception):
+    """Ends a pipeline's call at its first model call."""
+
+
+@torch.no_grad()
+def first_model_inputs(pipe: Any, arguments: Mapping[str, Any]) -> list[Any]:
+    """What the first model call of a pipeline's call is given: tensors, lists of tensors that fit together as one, and
+    plain values, in their order.
+
+    Args:
+        pipe: a diffusers pipeline.
+        arguments: of its call.
+
+    Raises:
+        RuntimeError: for a call that ends without calling a denoiser.
+        Exception: what the pipeline raises.
+    """
+    inputs: list[Any] = []
+
+    def stop(module: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        inputs.extend(tree_leaves([_stacked(value) for value in (*args, *kwargs.values())]))
+        raise _Reached
+
+    with ExitStack() as stack:
+        for model in denoisers(pipe):
+            stack.callback(model.register_forward_pre_hook(stop, with_kwargs=True).remove)
+        with suppress(_Reached):
+            pipe(**arguments)
+            raise RuntimeError(f"{type(pipe).__name__} called no denoiser")
+    if hasattr(pipe, "maybe_free_model_hooks"):
+        pipe.maybe_free_model_hooks()  # else what is offloaded stays on the device
+    return inputs
+
+
+def _stacked(value: Any) -> Any:
+    """A list of tensors of one shape as one tensor, with the list's place first; anything else as it is."""
+    tensors = isinstance(value, (list, tuple)) and value and all(isinstance(one, torch.Tensor) for one in value)
+    return torch.stack(tuple(value)) if tensors and len({one.shape for one in value}) == 1 else value
+
+
+def same_inputs(one: list[Any], other: list[Any]) -> bool:
+    """Whether two calls give the model the same: tensors to 1e-4 of their size, as batches change the last digits."""
+    return len(one) == len(other) and all(_same(*pair) for pair in zip(one, other, strict=True))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor):
+        return isinstance(one, torch.Tensor) == isinstance(other, torch.Tensor)
+    return one.shape == other.shape and near(one, other)
+
+
+def near(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors of one shape are equal but for rounding."""
+    if not one.is_floating_point():
+        return torch.equal(one, other)
+    scale = float(one.float().abs().max()) if one.numel() else 0.0
+    least = 1e-4 if one.dtype in (torch.float32, torch.float64) else 2e-2
+    return torch.allclose(one.float(), other.float(), rtol=0, atol=least * scale, equal_nan=True)
