@@ -34,9 +34,11 @@ def plain_start(pipe: Any, seed: int, lineage: Lineage, arguments: Mapping[str, 
     generator = torch.Generator().manual_seed(seed)
     turned = TurnedDraws([generator], [lineage])
     prepared: list[torch.Tensor] = []
+    starts = [generator.get_state()]
 
     def prepare_latents(original: Any, *args: Any, **kwargs: Any) -> Any:
         out = original(*args, **kwargs)
+        starts.append(generator.get_state())
         prepared.extend(part for part in (out if isinstance(out, tuple) else (out,)) if isinstance(part, torch.Tensor))
         return out
 
@@ -47,8 +49,9 @@ def plain_start(pipe: Any, seed: int, lineage: Lineage, arguments: Mapping[str, 
         else:
             inputs = first_model_inputs(pipe, {**arguments, "generator": generator})
     state = generator.get_state()
+    starts.append(state)
     for latents in _forms(pipe, turned.drawn, prepared):
-        for start in (state, torch.Generator().manual_seed(seed).get_state()):
+        for start in reversed(starts):
             again = torch.Generator()
             again.set_state(start)
             try:

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers import DiffusionPipeline
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..samplers.noise import stream_seed
@@ -52,8 +52,7 @@ def schedulers(pipe: Any) -> list[Any]:
     """The schedulers of a pipeline and of the pipelines that it is combined of, each once."""
     stages = [pipe, *(part for part in vars(pipe).values() if isinstance(part, DiffusionPipeline))]
     parts = [part for stage in stages for part in vars(stage).values()]
-    found = {id(part): part for part in parts if isinstance(part, SchedulerMixin) or part is pipe.scheduler}
-    return list(found.values())
+    return list({id(part): part for part in parts if hasattr(part, "step") and hasattr(part, "set_timesteps")}.values())
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What schedulers draw in their steps: from each candidate's seed, whatever the pipeline hands over."""
 
 import copy
+from types import SimpleNamespace
 
 import diffusers
 import numpy as np
@@ -35,7 +36,8 @@ def stochastic(name):
     pipe = toys.build(toy)
     pipe.scheduler = copy.deepcopy(scheduler)
     _, prompt, arguments = toys.TOYS[toy]
-    return pipe, prompt, {**arguments, "num_inference_steps": 4}
+    eta = {"eta": 0.3} if isinstance(scheduler, diffusers.TCDScheduler) else {}
+    return pipe, prompt, {**arguments, "num_inference_steps": 4, **eta}
 
 
 def difference(image, other):
@@ -157,12 +159,10 @@ def test_whether_steps_draw(scheduler, draws):
 def drawn(rows, batch):
     """What a scheduler that is given no generators draws in a step on a batch of some rows per candidate."""
 
-    class Pipe:
-        scheduler = diffusers.EulerAncestralDiscreteScheduler()
-
-    Pipe.scheduler.step = lambda sample, generator=None: randn_tensor(sample.shape, generator=generator)
-    with step_noise(Pipe(), step_generators([3, 4, 5][:rows])) as noise:
-        out = Pipe.scheduler.step(batch)
+    scheduler = diffusers.EulerAncestralDiscreteScheduler()
+    scheduler.step = lambda sample, generator=None: randn_tensor(sample.shape, generator=generator)
+    with step_noise(SimpleNamespace(scheduler=scheduler), step_generators([3, 4, 5][:rows])) as noise:
+        out = scheduler.step(batch)
     assert noise.given
     return out
 
