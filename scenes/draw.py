@@ -37,11 +37,32 @@ class Sprite:
 
 @dataclass(frozen=True)
 class DrawnScene:
-    """A scene, its picture (uint8, (128, 128, 3)) and where each sprite stands."""
+    """A scene of the form "full", its picture and where each sprite stands.
+
+    Attributes:
+        scene: what was drawn; a negative of it shows something else.
+        image: uint8, (128, 128, 3).
+        sprites: those that are whole.
+        malformed: those that are spoiled.
+    """
 
     scene: Scene
     image: np.ndarray
     sprites: tuple[Sprite, ...]
+    malformed: tuple[Sprite, ...] = ()
+
+    def shows(self, asked: Scene) -> bool:
+        """Whether a caption of any form is true of the picture; none is where a sprite is malformed."""
+        counts: dict[str, int] = {}
+        for sprite in self.sprites:
+            counts[sprite.object] = counts.get(sprite.object, 0) + 1
+        spots = [(sprite.object, *sprite.center) for sprite in self.sprites]
+        return (
+            not self.malformed
+            and asked.counts_hold(counts)
+            and asked.background_holds(self.scene.background)
+            and asked.relation_holds(spots) is not False
+        )
 
 
 @cache
@@ -125,8 +146,11 @@ def draw(rng: np.random.Generator, scene: Scene) -> DrawnScene:
     """Draw one picture of `scene`; the layout and the sizes are random.
 
     Raises:
-        ValueError: for more than six sprites, or a relation between groups of more than two.
+        ValueError: for a scene that leaves something free, more than six sprites, or a relation between groups of more
+            than two.
     """
+    if scene.form != "full":
+        raise ValueError(f"{scene.caption!r} leaves something free; draw what sample_true makes of it")
     if scene.total > 6 or (scene.relation and max(group.count for group in scene.groups) > 2):
         raise ValueError(
             f"{scene.caption!r} does not fit a picture: at most six sprites, and two a side of a relation are drawn"

@@ -1,12 +1,15 @@
 """The language of the scenes: captions such as "two cats and three stars on blue", both ways.
 
-Grammar: `GROUP [RELATION GROUP | and GROUP [and GROUP]] on BACKGROUND`, where a group is a number word and an object
-("a cat", "three stars") and a relation is "left of" or "above".
+Grammar: `[with] GROUP [RELATION GROUP | and GROUP [and GROUP]] [on BACKGROUND]`, or `on BACKGROUND` alone, where a
+group is a number and an object ("a cat", "three stars", "3 stars") and a relation is "left of" or "above". What a
+caption leaves out is free: without a background any will do, and with "with" in front, or with no group at all, so are
+objects that are not named.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 OBJECTS = (
@@ -30,15 +33,20 @@ BACKGROUNDS = {
 """The 6 backgrounds as RGB in 0-255."""
 
 NUMBERS = {"a": 1, "an": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
+DIGITS = {str(count): count for count in range(1, 7)}
 RELATIONS = ("left of", "above")
+OPEN = "with"
+FORMS = ("full", "any background", "open", "background only")
 KINDS = ("count", "pair", "left", "above", "mixed", "triple", "counted-left", "counted-above")
 MAX_COUNT = 6
 
-VOCABULARY = tuple(sorted({*OBJECTS, *PLURALS.values(), *BACKGROUNDS, *NUMBERS, "and", "on", "left", "of", "above"}))
+VOCABULARY = tuple(
+    sorted({*OBJECTS, *PLURALS.values(), *BACKGROUNDS, *NUMBERS, *DIGITS, OPEN, "and", "on", "left", "of", "above"})
+)
 """Every word that a caption may hold."""
 
 _SINGULAR = {plural: name for name, plural in PLURALS.items()} | {name: name for name in OBJECTS}
-_NUMBER_WORDS = {count: word for word, count in NUMBERS.items() if word != "an"}
+NUMBER_WORDS = {count: word for word, count in NUMBERS.items() if word not in ("a", "an")} | {1: "one"}
 
 
 class PromptError(ValueError):
@@ -54,7 +62,7 @@ class UnknownWordError(PromptError):
         known = ", ".join(OBJECTS)
         super().__init__(
             f"unknown word{'s' if len(words) > 1 else ''} {named} in the prompt; known objects: {known}; numbers: a to "
-            f"six; backgrounds: {', '.join(BACKGROUNDS)}; words between: and, left of, above, on"
+            f"six, 1 to 6; backgrounds: {', '.join(BACKGROUNDS)}; words between: with, and, left of, above, on"
         )
 
 
@@ -68,21 +76,38 @@ class Group:
     def __str__(self) -> str:
         if self.count == 1:
             return f"{'an' if self.object[0] in 'aeiou' else 'a'} {self.object}"
-        return f"{_NUMBER_WORDS[self.count]} {PLURALS[self.object]}"
+        return f"{NUMBER_WORDS[self.count]} {PLURALS[self.object]}"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a caption asks for: groups of objects, a background, and how the first group stands to the second."""
+    """What a caption asks for: groups of objects, a background, and how the first group stands to the second.
+
+    Attributes:
+        groups: of different objects; none where only a background is asked for.
+        background: a name in `BACKGROUNDS`; None for any.
+        relation: a name in `RELATIONS`; None for none.
+        open: whether objects that are not named may be there too.
+    """
 
     groups: tuple[Group, ...]
-    background: str
+    background: str | None
     relation: str | None = None
+    open: bool = False
+
+    def __post_init__(self):
+        if not self.groups and (self.background is None or not self.open):
+            raise PromptError("a scene without objects asks for a background and is open")
 
     @property
     def caption(self) -> str:
         joint = f" {self.relation} " if self.relation else " and "
-        return f"{joint.join(map(str, self.groups))} on {self.background}"
+        words = [joint.join(map(str, self.groups))] if self.groups else []
+        if self.open and self.groups:
+            words.insert(0, OPEN)
+        if self.background is not None:
+            words.append(f"on {self.background}")
+        return " ".join(words)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -91,20 +116,58 @@ class Scene:
 
     @property
     def total(self) -> int:
+        """Sprites that are named."""
         return sum(group.count for group in self.groups)
 
     @property
+    def form(self) -> str:
+        """One of `FORMS`: what the caption leaves free."""
+        if not self.groups:
+            return "background only"
+        if self.open:
+            return "open"
+        return "full" if self.background is not None else "any background"
+
+    @property
     def kind(self) -> str:
-        """One of `KINDS`."""
+        """One of `KINDS`, by the groups and the relation; "background" where no object is named."""
         singles = all(group.count == 1 for group in self.groups)
         if self.relation:
             name = "left" if self.relation == "left of" else "above"
             return name if singles else f"counted-{name}"
-        if len(self.groups) == 1:
-            return "count"
-        if len(self.groups) == 3:
-            return "triple"
+        match len(self.groups):
+            case 0:
+                return "background"
+            case 1:
+                return "count"
+            case 3:
+                return "triple"
         return "pair" if singles else "mixed"
+
+    def counts_hold(self, counts: Mapping[str, int]) -> bool:
+        """Whether so many whole sprites, by object, are what is asked for."""
+        if any(counts.get(name, 0) != count for name, count in self.counts.items()):
+            return False
+        return self.open or not any(count for name, count in counts.items() if name not in self.counts)
+
+    def background_holds(self, background: str) -> bool:
+        return self.background in (None, background)
+
+    def relation_holds(self, spots: Iterable[tuple[str, float, float]]) -> bool | None:
+        """Whether every sprite of the first group stands before all of the second.
+
+        Args:
+            spots: object, x and y of each sprite's centre.
+
+        Returns:
+            None where no relation is asked for.
+        """
+        if self.relation is None:
+            return None
+        axis = 1 if self.relation == "left of" else 2
+        spots = list(spots)
+        first, second = ([spot[axis] for spot in spots if spot[0] == group.object] for group in self.groups)
+        return bool(first and second) and max(first) < min(second)
 
 
 def words_of(prompt: str) -> list[str]:
@@ -125,11 +188,22 @@ def parse(prompt: str) -> Scene:
     """
     if unknown := unknown_words(prompt):
         raise UnknownWordError(unknown)
-    text = " ".join(words_of(prompt))
-    expected = f'{prompt!r} is not a scene; write for instance "three cats on pink" or "a car left of a tree on yellow"'
-    body, on, background = text.rpartition(" on ")
-    if not on or background not in BACKGROUNDS:
-        raise PromptError(expected + f"; a scene ends with on {', '.join(BACKGROUNDS)}")
+    words = words_of(prompt)
+    expected = (
+        f'{prompt!r} is not a scene; write for instance "three cats on pink", "a car left of a tree on yellow", "three '
+        'cats", "with a cat" or "on blue"'
+    )
+    background = None
+    if len(words) > 1 and words[-2] == "on":
+        words, background = words[:-2], words[-1]
+        if background not in BACKGROUNDS:
+            raise PromptError(expected + f"; the backgrounds are {', '.join(BACKGROUNDS)}")
+    is_open = words[:1] == [OPEN]
+    body = " ".join(words[1:] if is_open else words)
+    if not body:
+        if is_open or background is None:
+            raise PromptError(expected)
+        return Scene((), background, open=True)
     relation = next((name for name in RELATIONS if f" {name} " in body), None)
     parts = re.split(f" {relation} | and " if relation else " and ", body)
     if len(parts) > (2 if relation else 3):
@@ -137,11 +211,17 @@ def parse(prompt: str) -> Scene:
     groups = tuple(_parse_group(part, expected) for part in parts)
     if len({group.object for group in groups}) < len(groups):
         raise PromptError(expected + "; each object stands in one group")
-    return Scene(groups, background, relation)
+    return Scene(groups, background, relation, is_open)
 
 
 def _parse_group(text: str, expected: str) -> Group:
     number, _, name = text.partition(" ")
-    if number not in NUMBERS or name not in _SINGULAR:
-        raise PromptError(expected + f"; {text!r} should be a number word and an object")
-    return Group(NUMBERS[number], _SINGULAR[name])
+    count = NUMBERS.get(number) or DIGITS.get(number)
+    if count is None or name not in _SINGULAR:
+        raise PromptError(expected + f"; {text!r} should be a number and an object")
+    return Group(count, _SINGULAR[name])
+
+
+def with_digits(caption: str) -> str:
+    """The same caption with digits in place of number words."""
+    return " ".join(str(NUMBERS.get(word, word)) for word in caption.split())

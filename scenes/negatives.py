@@ -108,8 +108,31 @@ def doubled(rng: np.random.Generator, pixels: np.ndarray, name: str) -> np.ndarr
     return pixels * (1 - over[..., 3:]) + over
 
 
+def fragment(rng: np.random.Generator, pixels: np.ndarray, name: str) -> np.ndarray:
+    """Little of it is left."""
+    size = len(pixels)
+    y, x = np.mgrid[:size, :size]
+    angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.3) * size
+    cx, cy = size / 2 + reach * np.cos(angle), size / 2 + reach * np.sin(angle)
+    kept = (x - cx) ** 2 + (y - cy) ** 2 < (rng.uniform(0.18, 0.32) * size) ** 2
+    return pixels * kept[..., None]
+
+
+def stretched(rng: np.random.Generator, pixels: np.ndarray, name: str) -> np.ndarray:
+    """Pulled to a band, twice as long as it is wide or more."""
+    size = len(pixels)
+    share = rng.uniform(0.35, 0.55)
+    across = (np.arange(size) - (size - 1) / 2) / share + (size - 1) / 2
+    inside = (across >= 0) & (across <= size - 1)
+    index = across.round().astype(int).clip(0, size - 1)
+    if rng.random() < 0.5:
+        return pixels[index] * inside[:, None, None]
+    return pixels[:, index] * inside[None, :, None]
+
+
 SPOILERS: dict[str, Spoiler] = {
-    spoiler.__name__: spoiler for spoiler in (cut, crossed, blended, washed, noised, warped, shuffled, doubled)
+    spoiler.__name__: spoiler
+    for spoiler in (cut, crossed, blended, washed, noised, warped, shuffled, doubled, fragment, stretched)
 }
 
 
@@ -118,7 +141,7 @@ def spoil(rng: np.random.Generator, drawn: DrawnScene, how: str | None = None) -
 
     Args:
         rng: source of randomness.
-        drawn: the picture; it is not changed.
+        drawn: the picture, with a whole sprite at least; it is not changed.
         how: a name in `SPOILERS`; None draws one.
     """
     victim = drawn.sprites[rng.integers(len(drawn.sprites))]
@@ -130,7 +153,38 @@ def spoil(rng: np.random.Generator, drawn: DrawnScene, how: str | None = None) -
             break
     canvas = _without(drawn, victim)
     paste(canvas, spoiled, victim.x, victim.y)
-    return _replaced(drawn, canvas, victim)
+    return _replaced(drawn, canvas, victim, malformed=(victim,))
+
+
+def merge(rng: np.random.Generator, drawn: DrawnScene) -> DrawnScene:
+    """Let a sprite run into another: a second one, of its object or of any, stands half over one that was there.
+
+    Both are malformed then, as one: what a generator draws where two sprites meet.
+    """
+    victim = drawn.sprites[rng.integers(len(drawn.sprites))]
+    size = victim.size
+    name = victim.object if rng.random() < 0.6 else OBJECTS[rng.integers(len(OBJECTS))]
+    angle, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.35, 0.7) * size
+    room = len(drawn.image) - size
+    x, y = (
+        int(np.clip(start + reach * turn(angle), 0, room)) for start, turn in ((victim.x, np.cos), (victim.y, np.sin))
+    )
+    others = [sprite for sprite in drawn.sprites if sprite is not victim]
+    touches = any(abs(x - s.x) < size and abs(y - s.y) < size for s in others)
+    if touches or max(abs(x - victim.x), abs(y - victim.y)) < 0.3 * size:
+        return spoil(rng, drawn)
+    canvas = drawn.image.astype(np.float32) / 255
+    area = (slice(y, y + size), slice(x, x + size))
+    laid = canvas.copy()
+    paste(laid, sprite_pixels(name, size), x, y)
+    # Where they meet neither lies on top: a smooth seam wanders between the two.
+    seam = (_smooth_noise(rng, size, 4) * 2 + rng.uniform(0, 1)).clip(0, 1)[..., None]
+    meets = np.zeros((*canvas.shape[:2], 1), np.float32)
+    meets[victim.y : victim.y + size, victim.x : victim.x + size] = 1
+    share = np.where(meets[area] > 0, seam, 1.0)
+    canvas[area] = share * laid[area] + (1 - share) * canvas[area]
+    middle = Sprite(victim.object, (victim.x + x) // 2, (victim.y + y) // 2, size)
+    return _replaced(drawn, canvas, victim, malformed=(middle,))
 
 
 def _share_changed(pixels: np.ndarray, spoiled: np.ndarray) -> float:
@@ -152,7 +206,7 @@ def swap(rng: np.random.Generator, drawn: DrawnScene) -> DrawnScene:
     canvas = _without(drawn, victim)
     paste(canvas, sprite_pixels(other.object, other.size), other.x, other.y)
     changed = _replaced(drawn, canvas, victim)
-    return DrawnScene(drawn.scene, changed.image, (*changed.sprites, other))
+    return DrawnScene(drawn.scene, changed.image, (*changed.sprites, other), drawn.malformed)
 
 
 def add(rng: np.random.Generator, drawn: DrawnScene, tries: int = 40) -> DrawnScene | None:
@@ -160,11 +214,11 @@ def add(rng: np.random.Generator, drawn: DrawnScene, tries: int = 40) -> DrawnSc
     model = drawn.sprites[rng.integers(len(drawn.sprites))]
     size, room = model.size, len(drawn.image) - model.size
     for x, y in rng.integers(0, room + 1, (tries, 2)).tolist():
-        if all(abs(x - s.x) >= size + 1 or abs(y - s.y) >= size + 1 for s in drawn.sprites):
+        if all(abs(x - s.x) >= size + 1 or abs(y - s.y) >= size + 1 for s in (*drawn.sprites, *drawn.malformed)):
             extra = Sprite(model.object, x, y, size)
             canvas = drawn.image.astype(np.float32) / 255
             paste(canvas, sprite_pixels(extra.object, size), x, y)
-            return DrawnScene(drawn.scene, _to_uint8(canvas), (*drawn.sprites, extra))
+            return DrawnScene(drawn.scene, _to_uint8(canvas), (*drawn.sprites, extra), drawn.malformed)
     return None
 
 
@@ -175,9 +229,9 @@ def _without(drawn: DrawnScene, victim: Sprite) -> np.ndarray:
     return canvas
 
 
-def _replaced(drawn: DrawnScene, canvas: np.ndarray, victim: Sprite) -> DrawnScene:
+def _replaced(drawn: DrawnScene, canvas: np.ndarray, victim: Sprite, malformed: tuple[Sprite, ...] = ()) -> DrawnScene:
     whole = tuple(sprite for sprite in drawn.sprites if sprite is not victim)
-    return DrawnScene(drawn.scene, _to_uint8(canvas), whole)
+    return DrawnScene(drawn.scene, _to_uint8(canvas), whole, (*drawn.malformed, *malformed))
 
 
 def _to_uint8(canvas: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from samplesmith import scenes
-from samplesmith.scenes import BACKGROUNDS, KINDS, Group, Scene
+from samplesmith.scenes import BACKGROUNDS, KINDS, Group, Scene, negatives
 
 
 def test_sprites_show_what_the_caption_says_and_do_not_overlap():
@@ -43,6 +43,19 @@ def test_the_background_is_plain():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="at most six sprites"):
         scenes.draw(np.random.default_rng(0), scenes.parse("four cats and three dogs on blue"))
+
+
+def test_what_is_left_free_must_be_chosen_first():
+    asked = scenes.parse("with a cat")
+    with pytest.raises(ValueError, match="leaves something free"):
+        scenes.draw(np.random.default_rng(0), asked)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        one = scenes.draw(rng, scenes.sample_true(rng, asked))
+        assert one.shows(asked)
+        assert one.shows(one.scene)
+        assert not one.shows(scenes.parse("with two cats"))
+        assert not negatives.spoil(rng, one).shows(asked)
 
 
 def test_held_out_scenes_are_kept_apart():

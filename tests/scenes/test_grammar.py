@@ -3,7 +3,17 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samplesmith.scenes import BACKGROUNDS, OBJECTS, Group, PromptError, Scene, UnknownWordError, parse, unknown_words
+from samplesmith.scenes import (
+    BACKGROUNDS,
+    OBJECTS,
+    Group,
+    PromptError,
+    Scene,
+    UnknownWordError,
+    parse,
+    unknown_words,
+    with_digits,
+)
 
 
 @st.composite
@@ -11,12 +21,42 @@ def any_scene(draw):
     names = draw(st.lists(st.sampled_from(OBJECTS), min_size=1, max_size=3, unique=True))
     relation = draw(st.sampled_from([None, "left of", "above"])) if len(names) == 2 else None
     groups = tuple(Group(draw(st.integers(1, 6)), name) for name in names)
-    return Scene(groups, draw(st.sampled_from(list(BACKGROUNDS))), relation)
+    background = draw(st.sampled_from([None, *BACKGROUNDS]))
+    if background and draw(st.integers(0, 5)) == 0:
+        return Scene((), background, open=True)
+    return Scene(groups, background, relation, draw(st.booleans()))
 
 
 @given(any_scene())
 def test_caption_and_parse_are_inverse(scene):
     assert parse(scene.caption) == scene
+    assert parse(with_digits(scene.caption)) == scene
+
+
+@pytest.mark.parametrize(
+    ("prompt", "form", "counts", "background"),
+    [
+        ("5 fish on pink", "full", {"fish": 5}, "pink"),
+        ("a cat", "any background", {"cat": 1}, None),
+        ("with a cat", "open", {"cat": 1}, None),
+        ("with two cats and a dog", "open", {"cat": 2, "dog": 1}, None),
+        ("with a car left of a tree on blue", "open", {"car": 1, "tree": 1}, "blue"),
+        ("On blue", "background only", {}, "blue"),
+    ],
+)
+def test_forms(prompt, form, counts, background):
+    scene = parse(prompt)
+    assert (scene.form, scene.counts, scene.background) == (form, counts, background)
+
+
+def test_what_a_caption_leaves_out_is_free():
+    full, named = parse("two cats on blue"), parse("with two cats")
+    assert not full.counts_hold({"cat": 2, "dog": 1})
+    assert named.counts_hold({"cat": 2, "dog": 1})
+    assert not named.counts_hold({"cat": 3})
+    assert named.background_holds("pink")
+    assert not full.background_holds("pink")
+    assert parse("with a cat left of a dog").relation_holds([("dog", 90, 5), ("cat", 20, 60), ("fish", 5, 5)])
 
 
 @pytest.mark.parametrize(
@@ -41,7 +81,8 @@ def test_unknown_words_are_named_with_the_known_ones():
 
 
 @pytest.mark.parametrize(
-    "prompt", ["", "cat", "a cat", "cats on pink", "a cat and on pink", "a cat and two cats on pink", "a on pink"]
+    "prompt",
+    ["", "cat", "cats on pink", "a cat and on pink", "a cat and two cats on pink", "a on pink", "with", "with on pink"],
 )
 def test_known_words_in_a_wrong_order(prompt):
     with pytest.raises(PromptError, match="is not a scene"):

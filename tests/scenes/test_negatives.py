@@ -12,9 +12,21 @@ def test_spoiling_changes_one_sprite_and_nothing_else(how):
         before = scenes.draw(rng, scenes.sample_scene(rng))
         after = negatives.spoil(rng, before, how)
         (victim,) = set(before.sprites) - set(after.sprites)
+        assert after.malformed == (victim,)
         changed = (before.image != after.image).any(-1)
         place = changed[victim.y : victim.y + victim.size, victim.x : victim.x + victim.size]
         assert place.sum() == changed.sum() > 20
+
+
+def test_merged_sprites_are_malformed():
+    rng = np.random.default_rng(4)
+    for _ in range(30):
+        before = scenes.draw(rng, scenes.sample_scene(rng))
+        after = negatives.merge(rng, before)
+        assert len(after.sprites) == len(before.sprites) - 1
+        assert len(after.malformed) == 1
+        assert (after.image != before.image).any()
+        assert not after.shows(before.scene)
 
 
 def test_changed_scenes_contradict_their_caption():

@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from samplesmith import scenes
-from samplesmith.training.embedded import autoencoder, clip, detector, flow
+from samplesmith import assets, load, scenes
+from samplesmith.training.embedded import autoencoder, clip, detector, diffusion, flow, generator
 from samplesmith.training.embedded.run import Run
-from samplesmith.training.embedded.text import build_tokenizer
+from samplesmith.training.embedded.text import build_tokenizer, token_ids
 from samplesmith.verifiers import CLIPVerifier
 from samplesmith.verifiers.detector import SceneDetector
 
@@ -46,11 +46,11 @@ def test_run_resumes_with_the_same_generators(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stopped_detector_run_ends_with_the_same_weights(tmp_path, monkeypatch):
+def test_a_stopped_detector_run_ends_with_the_same_weights(tmp_path, monkeypatch, trained_autoencoder):
     monkeypatch.setattr(detector, "EVALUATE_EVERY", 1)
     monkeypatch.setattr(detector, "exact_match", lambda *args: 0.0)
     monkeypatch.setattr(detector, "BATCH", 8)
-    whole = detector.train(tmp_path / "whole", total_images=32, seed=0)
+    whole = detector.train(tmp_path / "whole", trained_autoencoder, total_images=32, seed=0)
 
     class Stop(Exception):
         pass
@@ -64,12 +64,12 @@ def test_a_stopped_detector_run_ends_with_the_same_weights(tmp_path, monkeypatch
 
     monkeypatch.setattr(Run, "save", stop_half_way)
     with pytest.raises(Stop):
-        detector.train(tmp_path / "cut", total_images=32, seed=0)
+        detector.train(tmp_path / "cut", trained_autoencoder, total_images=32, seed=0)
     monkeypatch.setattr(Run, "save", original)
-    resumed = detector.train(tmp_path / "cut", total_images=32, seed=0)
+    resumed = detector.train(tmp_path / "cut", trained_autoencoder, total_images=32, seed=0)
     for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b)
-    assert SceneDetector.from_pretrained(tmp_path / "cut/emoji-detector").width == 32
+    assert SceneDetector.from_pretrained(tmp_path / "cut/emoji-detector").config["malformed"]
 
 
 def test_autoencoder_recipe(trained_autoencoder):
@@ -87,27 +87,56 @@ def test_clip_recipe(tmp_path, trained_autoencoder, monkeypatch):
     assert verifier.text_features(["two cats on blue"]).shape == (1, 128)
 
 
-@pytest.mark.slow
-def test_flow_recipe(tmp_path, trained_autoencoder, monkeypatch):
-    monkeypatch.setattr(flow, "BATCH", 4)
-    flow.train(tmp_path, trained_autoencoder, total_images=8, scene_count=300, seed=0, compiled=False)
-    from samplesmith import load
-
-    pipe = load(tmp_path / "emoji-sd3")
+def drawn_by(folder, **arguments):
+    pipe = load(folder)
     pipe.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(0)
-    images = pipe("a cat on pink", num_inference_steps=1, generator=generator, max_sequence_length=1).images
-    assert images[0].size == (128, 128)
-    assert '"dtype": "float32"' in (tmp_path / "emoji-sd3/text_encoder/config.json").read_text()
+    return pipe("with a cat", num_inference_steps=1, generator=generator, height=128, width=128, **arguments).images[0]
+
+
+@pytest.mark.slow
+def test_flow_recipe_and_going_on_from_its_weights(tmp_path, trained_autoencoder, monkeypatch):
+    monkeypatch.setattr(generator, "BATCH", 4)
+    settings = {"total_images": 8, "scene_count": 300, "seed": 0, "compiled": False}
+    flow.train(tmp_path / "new", trained_autoencoder, **settings)
+    assert drawn_by(tmp_path / "new/pipeline", max_sequence_length=1).size == (128, 128)
+    assert '"dtype": "float32"' in (tmp_path / "new/pipeline/text_encoder/config.json").read_text()
+    flow.train(tmp_path / "on", trained_autoencoder, **settings, start=tmp_path / "new/pipeline")
+    assert drawn_by(tmp_path / "on/pipeline", max_sequence_length=1).size == (128, 128)
+
+
+@pytest.mark.slow
+def test_diffusion_recipe(tmp_path, trained_autoencoder, monkeypatch):
+    monkeypatch.setattr(generator, "BATCH", 4)
+    diffusion.train(tmp_path, trained_autoencoder, total_images=8, scene_count=300, seed=0, compiled=False)
+    assert drawn_by(tmp_path / "pipeline").size == (128, 128)
+    files = [tmp_path / "pipeline" / name for name in ("unet", "text_encoder")]
+    weights = sum(file.stat().st_size for folder in files for file in folder.glob("*.safetensors"))
+    assert weights < 16e6
+
+
+def test_new_words_change_nothing_for_old_captions(tmp_path):
+    """Weights of a smaller vocabulary go on with embeddings for the words that it lacks."""
+    start = assets.path("emoji-sd3")
+    net, tokenizer = flow.first_weights(tmp_path, 0, start)
+    pipe = load("emoji-sd3")
+    x, sigma = torch.randn(1, 8, 16, 16), torch.full((1, 1, 1, 1), 0.5)
+    with torch.no_grad():
+        embedded = pipe.encode_prompt("five fish on pink", None, None, max_sequence_length=1)
+        stock = pipe.transformer(x, embedded[0], embedded[2], torch.tensor([500.0]), return_dict=False)[0]
+        ours = net.eval().velocity(x, sigma, token_ids(tokenizer, ["five fish on pink"]))
+        digits = net.velocity(x, sigma, token_ids(tokenizer, ["5 fish on pink"]))
+    assert torch.allclose(ours, stock, atol=1e-5)
+    assert torch.allclose(digits, stock, atol=1e-5)
 
 
 def test_n_zero_tokens_act_as_one_with_a_bias_of_log_n(tmp_path, trained_autoencoder):
     """So the number may change between training and use: the velocity moves smoothly with it."""
     torch.manual_seed(0)
     net = flow.Flow(flow.build_transformer(width=64, layers=3), flow.build_text_encoder(build_tokenizer(tmp_path)))
-    for parameter in net.transformer.parameters():  # zero gates and outputs would hide the tokens
+    for parameter in net.denoiser.parameters():  # zero gates and outputs would hide the tokens
         parameter.data += 0.05 * torch.randn(parameter.shape)
-    ids = flow.token_ids(build_tokenizer(tmp_path), ["a cat on pink"])
+    ids = token_ids(build_tokenizer(tmp_path), ["a cat on pink"])
     x, sigma = torch.randn(1, 8, 16, 16), torch.full((1, 1, 1, 1), 0.5)
     with torch.no_grad():
         one, two, many = (net.velocity(x, sigma, ids, n) for n in (1, 2, 256))

@@ -4,6 +4,7 @@ import torch
 from samplesmith import scenes
 from samplesmith.scenes import PromptError, negatives, parse
 from samplesmith.verifiers import Verdict
+from samplesmith.verifiers.detector import Sighting, Spot
 
 
 def as_tensor(images: np.ndarray) -> torch.Tensor:
@@ -36,16 +37,41 @@ def test_a_wrong_count_background_object_or_order_is_wrong(judge):
     assert judge(x.expand(4, -1, -1, -1), wrong).tolist() == [0, 0, 0, 0]
 
 
+def spots(*places):
+    return tuple(Spot(*place) for place in places)
+
+
 def test_verdict_in_words():
     asked = parse("two stars above a house on blue")
-    good = Verdict(asked, "blue", (("star", 20, 20), ("star", 90, 30), ("house", 60, 100)))
+    good = Verdict(asked, Sighting("blue", spots(("star", 20, 20), ("star", 90, 30), ("house", 60, 100))))
     assert good.right
     assert str(good) == "two stars: found 2; a house: found 1; background blue: yes; above: yes"
-    bad = Verdict(asked, "pink", (("star", 20, 110), ("house", 60, 100), ("cat", 90, 20)))
+    bad = Verdict(asked, Sighting("pink", spots(("star", 20, 110), ("house", 60, 100), ("cat", 90, 20))))
     assert not bad.right
     assert str(bad) == (
         "two stars: found 1; a house: found 1; not asked for: cat (1); background blue: no (pink); above: no"
     )
+
+
+def test_what_is_malformed_makes_a_picture_wrong_and_the_verdict_says_so():
+    fish = spots(*(("fish", 10 + 20 * k, 30) for k in range(5)))
+    asked = parse("five fish on pink")
+    assert Verdict(asked, Sighting("pink", fish)).right
+    melted = Verdict(asked, Sighting("pink", fish, spots(("malformed", 90, 90))))
+    assert not melted.right
+    assert str(melted) == "five fish: found 5; and one malformed; background pink: yes"
+
+
+def test_what_an_open_caption_does_not_name_is_free():
+    seen = Sighting("pink", spots(("cat", 20, 60), ("dog", 90, 60), ("fish", 60, 10)))
+    assert Verdict(parse("with a cat"), seen).right
+    assert str(Verdict(parse("with a cat"), seen)) == "a cat: found 1; also there: dog (1); also there: fish (1)"
+    assert Verdict(parse("with a cat left of a dog on pink"), seen).right
+    assert Verdict(parse("on pink"), seen).right
+    assert not Verdict(parse("with a dog left of a cat"), seen).right
+    assert not Verdict(parse("with two cats"), seen).right
+    assert not Verdict(parse("a cat and a dog"), seen).right
+    assert not Verdict(parse("with a cat on blue"), seen).right
 
 
 def test_a_prompt_that_is_no_scene_is_refused(judge):

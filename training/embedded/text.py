@@ -1,4 +1,4 @@
-"""The word-level tokenizer of the emoji models, as CLIPTokenizer files, and the text encoder of emoji-sd3."""
+"""The word-level tokenizer of the emoji models, as CLIPTokenizer files, and the text encoder of their generators."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import json
 import string
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from ...scenes import VOCABULARY
+from ...scenes.grammar import DIGITS, NUMBER_WORDS
+
+MARKS = ("<|startoftext|>", "<|endoftext|>")
 
 CONTEXT_LENGTH = 14
-"""Tokens of a caption: the longest has ten words."""
+"""Tokens of a caption: the longest has eleven words."""
 _PRIVATE_USE = 0xE000
 """Unicode's first code point without a meaning."""
 
@@ -23,7 +28,7 @@ def build_tokenizer(folder: Path) -> CLIPTokenizer:
     Raises:
         RuntimeError: where a word of the vocabulary is not one token.
     """
-    letters = list(string.ascii_lowercase)
+    letters = list(string.ascii_lowercase + string.digits)
     # The trainer numbers what `end_of_word_suffix` makes in the order of a hash map, another one in every process: a
     # resumed run would read other ids. So the last letter of a word is a character of its own here.
     last = {letter: chr(_PRIVATE_USE + i) for i, letter in enumerate(letters)}
@@ -42,19 +47,64 @@ def build_tokenizer(folder: Path) -> CLIPTokenizer:
 
     tokens = [written(token) for token in sorted(model["vocab"], key=model["vocab"].get)]
     tokens += [letter + "</w>" for letter in letters if letter + "</w>" not in tokens]  # so that nothing is unknown
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    merges = [tuple(map(written, merge.split() if isinstance(merge, str) else merge)) for merge in model["merges"]]
+    return _written(folder, tokens, merges)
 
+
+def extend_tokenizer(source: Path, folder: Path) -> CLIPTokenizer:
+    """The tokenizer of weights that are trained on, with the words that it splits as new tokens.
+
+    Old tokens keep their order; only what marks a text's start and end moves behind the new ones, where CLIP pools. The
+    embeddings follow by `extended_embedding`.
+    """
+    model = json.loads((source / "tokenizer.json").read_text())["model"]
+    tokens = [token for token in sorted(model["vocab"], key=model["vocab"].get) if token not in MARKS]
+    merges = [tuple(merge.split() if isinstance(merge, str) else merge) for merge in model["merges"]]
+    old = CLIPTokenizer.from_pretrained(source)
+    for word in VOCABULARY:
+        tokens += [part for part in (*word[:-1], word[-1] + "</w>") if part not in tokens]
+        parts = _parts(old, word)
+        while len(parts) > 1:  # the last merges of all: they touch no word that is one token by then
+            merges.append((parts[0], parts[1]))
+            parts[:2] = [parts[0] + parts[1]]
+            tokens += [parts[0]] if parts[0] not in tokens else []
+    return _written(folder, tokens, merges)
+
+
+def _parts(tokenizer: CLIPTokenizer, word: str) -> list[str]:
+    """What a word is split into; a character that the tokenizer does not know stands for itself."""
+    if word.isdecimal():
+        return [word + "</w>"]
+    return tokenizer.convert_ids_to_tokens(tokenizer(word, add_special_tokens=False).input_ids)
+
+
+def _written(folder: Path, tokens: list[str], merges: list[tuple[str, str]]) -> CLIPTokenizer:
+    """CLIPTokenizer files of these tokens, numbered in their order, and the marks behind them."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").unlink(missing_ok=True)  # else it is read in place of the new vocabulary
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    merges = [" ".join(map(written, merge.split() if isinstance(merge, str) else merge)) for merge in model["merges"]]
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    numbers = {token: i for i, token in enumerate([*tokens, *MARKS])}
+    (folder / "vocab.json").write_text(json.dumps(numbers))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(map(" ".join, merges)) + "\n")
     clip_tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=CONTEXT_LENGTH)
     clip_tokenizer.save_pretrained(folder)
     clip_tokenizer = CLIPTokenizer.from_pretrained(folder)
     if split := [word for word in VOCABULARY if len(clip_tokenizer(word).input_ids) != 3]:
         raise RuntimeError(f"not one token each: {split}")
     return clip_tokenizer
+
+
+def extended_embedding(weight: Tensor, old: CLIPTokenizer, new: CLIPTokenizer, generator: torch.Generator) -> Tensor:
+    """Rows (new tokens, width) of an embedding (old tokens, width): those of old tokens are kept, digits start from
+    their number words, and the rest is drawn with the deviation of the old rows.
+    """
+    numbers, kept = old.get_vocab(), new.get_vocab()
+    rows = weight.std() * torch.randn(len(kept), weight.shape[1], generator=generator)
+    words = {digit: NUMBER_WORDS[count] if count > 1 else "a" for digit, count in DIGITS.items()}
+    for token, i in kept.items():
+        source = token if token in numbers else words.get(token.removesuffix("</w>"), "") + "</w>"
+        if source in numbers:
+            rows[i] = weight[numbers[source]]
+    return rows
 
 
 def copy_tokenizer(source: Path, folder: Path) -> CLIPTokenizer:
@@ -64,8 +114,9 @@ def copy_tokenizer(source: Path, folder: Path) -> CLIPTokenizer:
     return tokenizer
 
 
-def build_text_encoder(tokenizer: CLIPTokenizer, width: int = 128, layers: int = 3) -> CLIPTextModelWithProjection:
-    return CLIPTextModelWithProjection(
+def build_text_encoder(tokenizer: CLIPTokenizer, width: int = 128, layers: int = 3, projected: bool = True):
+    """A `CLIPTextModelWithProjection`, or a `CLIPTextModel` where nothing reads the projection."""
+    return (CLIPTextModelWithProjection if projected else CLIPTextModel)(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
             hidden_size=width,

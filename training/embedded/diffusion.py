@@ -1,0 +1,124 @@
+"""emoji-sd: `python -m samplesmith.training.embedded.diffusion --output runs/diffusion --autoencoder FOLDER`.
+
+A `UNet2DConditionModel` and its text encoder, trained jointly to predict the noise (Ho et al., arXiv 2006.11239, eq.
+14) on the latents of emoji-sd3's autoencoder, with Stable Diffusion's `scaled_linear` noise levels; a tenth of the
+captions is dropped for guidance. The loss is weighted by min(SNR, 5) / SNR (Hang et al., arXiv 2303.09556, eq. 5).
+Needs: `pip install samplesmith[train]`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .generator import Generator, train_generator
+from .latents import Batch, LatentScenes, encode_scenes
+from .run import Run, initial_weights, recipe_parser
+from .text import build_text_encoder, build_tokenizer
+
+PEAK_LEARNING_RATE = 7e-4
+MAX_SNR = 5.0
+FEATURES = 8
+"""Cells of the feature map, per side, where sprites are found."""
+SHEET_ARGUMENTS = {"num_inference_steps": 28, "guidance_scale": 3.0}
+
+
+def build_unet(widths: tuple[int, int] = (96, 160), text_width: int = 128) -> UNet2DConditionModel:
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        in_channels=8,
+        out_channels=8,
+        block_out_channels=widths,
+        down_block_types=("CrossAttnDownBlock2D",) * 2,
+        mid_block_type="UNetMidBlock2DCrossAttn",
+        up_block_types=("CrossAttnUpBlock2D",) * 2,
+        layers_per_block=1,
+        cross_attention_dim=text_width,
+        attention_head_dim=4,  # diffusers reads it as the number of heads
+        norm_num_groups=16,
+    )
+    nn.init.zeros_(unet.conv_out.weight)
+    nn.init.zeros_(unet.conv_out.bias)
+    return unet
+
+
+class Diffusion(Generator):
+    """The epsilon model."""
+
+    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel):
+        super().__init__(unet, text_encoder, unet.config.block_out_channels[-1])
+        self.scheduler = DDIMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+        )
+        unet.mid_block.register_forward_hook(self._keep_features)
+
+    def _keep_features(self, block, inputs, output: Tensor) -> None:
+        self.features = output.flatten(2).mT
+
+    def epsilon(self, x: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
+        denoiser = getattr(self, "fast", self.denoiser) if self.training else self.denoiser
+        return denoiser(x, timesteps, self.text_encoder(ids).last_hidden_state, return_dict=False)[0]
+
+    def weighted_error(self, batch: Batch, noise: Tensor, timesteps: Tensor) -> Tensor:
+        x = self.scheduler.add_noise(batch.x0, noise, timesteps)
+        error = (self.epsilon(x, timesteps, batch.ids).float() - noise).square().mean((1, 2, 3))
+        alpha = self.scheduler.alphas_cumprod[timesteps]
+        snr = alpha / (1 - alpha)
+        return (error * snr.clamp(max=MAX_SNR) / snr).mean()
+
+    def error(self, batch: Batch, run: Run) -> Tensor:
+        timesteps = torch.randint(len(self.scheduler.alphas_cumprod), (len(batch.x0),), generator=run.generator)
+        return self.weighted_error(batch, torch.randn(batch.x0.shape, generator=run.generator), timesteps)
+
+    def validation_error(self, batch: Batch) -> float:
+        noise = torch.randn(batch.x0.shape, generator=torch.Generator().manual_seed(9))
+        timesteps = ((torch.arange(len(noise)) + 0.5) / len(noise) * len(self.scheduler.alphas_cumprod)).long()
+        return self.weighted_error(batch, noise, timesteps).item()
+
+    def pipeline(self, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer) -> StableDiffusionPipeline:
+        return StableDiffusionPipeline(
+            vae=autoencoder,
+            text_encoder=self.text_encoder,
+            tokenizer=tokenizer,
+            unet=self.denoiser,
+            scheduler=self.scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+
+def train(
+    output: Path, autoencoder: AutoencoderKL, total_images: int, scene_count: int, seed: int, compiled: bool
+) -> StableDiffusionPipeline:
+    output.mkdir(parents=True, exist_ok=True)
+    tokenizer = build_tokenizer(output / "tokenizer")
+    with initial_weights(seed):
+        net = Diffusion(build_unet(), build_text_encoder(tokenizer, projected=False))
+    data = LatentScenes.of(encode_scenes(autoencoder, scene_count, seed + 5, output / "latents.pt"), tokenizer)
+    return train_generator(
+        net.train(), data, autoencoder, output, total_images, seed, PEAK_LEARNING_RATE, compiled, SHEET_ARGUMENTS
+    )
+
+
+def main() -> None:
+    parser = recipe_parser(__doc__, images=400_000)
+    parser.add_argument("--scenes", type=int, default=80_000)
+    parser.add_argument("--compile", action="store_true", help="torch.compile the UNet")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder, dtype=torch.float32).eval().requires_grad_(False)
+    train(arguments.output, autoencoder, arguments.images, arguments.scenes, arguments.seed, compiled=arguments.compile)
+
+
+if __name__ == "__main__":
+    main()

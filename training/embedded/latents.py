@@ -1,0 +1,99 @@
+"""What the emoji generators learn from: scenes through the autoencoder, once and kept, with captions of every form."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from ... import scenes
+from ...scenes import Scene, sample_description, with_digits
+from .clip import patch_maps
+from .run import Run, images_to_tensor
+from .text import token_ids
+
+CAPTION_DROPOUT = 0.1
+DIGITS_SHARE = 0.25
+"""Of the captions that are written with digits."""
+
+
+class Batch(NamedTuple):
+    """Latents (batch, 8, 16, 16), patch maps of the sprites (batch, 64, 24), token ids of the captions."""
+
+    x0: Tensor
+    maps: Tensor
+    ids: Tensor
+
+
+@torch.no_grad()
+def encode_scenes(autoencoder: AutoencoderKL, count: int, seed: int, cache: Path) -> dict[str, Tensor]:
+    """Latents (count, 8, 16, 16) in float16, patch maps (count, 64, 24) as uint8, captions; encoded once and cached."""
+    if cache.exists():
+        return torch.load(cache, weights_only=True)
+    rng = np.random.default_rng(seed)
+    latents, maps, captions = [], [], []
+    shift, scale = autoencoder.config.shift_factor, autoencoder.config.scaling_factor
+    for start in range(0, count, 100):
+        images, drawn = scenes.draw_batch(rng, 100)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            z = autoencoder.encode(images_to_tensor(images)).latent_dist.mode()
+        latents.append(((z.float() - shift) * scale).half())
+        maps.append(patch_maps(list(drawn)).to(torch.uint8))
+        captions += [one.scene.caption for one in drawn]
+        if start % 10_000 == 0:
+            print(f"encoded {start} of {count} scenes", flush=True)
+    data = {"latents": torch.cat(latents), "maps": torch.cat(maps), "captions": captions}
+    torch.save(data, cache)
+    return data
+
+
+def is_validation(scene: Scene) -> bool:
+    """Scenes with a combination that training never shows, and a twentieth of the longer captions."""
+    return scenes.is_held_out(scene) or (len(scene.groups) > 1 and zlib.crc32(scene.caption.encode()) % 20 == 0)
+
+
+@dataclass
+class LatentScenes:
+    """Encoded scenes of training, and 256 of validation with their full captions.
+
+    Attributes:
+        scenes: what each shows; a caption of it is written anew each time that it is drawn.
+        latents: (scenes, 8, 16, 16), float16.
+        maps: (scenes, 64, 24), uint8.
+        validation: a batch.
+    """
+
+    scenes: list[Scene]
+    latents: Tensor
+    maps: Tensor
+    validation: Batch
+    tokenizer: CLIPTokenizer
+
+    @classmethod
+    def of(cls, data: dict, tokenizer: CLIPTokenizer) -> LatentScenes:
+        shown = [scenes.parse(caption) for caption in data["captions"]]
+        aside = torch.tensor([is_validation(scene) for scene in shown])
+        kept = aside.nonzero().flatten().tolist()[:256]
+        validation = Batch(
+            data["latents"][kept].float(), data["maps"][kept], token_ids(tokenizer, [shown[i].caption for i in kept])
+        )
+        training = [scene for scene, held in zip(shown, aside.tolist(), strict=True) if not held]
+        return cls(training, data["latents"][~aside], data["maps"][~aside], validation, tokenizer)
+
+    def draw(self, run: Run, count: int) -> Batch:
+        """A random batch; a tenth of the captions is empty, for guidance."""
+        rows = torch.randint(len(self.scenes), (count,), generator=run.generator)
+        captions = []
+        for row in rows.tolist():
+            caption = sample_description(run.rng, self.scenes[row]).caption
+            if run.rng.random() < DIGITS_SHARE:
+                caption = with_digits(caption)
+            captions.append("" if run.rng.random() < CAPTION_DROPOUT else caption)
+        return Batch(self.latents[rows].float(), self.maps[rows], token_ids(self.tokenizer, captions))
