@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from . import git_lfs
 from .base import Verifier
 from .clip import CLIPVerifier
 
@@ -30,6 +31,7 @@ def load_head(file: str | Path) -> nn.Sequential:
     file = Path(file)
     if not file.is_file():
         raise ValueError(f"no file {file}; give the weights of a LAION aesthetic head (.pth or .safetensors)")
+    git_lfs.refuse_pointers([file])
     try:
         state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
         state = state.get("state_dict", state)
@@ -45,8 +47,12 @@ def load_head(file: str | Path) -> nn.Sequential:
         if not layers or not all(fits) or layers[-1].out_features != 1:
             raise ValueError("its layers do not chain to one score")
     except Exception as error:
-        raise ValueError(f"{file} is no aesthetic head in LAION's v1 or v2 layout: {error}") from error
+        raise ValueError(f"{file} is no aesthetic head in LAION's v1 or v2 layout: {_reason(error)}") from error
     return nn.Sequential(*layers).requires_grad_(False)
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _layer_number(name: str) -> int:
@@ -70,6 +76,7 @@ class AestheticVerifier(Verifier):
     """
 
     differentiable = True
+    takes_pictures = True
     scale = 6.0
 
     def __init__(self, clip: CLIPVerifier, head: nn.Sequential, name: str = "aesthetic"):
@@ -82,10 +89,6 @@ class AestheticVerifier(Verifier):
         self.clip = clip
         self.head = head.to(clip.device).eval()
         self.name = name
-
-    @property
-    def working_size(self) -> int:
-        return self.clip.working_size
 
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
         return self.head(self.clip.image_features(images)).squeeze(-1).cpu()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .identity import constructor_settings, told_apart
-from .images import Images, as_tensor
+from .images import Images, Pictures, are_clips, image_batches, read_images
 
 UNLIKE_SCALES = 3.0
 """A sum of verifiers whose scales differ by more than this factor warns: the larger one alone would decide."""
@@ -33,6 +33,12 @@ class Verifier(ABC):
         needs_previews: whether it compares each image with an earlier clean prediction of it.
         preview_at: the share of a run's steps after which that prediction is formed, in (0, 1).
         batch_size: images scored in one forward.
+        takes_pictures: whether `score` also takes RGB pictures of any sizes, and brings them to one size itself, one at
+            a time; others get pictures as tensors, those of one size together.
+        takes_clips: whether `score` takes clips, (batch, frames, 3, height, width), and only those. For others a clip
+            scores the mean of its frames.
+        num_frames: frames of a clip that a verifier of images looks at, spread evenly from the first to the last; None:
+            all of them.
     """
 
     name: str = "verifier"
@@ -41,51 +47,71 @@ class Verifier(ABC):
     needs_previews: bool = False
     preview_at: float = 0.7
     batch_size: int = 32
+    takes_pictures: bool = False
+    takes_clips: bool = False
+    num_frames: int | None = 8
 
     @abstractmethod
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
-        """Score one batch: images (batch, 3, height, width) in [0, 1]; returns (batch,)."""
+        """Score one batch: images (batch, 3, height, width) in [0, 1]; returns (batch,).
+
+        The images are a copy that is its own; see `takes_pictures` and `takes_clips` for other forms.
+        """
 
     def __call__(self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None) -> Tensor:
-        """Score any number of images.
+        """Score any number of images or clips.
 
         Args:
-            images: float tensor (batch, 3, height, width) in [0, 1], or a list of PIL images.
-            prompts: one a image, or one for all.
-            previews: clean predictions at an earlier step, one an image, for verifiers that compare; the same form as
+            images: float tensor (batch, 3, height, width) in [0, 1]; or a list of PIL images or of files, of any sizes,
+                read as a viewer shows them (`images.as_shown`). Files are read one at a time. Clips are a tensor
+                (batch, frames, 3, height, width), or a list of pictures for each.
+            prompts: one per image or clip, or one for all.
+            previews: clean predictions at an earlier step, one per image, for verifiers that compare; the same form as
                 `images`, of any size.
 
         Returns:
-            float32 (batch,).
+            float32 (batch,) on the CPU; NaN or -inf where an image is lost.
 
         Raises:
-            ValueError: where the images are no such tensor, where prompts or previews and images differ in number, or
-                where previews are needed and missing.
+            ValueError: where the images are no such thing, where prompts or previews and images differ in number, where
+                previews are needed and missing, or where `score` returns anything but a number below +inf per image.
         """
-        batch = as_tensor(images, size=self.working_size)
-        prompts = [prompts] * len(batch) if isinstance(prompts, str) else list(prompts)
-        if len(prompts) != len(batch):
-            raise ValueError(f"{len(batch)} images but {len(prompts)} prompts; give one prompt a image, or one for all")
+        given = read_images(images)
+        prompts = [prompts] * len(given) if isinstance(prompts, str) else list(prompts)
+        if len(prompts) != len(given):
+            raise ValueError(
+                f"{len(given)} images but {len(prompts)} prompts; give one prompt per image, or one for all"
+            )
         if previews is None and self.needs_previews:
             raise ValueError(f"{self.name} compares images with earlier clean predictions of them; give previews=")
-        early = None if previews is None else as_tensor(previews, size=self.working_size)
-        if early is not None and len(early) != len(batch):
-            raise ValueError(f"{len(batch)} images but {len(early)} previews; give one preview an image")
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.differentiable and batch.requires_grad):
+        early = read_images(previews) if previews is not None and self.needs_previews else None
+        if early is not None and len(early) != len(given):
+            raise ValueError(f"{len(given)} images but {len(early)} previews; give one preview per image")
+        if early is not None and are_clips(early) != are_clips(given):
+            raise ValueError("images and previews must both be clips, or neither")
+        if are_clips(given) and not self.takes_clips:
+            return self._mean_over_frames(given, prompts, early)
+        if self.takes_clips and len(given) and not are_clips(given):
+            raise ValueError(
+                f"{self.name} scores clips; give (batch, frames, 3, height, width) or a list of pictures each"
+            )
+        follows = isinstance(given, Tensor) and given.requires_grad
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.differentiable and follows):
             scores = [
-                self.score(
-                    batch[start : start + self.batch_size],
-                    prompts[start : start + self.batch_size],
-                    None if early is None else early[start : start + self.batch_size],
-                )
-                for start in range(0, len(batch), self.batch_size)
+                checked_scores(self.name, self.score(batch, prompts[start:stop], before), stop - start)
+                for start, stop, batch, before in image_batches(given, early, self.batch_size, self.takes_pictures)
             ]
-        return torch.cat(scores).float() if scores else batch.new_zeros(0)
+        return torch.cat(scores) if scores else torch.zeros(0)
 
-    @property
-    def working_size(self) -> int | None:
-        """Side to which PIL images of unequal sizes are brought; None: they must be equal."""
-        return None
+    def _mean_over_frames(
+        self, clips: Tensor | list[Pictures], prompts: list[str], previews: Tensor | list[Pictures] | None
+    ) -> Tensor:
+        scores = []
+        for k, (clip, prompt) in enumerate(zip(clips, prompts, strict=True)):
+            count = len(clip) if self.num_frames is None else min(self.num_frames, len(clip))
+            early = None if previews is None else _spread(previews[k], count)
+            scores.append(self(_spread(clip, count), prompt, early).mean())
+        return torch.stack(scores) if scores else torch.zeros(0)
 
     @property
     def needs_pool(self) -> bool:
@@ -121,7 +147,12 @@ class Verifier(ABC):
         computed anew at each call: about a second for each GB of weights.
         """
         kind = type(self)
-        return {"name": self.name, "class": f"{kind.__module__}.{kind.__qualname__}", "settings": self.settings()}
+        return {
+            "name": self.name,
+            "class": f"{kind.__module__}.{kind.__qualname__}",
+            "num_frames": self.num_frames,
+            "settings": self.settings(),
+        }
 
     def to(self, device: Any) -> Verifier:
         """Move its models; returns itself."""
@@ -134,6 +165,38 @@ class Verifier(ABC):
         return WeightedSum([(weight * factor, part) for factor, part in _weighted(self)])
 
     __rmul__ = __mul__
+
+
+def checked_scores(name: str, returned: Any, count: int) -> Tensor:
+    """What a verifier returned, as float32 (count,) on the CPU, with its gradient. NaN and -inf pass: a lost image.
+
+    Args:
+        name: what messages call the verifier.
+        returned: a tensor, an array or a list.
+        count: images that were scored.
+
+    Raises:
+        ValueError: where it is no number per image, or holds +inf, which would always win.
+    """
+    try:
+        scores = torch.as_tensor(returned).float().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} returned {type(returned).__name__}, which is no list of numbers") from error
+    if scores.shape != (count,):
+        raise ValueError(
+            f"{name} returned shape {tuple(scores.shape)} for {count} images; return one number per image, "
+            f"shape ({count},)"
+        )
+    if scores.isposinf().any():
+        raise ValueError(f"{name} returned +inf, which would always win; return finite scores")
+    return scores
+
+
+def _spread(frames: Any, count: int) -> Any:
+    """`count` frames of a clip, evenly from the first to the last; one is the middle one."""
+    last = len(frames) - 1
+    which = [round(last * (k / (count - 1) if count > 1 else 0.5)) for k in range(count)]
+    return frames[which] if isinstance(frames, Tensor) else Pictures([frames.given[k] for k in which])
 
 
 def _take_previews(composite: Verifier, parts: Sequence[Verifier]) -> None:

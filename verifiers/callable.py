@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .base import Verifier
@@ -19,16 +18,17 @@ class CallableVerifier(Verifier):
     Range: the function's. Differentiable where it is said to be. Licence: that of whatever the function runs.
 
     Args:
-        function: takes images (batch, 3, height, width) in [0, 1] and a list of prompts, one an image; returns a
-            number an image, higher is better: a list, an array or a tensor (batch,). A score must depend on its own
-            image and prompt alone.
+        function: takes images (batch, 3, height, width) in [0, 1], a copy of its own, and a list of prompts, one per
+            image; returns a number per image, higher is better: a list, an array or a tensor (batch,). A score must
+            depend on its own image and prompt alone.
         name: of its scores; the function's own name when None.
         differentiable: whether gradients flow through the function; without it, it runs under `no_grad`.
         scale: typical size of a score.
-        batch_size: images a call.
+        batch_size: images per call.
+        takes_clips: whether the function takes clips, (batch, frames, 3, height, width), and returns a number per clip.
 
     Raises:
-        ValueError: where `function` cannot be called or, when scoring, where it returns anything else or +inf.
+        ValueError: where `function` cannot be called.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class CallableVerifier(Verifier):
         differentiable: bool = False,
         scale: float = 1.0,
         batch_size: int = 32,
+        takes_clips: bool = False,
     ):
         if not callable(function):
             raise ValueError(f"{function!r} is no function; give one of (images, prompts) that returns scores")
@@ -46,18 +47,7 @@ class CallableVerifier(Verifier):
         self.differentiable = differentiable
         self.scale = scale
         self.batch_size = batch_size
+        self.takes_clips = takes_clips
 
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
-        returned = self.function(images, list(prompts))
-        try:
-            scores = torch.as_tensor(returned).float().cpu()
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{self.name} returned {type(returned).__name__}, which is no list of numbers") from error
-        if scores.shape != (len(images),):
-            raise ValueError(
-                f"{self.name} returned shape {tuple(scores.shape)} for {len(images)} images; return one "
-                f"number an image, shape ({len(images)},)"
-            )
-        if scores.isposinf().any():
-            raise ValueError(f"{self.name} returned +inf, which would always win; return finite scores")
-        return scores
+        return self.function(images, list(prompts))

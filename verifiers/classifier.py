@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..fashion import CLASSES, IMAGE_SIZE, PADDED_SIZE
 from .base import Verifier
 from .detector import ResidualBlock
+from .images import at_one_size
 
 
 class FashionClassifier(ModelMixin, ConfigMixin):
@@ -56,11 +57,7 @@ class FashionClassifier(ModelMixin, ConfigMixin):
                 f"images have shape {tuple(images.shape)} and dtype {images.dtype}; expected a float tensor "
                 "(batch, 1 or 3, height, width) in [0, 1]"
             )
-        x = images.to(self.device, self.dtype).mean(1, keepdim=True)
-        if x.shape[-2:] == (IMAGE_SIZE, IMAGE_SIZE):
-            x = F.pad(x, [(PADDED_SIZE - IMAGE_SIZE) // 2] * 4)
-        elif x.shape[-2:] != (PADDED_SIZE, PADDED_SIZE):
-            x = F.interpolate(x, size=(PADDED_SIZE, PADDED_SIZE), mode="bicubic", antialias=True)
+        x = grey_at_model_size(images.to(self.device, self.dtype))
         return self.stages(self.stem(x * 2 - 1)).mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -71,6 +68,16 @@ class FashionClassifier(ModelMixin, ConfigMixin):
             images: as `features` takes them.
         """
         return self.head(self.features(images))
+
+
+def grey_at_model_size(images: Tensor) -> Tensor:
+    """Images (batch, 1 or 3, height, width) as grey 32 px ones: of 28 px with their black border, others resized."""
+    x = images.mean(1, keepdim=True)
+    if x.shape[-2:] == (IMAGE_SIZE, IMAGE_SIZE):
+        return F.pad(x, [(PADDED_SIZE - IMAGE_SIZE) // 2] * 4)
+    if x.shape[-2:] != (PADDED_SIZE, PADDED_SIZE):
+        return F.interpolate(x, size=(PADDED_SIZE, PADDED_SIZE), mode="bicubic", antialias=True)
+    return x
 
 
 class ClassVerifier(Verifier):
@@ -84,19 +91,17 @@ class ClassVerifier(Verifier):
     """
 
     differentiable = True
+    takes_pictures = True
 
     def __init__(self, model: FashionClassifier, name: str = "fashion-classifier"):
         self.model = model.eval().requires_grad_(False)
         self.name = name
         self.batch_size = 256
 
-    @property
-    def working_size(self) -> int:
-        return PADDED_SIZE
-
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
         asked = torch.tensor([class_number(prompt) for prompt in prompts], device=self.model.device)
-        return self.model(images).float().log_softmax(1).gather(1, asked[:, None])[:, 0].cpu()
+        small = at_one_size(images, grey_at_model_size)
+        return self.model(small).float().log_softmax(1).gather(1, asked[:, None])[:, 0].cpu()
 
     def to(self, device: Any) -> ClassVerifier:
         self.model.to(device)

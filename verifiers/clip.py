@@ -11,14 +11,18 @@ from typing import Any
 
 import open_clip
 import torch
+from PIL import Image
 from torch import Tensor
 
+from . import git_lfs
 from .base import Verifier
 from .identity import describe
-from .images import resize_and_crop
+from .preprocessing import OpenClipPreprocessing, Preprocessing
 
 PROBE = "A photo of 2 cats, left of the RED box!"
 """A text by whose ids tokenizers are compared."""
+
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 
 
 class CLIPVerifier(Verifier):
@@ -27,31 +31,30 @@ class CLIPVerifier(Verifier):
     Range: [-1, 1]; about 0.3 for a good match of OpenAI's and LAION's models. Differentiable. Licence: that of the
     weights (MIT for LAION's and OpenAI's, Apache-2.0 for emoji-clip). Each prompt is encoded once and kept.
 
+    Pictures are brought to the model's size by the code of the library that it comes from, one at a time; see
+    `Preprocessing` for what holds for tensors.
+
     Args:
         model: an open_clip model.
         tokenizer: its tokenizer.
-        mean, std: of its preprocessing, three each.
-        image_size: side in pixels; images are resized with antialiasing, then cropped at the centre.
+        preprocessing: how images reach it; None: what open_clip keeps with the model.
         name: of its scores.
     """
 
     differentiable = True
+    takes_pictures = True
     scale = 0.3
 
     def __init__(
         self,
         model: torch.nn.Module,
         tokenizer: Any,
-        mean: Sequence[float] = open_clip.OPENAI_DATASET_MEAN,
-        std: Sequence[float] = open_clip.OPENAI_DATASET_STD,
-        image_size: int = 224,
+        preprocessing: Preprocessing | None = None,
         name: str = "clip",
     ):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
-        self.mean = torch.tensor(mean).view(1, 3, 1, 1)
-        self.std = torch.tensor(std).view(1, 3, 1, 1)
-        self.image_size = image_size
+        self.preprocess = preprocessing or OpenClipPreprocessing(open_clip.get_model_preprocess_cfg(model))
         self.name = name
         self._text_features: dict[str, Tensor] = {}
 
@@ -59,65 +62,60 @@ class CLIPVerifier(Verifier):
     def load(cls, model: str | Path, weights: str | Path | None = None, name: str | None = None) -> CLIPVerifier:
         """Load from open_clip.
 
+        The weights of a tag run with the activation and the preprocessing that open_clip lists for the tag. A file runs
+        with what its model's name says: OpenAI's weights need a name that ends in "-quickgelu". A folder says all
+        itself.
+
         Args:
             model: a folder with `open_clip_config.json`, or a name that open_clip knows, such as "ViT-L-14".
             weights: for a name: a file of weights (read with `weights_only=True`) or a tag such as "openai".
             name: of its scores; the folder's or the model's when None.
 
         Raises:
-            ValueError: for an unknown model or tag, or missing weights.
+            ValueError: for an unknown model or tag, and for weights that are missing, unreadable or of another model.
         """
         folder = Path(model)
         if folder.is_dir():
             source, weights = f"local-dir:{folder}", None
+            _check_folder(folder)
         else:
-            source, known = str(model), open_clip.list_models()
-            if source not in known:
-                raise ValueError(
-                    f"{source!r} is neither a folder nor a model that open_clip knows, such as ViT-B-32 or ViT-L-14"
-                )
-            tags = open_clip.list_pretrained_tags_by_model(source)
-            if weights is None or (not Path(weights).is_file() and str(weights) not in tags):
-                raise ValueError(
-                    f"weights {str(weights)!r} of {source} are neither a file nor a tag; give a file, or one of: "
-                    f"{', '.join(tags)}"
-                )
-            weights = str(weights)
+            source = str(model)
+            weights = _check_weights(source, weights)
         # open_clip draws random weights before it loads: the global generator is put back.
-        with _quiet_open_clip(), torch.random.fork_rng(devices=[]):
-            network = open_clip.create_model(source, pretrained=weights, weights_only=True)
-            tokenizer = open_clip.get_tokenizer(source)
-        preprocess = open_clip.get_model_preprocess_cfg(network)
-        size = preprocess["size"]
-        return cls(
-            network,
-            tokenizer,
-            preprocess["mean"],
-            preprocess["std"],
-            size if isinstance(size, int) else size[0],
-            name or folder.name,
-        )
-
-    @property
-    def working_size(self) -> int:
-        return self.image_size
+        try:
+            with _quiet_open_clip(), torch.random.fork_rng(devices=[]):
+                network = open_clip.create_model(
+                    source,
+                    pretrained=weights,
+                    weights_only=True,
+                    require_pretrained=True,
+                    **_activation(source, weights),
+                )
+                tokenizer = open_clip.get_tokenizer(source)
+        except Exception as error:  # open_clip's, torch's, safetensors', the hub's
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            place = folder if weights is None else f"{weights!r} for {source}"
+            raise ValueError(
+                f"open_clip cannot load {place}: {reason.rstrip(':')}; check that the weights are whole and of this "
+                "model"
+            ) from error
+        return cls(network, tokenizer, name=name or folder.name)
 
     def settings(self) -> dict[str, Any]:
         # A tokenizer is known by what it makes of a text: its classes and arguments differ from library to library.
-        return super().settings() | {"tokenizer": describe(self.tokenizer([PROBE]))}
+        return {
+            "model": describe(self.model),
+            "preprocessing": self.preprocess.settings(),
+            "tokenizer": describe(self.tokenizer([PROBE])),
+        }
 
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def preprocess(self, images: Tensor) -> Tensor:
-        """Images in [0, 1], resized on the shorter side, cropped at the centre, normalised."""
-        images = resize_and_crop(images, self.image_size)
-        return (images - self.mean.to(images)) / self.std.to(images)
-
-    def image_features(self, images: Tensor) -> Tensor:
-        """Normalised features (batch, dim) of images (batch, 3, height, width) in [0, 1]."""
-        return self.model.encode_image(self.preprocess(images.to(self.device)), normalize=True)
+    def image_features(self, images: Tensor | Sequence[Image.Image]) -> Tensor:
+        """Normalised features (batch, dim) of images (batch, 3, height, width) in [0, 1], or of RGB pictures."""
+        return self.model.encode_image(self.preprocess(images).to(self.device), normalize=True)
 
     def text_features(self, prompts: Sequence[str]) -> Tensor:
         """Normalised features (batch, dim)."""
@@ -137,7 +135,9 @@ class CLIPVerifier(Verifier):
             return len(self.tokenizer.encode(prompt)) + 2 > len(row)
         return len(self.tokenizer.tokenizer(prompt).input_ids) > len(row)
 
-    def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
+    def score(
+        self, images: Tensor | Sequence[Image.Image], prompts: Sequence[str], previews: Tensor | None = None
+    ) -> Tensor:
         return (self.image_features(images) * self.text_features(prompts)).sum(-1).cpu()
 
     def to(self, device: Any) -> CLIPVerifier:
@@ -146,13 +146,56 @@ class CLIPVerifier(Verifier):
         return self
 
 
+def _check_folder(folder: Path) -> None:
+    if not (folder / "open_clip_config.json").is_file():
+        raise ValueError(
+            f"the folder {folder} holds no open_clip_config.json, so it is no open_clip model; name another"
+        )
+    weights = [file for file in folder.iterdir() if file.suffix in WEIGHT_SUFFIXES]
+    if not weights:
+        raise ValueError(
+            f"the folder {folder} holds no weights ({', '.join(WEIGHT_SUFFIXES)}) beside its open_clip_config.json; "
+            "add them, such as open_clip_model.safetensors"
+        )
+    git_lfs.refuse_pointers(weights)
+
+
+def _check_weights(model: str, weights: str | Path | None) -> str:
+    if model not in open_clip.list_models():
+        raise ValueError(
+            f"{model!r} is neither a folder nor a model that open_clip knows, such as ViT-B-32 or ViT-L-14"
+        )
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if weights is None or (not Path(weights).is_file() and str(weights) not in tags):
+        raise ValueError(
+            f"weights {str(weights)!r} of {model} are neither a file nor a tag; give a file, or one of: "
+            f"{', '.join(tags)}"
+        )
+    if str(weights) not in tags:
+        git_lfs.refuse_pointers([weights])
+    return str(weights)
+
+
+def _activation(model: str, tag: str | None) -> dict[str, bool]:
+    """Arguments of `open_clip.create_model` that give a tag the activation that its weights were trained with."""
+    if tag not in open_clip.list_pretrained_tags_by_model(model):
+        return {}
+    trained = bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu", False))
+    built = bool(open_clip.get_model_config(model).get("quick_gelu", False))
+    if trained == built:
+        return {}
+    return {"force_quick_gelu": True} if trained else {"quick_gelu": False}
+
+
 @contextmanager
 def _quiet_open_clip():
-    """open_clip logs each step of a load on the root logger."""
+    """open_clip logs each step of a load on the root logger, and warns of the activation that is then set."""
     root = getLogger()
     level = root.level
     root.setLevel(max(level, WARNING))
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "QuickGELU mismatch")
+            yield
     finally:
         root.setLevel(level)

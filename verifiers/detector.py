@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..scenes import BACKGROUNDS, OBJECTS, Scene, parse
 from ..scenes.grammar import NUMBER_WORDS
 from .base import Verifier
-from .images import Images, as_tensor
+from .images import Images, at_one_size, read_images
 
 CELL = 8
 """Pixels a cell of the heat maps: a 128-px picture has 16 x 16 cells."""
@@ -204,18 +204,13 @@ class DetectorVerifier(Verifier):
         self.threshold, self.malformed_threshold = threshold, malformed_threshold
         self.name = name
         self.batch_size = 64
-
-    @property
-    def working_size(self) -> int:
-        return 128
+        self.takes_pictures = True
 
     @torch.no_grad()
     def detect(self, images: Tensor) -> list[Sighting]:
         """What is seen in each image (batch, 3, height, width) in [0, 1]; places are in pixels of 128 x 128."""
         parameter = next(self.model.parameters())
-        x = images.to(parameter.device, parameter.dtype)
-        if x.shape[-2:] != (128, 128):
-            x = F.interpolate(x, size=(128, 128), mode="bicubic", antialias=True)
+        x = _at_model_size(images).to(parameter.device, parameter.dtype)
         heat, box, background = self.model(x * 2 - 1)
         heat, box = heat.float().sigmoid(), box.float()
         thresholds = heat.new_full((heat.shape[1], 1, 1), self.threshold)
@@ -240,7 +235,7 @@ class DetectorVerifier(Verifier):
             PromptError: where a prompt is no caption of an emoji scene.
         """
         asked = [parse(prompt) for prompt in prompts]
-        batch = as_tensor(images, self.working_size)
+        batch = at_one_size(read_images(images), _at_model_size)
         seen = [one for part in batch.split(self.batch_size) for one in self.detect(part)]
         return [Verdict(scene, one) for scene, one in zip(asked, seen, strict=True)]
 
@@ -250,3 +245,9 @@ class DetectorVerifier(Verifier):
     def to(self, device: Any) -> DetectorVerifier:
         self.model.to(device)
         return self
+
+
+def _at_model_size(images: Tensor) -> Tensor:
+    if images.shape[-2:] == (128, 128):
+        return images
+    return F.interpolate(images, size=(128, 128), mode="bicubic", antialias=True)

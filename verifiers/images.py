@@ -1,60 +1,239 @@
-"""The images that a verifier accepts, as one tensor."""
+"""Pictures and clips as verifiers take them: the one place that reads a picture as a viewer shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-Images = Tensor | Sequence[Image.Image]
+from . import git_lfs
+
+Picture = Image.Image | str | Path
+Images = Tensor | Picture | Sequence[Picture] | Sequence[Sequence[Picture]]
+"""A float tensor (batch, 3, height, width) in [0, 1]; pictures or files of them, of any sizes and modes; or clips: a
+tensor (batch, frames, 3, height, width), or a list of pictures for each clip."""
+
+FORMS = (
+    "a float tensor (batch, 3, height, width) or, for clips, (batch, frames, 3, height, width) in [0, 1], or a list of "
+    "PIL images or files"
+)
+
+LARGEST_BATCH = 2**24
+"""Pixels of pictures that are held as tensors of full size at once, beyond the first picture: 200 MB."""
+
+GREY = frozenset({"1", "L", "LA", "La", "I", "F"})
+"""Modes without colours, beside those that begin with "I;16"."""
 
 
-def as_tensor(images: Images, size: int | None = None) -> Tensor:
-    """Bring images to float32 (batch, 3, height, width) in [0, 1]; a tensor keeps its gradient.
+class PictureError(ValueError):
+    """A picture is missing, is none, or holds what no viewer could show."""
+
+
+def read_picture(file: str | Path, keep_grey: bool = False) -> Image.Image:
+    """Read a file as `as_shown` shows it.
+
+    Raises:
+        PictureError: where it is missing, damaged, too large (Pillow's limit), or cannot be shown; it names the file.
+    """
+    try:
+        with Image.open(file) as picture:
+            return as_shown(picture, keep_grey)
+    except PictureError:
+        raise
+    except FileNotFoundError as error:
+        raise PictureError(f"no picture {file}; name a file that exists") from error
+    except Exception as error:  # each format raises errors of its own
+        if git_lfs.is_pointer(file):
+            raise PictureError(f"{file} is a git-lfs pointer, not the picture: run git lfs pull") from error
+        reason = "no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else _reason(error)
+        raise PictureError(f"the picture {file} cannot be read ({reason}); replace or remove it") from error
+
+
+def as_shown(picture: Image.Image, keep_grey: bool = False) -> Image.Image:
+    """A copy of a picture in 8 bits, as a viewer shows it on a white page.
+
+    - Its EXIF orientation is applied.
+    - What is transparent lies over white, by an alpha channel or by a transparent colour alike.
+    - 16 bits are scaled to 8: modes "I;16" and "I" (which must then lie in [0, 65535]); "F" must lie in [0, 1].
+    - Palettes, CMYK and other colour models are converted by Pillow; colour profiles are not applied.
+    - Of an animation it is the first frame, or that at which the picture stands.
 
     Args:
-        images: a float tensor of that form, a PIL image, or a list of them.
-        size: PIL images of unequal sizes are resized to (size, size); None: unequal sizes are an error.
+        picture: of any mode.
+        keep_grey: whether a picture without colours stays in mode "L"; else all are "RGB".
+
+    Raises:
+        PictureError: where its numbers have no agreed meaning or its colours cannot be converted.
+    """
+    picture.load()
+    try:
+        turned = ImageOps.exif_transpose(picture)
+    except Exception:  # damaged EXIF, which a viewer ignores
+        turned = picture.copy()
+    wanted = "L" if keep_grey and (picture.mode in GREY or picture.mode.startswith("I;16")) else "RGB"
+    if turned.mode[0] in "IF":
+        return _in_eight_bits(turned, _label(picture)).convert(wanted)
+    try:
+        if turned.has_transparency_data:
+            page = Image.new("RGBA", turned.size, "white")
+            page.alpha_composite(turned.convert("RGBA"))
+            turned = page
+        return turned.convert(wanted)
+    except ValueError as error:
+        raise PictureError(f"{_label(picture)} has colours of mode {turned.mode}, which cannot be shown") from error
+
+
+def _in_eight_bits(picture: Image.Image, label: str) -> Image.Image:
+    values = np.asarray(picture)
+    most = 1.0 if picture.mode == "F" else 65535
+    if values.size and not (values.min() >= 0 and values.max() <= most):  # holds for NaN too
+        raise PictureError(
+            f"{label} has numbers from {values.min():.6g} to {values.max():.6g} (mode {picture.mode}), and only 0 to "
+            f"{most:g} can be shown; save it with 8 or 16 bits"
+        )
+    shown = np.rint(values * (255 / most)).astype(np.uint8)
+    see_through = picture.info.get("transparency")
+    if isinstance(see_through, int):
+        shown[values == see_through] = 255
+    return Image.fromarray(shown)
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """An RGB or grey picture as float32 (1, 3 or 1, height, width) in [0, 1]."""
+    pixels = np.array(picture)
+    return torch.from_numpy(pixels.reshape(1, *pixels.shape[:2], -1)).movedim(-1, 1).float() / 255
+
+
+class Pictures(Sequence[Image.Image]):
+    """Pictures of any sizes, each read when it is asked for, as a viewer shows it in RGB; none is kept."""
+
+    def __init__(self, given: Sequence[Picture]):
+        self.given = given
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    @overload
+    def __getitem__(self, which: int) -> Image.Image: ...
+    @overload
+    def __getitem__(self, which: slice) -> Pictures: ...
+    def __getitem__(self, which: int | slice) -> Image.Image | Pictures:
+        if isinstance(which, slice):
+            return Pictures(self.given[which])
+        one = self.given[which]
+        return as_shown(one) if isinstance(one, Image.Image) else read_picture(one)
+
+
+def at_one_size(images: Tensor | Sequence[Image.Image], resize: Callable[[Tensor], Tensor]) -> Tensor:
+    """A batch of one size: `resize` is applied to a tensor as it is, and to pictures one at a time."""
+    if isinstance(images, Tensor):
+        return resize(images)
+    return torch.cat([resize(to_tensor(picture)) for picture in images])
+
+
+def read_images(images: Images) -> Tensor | Pictures | list[Pictures]:
+    """Tell the forms of images apart; no picture is read yet.
+
+    Returns:
+        float32 (batch, 3, height, width) or (batch, frames, 3, height, width), which keep their gradient; pictures; or
+        pictures for each clip.
 
     Raises:
         ValueError: for anything else, with what was found.
     """
-    if isinstance(images, Image.Image):
-        images = [images]
     if isinstance(images, Tensor):
         if images.ndim not in (4, 5) or images.shape[-3] != 3 or not images.is_floating_point():
-            raise ValueError(
-                f"images have shape {tuple(images.shape)} and dtype {images.dtype}; expected a float tensor "
-                "(batch, 3, height, width) in [0, 1]"
-            )
+            raise ValueError(f"images have shape {tuple(images.shape)} and dtype {images.dtype}; expected {FORMS}")
         return images.float()
-    if not all(isinstance(image, Image.Image) for image in images):
-        raise ValueError("images must be a float tensor (batch, 3, height, width) in [0, 1] or a list of PIL images")
-    if not images:
-        return torch.zeros(0, 3, size or 1, size or 1)
-    pictures = [image.convert("RGB") for image in images]
-    if len({picture.size for picture in pictures}) > 1:
-        if size is None:
-            raise ValueError("the images differ in size and this verifier has no size of its own; resize them first")
-        pictures = [picture.resize((size, size), Image.Resampling.BICUBIC) for picture in pictures]
-    pixels = np.stack([np.asarray(picture) for picture in pictures])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-
-
-def resize_and_crop(images: Tensor, size: int) -> Tensor:
-    """Bring (batch, 3, height, width) in [0, 1] to (batch, 3, size, size) as CLIP's preprocessing does.
-
-    The shorter side is resized (bicubic, antialiased), then the centre is cropped; gradients pass.
-    """
-    height, width = images.shape[-2:]
-    if (height, width) == (size, size):
+    if isinstance(images, Pictures):
         return images
-    factor = size / min(height, width)
-    resized = (max(size, round(height * factor)), max(size, round(width * factor)))
-    images = F.interpolate(images, size=resized, mode="bicubic", antialias=True).clamp(0, 1)
-    top, left = (resized[0] - size) // 2, (resized[1] - size) // 2
-    return images[..., top : top + size, left : left + size]
+    if isinstance(images, (Image.Image, str, Path)):
+        images = [images]
+    if not isinstance(images, Sequence):
+        raise ValueError(f"images are a {type(images).__name__}; expected {FORMS}")
+    if all(isinstance(one, (Image.Image, str, Path)) for one in images):
+        return Pictures(images)
+    if all(_is_clip(one) for one in images):
+        return [Pictures(clip) for clip in images]
+    kinds = sorted({type(one).__name__ for one in images})
+    raise ValueError(f"images are a list of {' and '.join(kinds)}; expected {FORMS}")
+
+
+def are_clips(images: Tensor | Pictures | list[Pictures]) -> bool:
+    """Whether what `read_images` gave are clips."""
+    return images.ndim == 5 if isinstance(images, Tensor) else isinstance(images, list)
+
+
+def image_batches(
+    images: Tensor | Pictures | list[Pictures],
+    previews: Tensor | Pictures | list[Pictures] | None,
+    batch_size: int,
+    as_pictures: bool,
+    most_pixels: int = LARGEST_BATCH,
+) -> Iterator[tuple[int, int, Any, Tensor | None]]:
+    """Batches of what `read_images` gave, as copies that may be written to.
+
+    Args:
+        images: of any form.
+        previews: one per image, of any form and size.
+        batch_size: images per batch, at most.
+        as_pictures: whether pictures stay pictures; else they become tensors, and a batch ends where the size of images
+            or previews changes, or where `most_pixels` are held.
+        most_pixels: of pictures that become tensors.
+
+    Yields:
+        the first and past-the-last number of a batch, its images, and its previews.
+    """
+    whole = isinstance(images, Tensor) and (previews is None or isinstance(previews, Tensor))
+    if whole or (as_pictures and previews is None):
+        for start in range(0, len(images), batch_size):
+            rows = slice(start, min(start + batch_size, len(images)))
+            batch = images[rows]
+            yield (
+                rows.start,
+                rows.stop,
+                batch.clone() if isinstance(batch, Tensor) else batch,
+                None if previews is None else previews[rows].clone(),
+            )
+        return
+    start, held, early, pixels = 0, [], [], 0
+    for k in range(len(images)):
+        one, before = _row(images, k), None if previews is None else _row(previews, k)
+        pixels += one.numel() // 3
+        full = len(held) == batch_size or pixels > most_pixels
+        if held and (full or one.shape != held[-1].shape or (early and before.shape != early[-1].shape)):
+            yield start, k, torch.cat(held), torch.cat(early) if early else None
+            start, held, early, pixels = k, [], [], one.numel() // 3
+        held.append(one)
+        early += [] if before is None else [before]
+    if held:
+        yield start, len(images), torch.cat(held), torch.cat(early) if early else None
+
+
+def _row(images: Tensor | Pictures | list[Pictures], k: int) -> Tensor:
+    """One image or clip, with its batch dimension."""
+    if isinstance(images, Tensor):
+        return images[k : k + 1].clone()
+    if isinstance(images, Pictures):
+        return to_tensor(images[k])
+    frames = [to_tensor(frame) for frame in images[k]]
+    if len({frame.shape for frame in frames}) > 1:
+        raise ValueError("the frames of a clip differ in size; resize them first")
+    return torch.stack(frames, 1)
+
+
+def _is_clip(one: Any) -> bool:
+    return isinstance(one, (list, tuple)) and bool(one) and all(isinstance(x, (Image.Image, str, Path)) for x in one)
+
+
+def _label(picture: Image.Image) -> str:
+    return f"the picture {getattr(picture, 'filename', '') or '(in memory)'}"
+
+
+def _reason(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

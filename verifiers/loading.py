@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from .. import assets
+from . import git_lfs
 from .aesthetic import AestheticVerifier, load_head
-from .base import Verifier
+from .base import Verifier, VerifierUnavailable
 from .classifier import ClassVerifier, FashionClassifier
 from .clip import CLIPVerifier
 from .detector import DetectorVerifier, SceneDetector
@@ -91,9 +92,19 @@ def load_verifier(name: str | Path) -> Verifier:
             "self-supervised:emoji-clip", or "vlm:MODEL@http://HOST/v1" (its key is read from SAMPLESMITH_VLM_API_KEY).
 
     Raises:
-        ValueError: for anything else; the message lists the forms.
+        ValueError: for anything else, where the message lists the forms, and for what cannot be loaded: missing files,
+            git-lfs pointers, weights of another model. It is one sentence that names the file or folder.
     """
-    text = str(name)
+    try:
+        return _load(str(name))
+    except (ValueError, VerifierUnavailable):
+        raise
+    except Exception as error:  # each library raises errors of its own
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ValueError(f"the verifier {str(name)!r} cannot be loaded: {reason}") from error
+
+
+def _load(text: str) -> Verifier:
     kind, *parts = text.split(":")
     if kind in PREFIXES and any(parts):
         return PREFIXES[kind](text.partition(":")[2])
@@ -104,5 +115,12 @@ def load_verifier(name: str | Path) -> Verifier:
     if (Path(text) / "open_clip_config.json").is_file():
         return CLIPVerifier.load(text)
     if text in assets.names("verifier"):
-        return LOADERS[assets.card(text)["loader"]](assets.path(text))
+        folder = assets.path(text)
+        git_lfs.refuse_pointers(folder.glob("*.safetensors"))
+        return LOADERS[assets.card(text)["loader"]](folder)
+    if Path(text).is_dir():
+        raise ValueError(
+            f"the folder {text} is no verifier: it holds no open_clip_config.json; a CLIP model of transformers is "
+            f"preference:{text}"
+        )
     raise ValueError(f"unknown verifier {text!r}; shipped: {', '.join(assets.names('verifier'))}; other forms: {FORMS}")

@@ -36,6 +36,7 @@ class PreferenceVerifier(Verifier):
     """
 
     differentiable = True
+    takes_pictures = True
 
     def __init__(self, clip: CLIPVerifier, name: str | None = None):
         self.clip = clip
@@ -47,10 +48,6 @@ class PreferenceVerifier(Verifier):
     def load(cls, source: str | Path, revision: str | None = None, name: str | None = None) -> PreferenceVerifier:
         """Load a folder or a hub id such as "yuvalkirstain/PickScore_v1"; see `load_transformers_clip`."""
         return cls(load_transformers_clip(source, revision, name))
-
-    @property
-    def working_size(self) -> int:
-        return self.clip.working_size
 
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
         return self.logit_scale * self.clip.score(images, prompts)

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
+from . import git_lfs
 from .clip import CLIPVerifier
+from .identity import describe
+from .images import to_tensor
+from .preprocessing import Preprocessing, pixel_probe
 
 if TYPE_CHECKING:
     from transformers import CLIPModel, CLIPProcessor
@@ -29,7 +34,7 @@ def load_transformers_clip(source: str | Path, revision: str | None = None, name
 
     Raises:
         ValueError: where there is no such folder or hub id, it is no CLIP model, weights are missing, or its
-            preprocessing is not CLIP's (resize the shorter side to the model's size, crop the centre).
+            preprocessing gives another size than the model takes.
     """
     from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 
@@ -40,6 +45,8 @@ def load_transformers_clip(source: str | Path, revision: str | None = None, name
         kind = CLIPConfig.get_config_dict(text, revision=revision)[0].get("model_type")
         if kind != "clip":
             raise ValueError(f"its config.json describes a model of type {kind!r}")
+        if Path(text).is_dir():
+            git_lfs.refuse_pointers(Path(text).glob("*.safetensors"))
         # transformers draws what a checkpoint lacks: the global generator is put back.
         with torch.random.fork_rng(devices=[]):
             model, report = CLIPModel.from_pretrained(
@@ -55,12 +62,52 @@ def load_transformers_clip(source: str | Path, revision: str | None = None, name
 
 
 def _verifier(model: CLIPModel, processor: CLIPProcessor, name: str) -> CLIPVerifier:
-    pixels, size = processor.image_processor, model.config.vision_config.image_size
-    shorter, crop = pixels.size.shortest_edge, (pixels.crop_size.height, pixels.crop_size.width)
-    if (shorter, *crop) != (size, size, size):
-        raise ValueError(f"its model takes {size} px but its preprocessing resizes to {shorter} and crops to {crop}")
+    preprocessing = TransformersPreprocessing(processor.image_processor)
+    side, made = model.config.vision_config.image_size, preprocessing.size
+    if made != (side, side):
+        raise ValueError(f"its model takes {side} x {side} px but its preprocessing gives {made[0]} x {made[1]}")
     tokenizer = PaddedTokenizer(processor.tokenizer, model.config.text_config.max_position_embeddings)
-    return CLIPVerifier(TransformersCLIP(model), tokenizer, pixels.image_mean, pixels.image_std, size, name)
+    return CLIPVerifier(TransformersCLIP(model), tokenizer, preprocessing, name)
+
+
+class TransformersPreprocessing(Preprocessing):
+    """transformers' own image processor.
+
+    Args:
+        processor: a `CLIPImageProcessor` or one like it, on torchvision.
+    """
+
+    def __init__(self, processor: Any):
+        self.processor = processor
+        if not processor.do_rescale or abs(processor.rescale_factor * 255 - 1) > 1e-6:
+            raise ValueError("its preprocessing does not scale 8 bits to [0, 1]")
+        normalised = processor.do_normalize
+        self.mean = tuple(processor.image_mean) if normalised else (0.0,) * 3
+        self.std = tuple(processor.image_std) if normalised else (1.0,) * 3
+        height, width = self.of_picture(pixel_probe(37, 53)).shape[-2:]
+        self.size = (height, width)
+        own = pixel_probe(height, width)
+        # Some resize to more than they crop: then even images of the model's size change.
+        self._keeps_size = torch.equal(self.of_picture(own), to_tensor(own)[0])
+
+    def settings(self) -> dict[str, Any]:
+        return describe({key: value for key, value in self.processor.to_dict().items() if not key.endswith("_type")})
+
+    def keeps(self, height: int, width: int) -> bool:
+        return self._keeps_size and super().keeps(height, width)
+
+    def of_picture(self, picture: Image.Image) -> Tensor:
+        return self.processor(picture, do_normalize=False, return_tensors="pt").pixel_values[0]
+
+    def of_tensor(self, images: Tensor) -> Tensor:
+        made = self.processor(
+            list(images),
+            do_normalize=False,
+            do_rescale=False,
+            input_data_format="channels_first",
+            return_tensors="pt",
+        )
+        return made.pixel_values.clamp(0, 1)
 
 
 class TransformersCLIP(nn.Module):

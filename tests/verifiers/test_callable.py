@@ -51,7 +51,7 @@ def test_nan_and_minus_infinity_pass(images):
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        ([1.0, 2.0], r"f returned shape \(2,\) for 3 images; return one number an image"),
+        ([1.0, 2.0], r"f returned shape \(2,\) for 3 images; return one number per image"),
         (torch.zeros(3, 1), r"f returned shape \(3, 1\) for 3 images"),
         (0.5, r"f returned shape \(\) for 3 images"),
         (None, "f returned NoneType, which is no list of numbers"),
