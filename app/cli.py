@@ -235,11 +235,9 @@ def score(
     if prompt:
         check_vocabulary([prompt], None, [verifier])
 
-    from ..pipelines.records import load_image
     from ..verifiers import load_verifier
 
-    images = [load_image(file) for file in files]
-    scores = load_verifier(verifier)(images, prompt).tolist()
+    scores = load_verifier(verifier)(files, prompt).tolist()
     if as_json:
         print(to_json([{"file": str(f), "score": s} for f, s in zip(files, scores, strict=True)], indent=2))
         return

@@ -87,14 +87,14 @@ def _clip(source: Path, device: Any) -> Callable[[Tensor], Tensor]:
 
 
 def _classifier(source: Path, device: Any) -> Callable[[Tensor], Tensor]:
-    from ..verifiers.classifier import FashionClassifier
+    from ..verifiers.classifier import FashionClassifier, load_classifier
 
     kind = json.loads((source / "config.json").read_text()).get("_class_name")
     if kind != FashionClassifier.__name__:
         raise ValueError(
             f"{source} holds the model {kind}, which has no features here; name a folder of a FashionClassifier"
         )
-    return FashionClassifier.from_pretrained(source).to(device).eval().features
+    return load_classifier(source).to(device).features
 
 
 LOADERS: dict[str, Callable[[Path, Any], Callable[[Tensor], Tensor]]] = {"clip": _clip, "classifier": _classifier}

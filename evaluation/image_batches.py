@@ -12,9 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..verifiers.images import as_shown, read_picture
+
 ImageSource = str | Path | Tensor | np.ndarray | Iterable[Any]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 
 _RANGE_TOLERANCE = 1e-3
 
@@ -36,6 +38,9 @@ def image_files(folder: str | Path) -> list[Path]:
 
 def image_batches(source: ImageSource, batch_size: int = 64, name: str = "given") -> Iterator[Tensor]:
     """Bring a set of images to float32 batches (batch, 1 or 3, height, width) in [0, 1].
+
+    Files and PIL images are taken as a viewer shows them (`verifiers.images.as_shown`); those without colours have one
+    channel.
 
     Args:
         source: a folder; a tensor (n, channels, height, width) or (n, height, width); an array of those forms or
@@ -127,17 +132,12 @@ def _stack(items: list[Any], name: str) -> Tensor:
 
 def _pixels(item: Any, name: str) -> Tensor:
     if isinstance(item, (str, Path)):
-        try:
-            with Image.open(item) as opened:
-                opened.load()
-                return _pixels(opened, name)
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"the picture {item} is missing or cannot be read; replace or remove it") from error
-    if not isinstance(item, Image.Image):
+        picture = read_picture(item, keep_grey=True)
+    elif isinstance(item, Image.Image):
+        picture = as_shown(item, keep_grey=True)
+    else:
         raise ValueError(f"the {name} images mix pictures and {type(item).__name__}; give one kind")
-    if item.mode[0] in "IF":
-        raise ValueError(f"{_label(item)} has more than 8 bits a channel (mode {item.mode}); save it with 8")
-    pixels = np.array(item.convert("L" if item.mode in ("1", "L") else "RGB"))
+    pixels = np.array(picture)
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).movedim(-1, 0)
 
 

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from ..valid_json import to_json
+from ..verifiers.images import PictureError, read_picture
 
 Record = dict[str, Any]
 
@@ -171,9 +172,8 @@ def load_image(file: Path) -> Image.Image:
         RecordsError: where it is missing or corrupt.
     """
     try:
-        with Image.open(file) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError) as error:
+        return read_picture(file)
+    except PictureError as error:
         raise RecordsError(f"the picture {file} is missing or corrupt; replace or remove it") from error
 
 

@@ -39,10 +39,7 @@ class Scored:
 
 def score_names(verifier: Verifier) -> list[str]:
     """Names of a verifier's scores: its own, and those of the parts of a composite."""
-    names = [verifier.name]
-    for part in getattr(verifier, "parts", ()):
-        names += score_names(part[1] if isinstance(part, tuple) else part)
-    return names
+    return [verifier.name, *(name for name in verifier.score_names if name != verifier.name)]
 
 
 def judge_name(guide: Verifier, judge: Verifier) -> str:

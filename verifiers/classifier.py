@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,6 +69,18 @@ class FashionClassifier(ModelMixin, ConfigMixin):
             images: as `features` takes them.
         """
         return self.head(self.features(images))
+
+
+def load_classifier(folder: str | Path) -> FashionClassifier:
+    """Read what `save_pretrained` wrote, in float32.
+
+    Raises:
+        ValueError: where weights are missing, which diffusers would draw at random; naming the folder.
+    """
+    model, report = FashionClassifier.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    if report["missing_keys"]:
+        raise ValueError(f"the weights of the classifier in {folder} lack {min(report['missing_keys'])}")
+    return model.eval()
 
 
 def grey_at_model_size(images: Tensor) -> Tensor:

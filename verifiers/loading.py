@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from .. import assets
 from . import git_lfs
 from .aesthetic import AestheticVerifier, load_head
 from .base import Verifier, VerifierUnavailable
-from .classifier import ClassVerifier, FashionClassifier
+from .classifier import ClassVerifier, load_classifier
 from .clip import CLIPVerifier
 from .detector import DetectorVerifier, SceneDetector
 from .preference import PreferenceVerifier
@@ -33,7 +31,7 @@ def _aesthetic(folder: Path) -> AestheticVerifier:
 
 
 def _classifier(folder: Path) -> ClassVerifier:
-    return ClassVerifier(FashionClassifier.from_pretrained(folder, dtype=torch.float32), folder.name)
+    return ClassVerifier(load_classifier(folder), folder.name)
 
 
 LOADERS: dict[str, Callable[[Path], Verifier]] = {
@@ -104,6 +102,18 @@ def load_verifier(name: str | Path) -> Verifier:
         raise ValueError(f"the verifier {str(name)!r} cannot be loaded: {reason}") from error
 
 
+def _shipped(name: str) -> Verifier:
+    folder = assets.path(name)
+    git_lfs.refuse_pointers(folder.glob("*.safetensors"))
+    try:
+        return LOADERS[assets.card(name)["loader"]](folder)
+    except Exception as error:
+        if isinstance(error, ValueError) and str(folder) in str(error):
+            raise
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ValueError(f"the verifier {name} in {folder} cannot be loaded: {reason}") from error
+
+
 def _load(text: str) -> Verifier:
     kind, *parts = text.split(":")
     if kind in PREFIXES and any(parts):
@@ -115,10 +125,8 @@ def _load(text: str) -> Verifier:
     if (Path(text) / "open_clip_config.json").is_file():
         return CLIPVerifier.load(text)
     if text in assets.names("verifier"):
-        folder = assets.path(text)
-        git_lfs.refuse_pointers(folder.glob("*.safetensors"))
-        return LOADERS[assets.card(text)["loader"]](folder)
-    if Path(text).is_dir():
+        return _shipped(text)
+    if text and Path(text).is_dir():
         raise ValueError(
             f"the folder {text} is no verifier: it holds no open_clip_config.json; a CLIP model of transformers is "
             f"preference:{text}"

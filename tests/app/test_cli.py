@@ -79,7 +79,7 @@ def test_sample_then_score(samplesmith, fails, tmp_path):
     assert len(scores) == 2
     assert all(-1 <= row["score"] <= 1 for row in scores)
     (tmp_path / "out/torn.png").write_bytes(b"\x89PNG nothing")
-    fails("torn.png is missing or corrupt", "score", "out", "--prompt", EASY)
+    fails("torn.png cannot be read", "score", "out", "--prompt", EASY)
     fails("no images", "score", "nowhere")
     fails("--num-images is 0", "sample", EASY, "--num-images", "0")
 

@@ -278,6 +278,31 @@ def test_grey_images_have_one_channel(tmp_path):
     torch.testing.assert_close(from_stack[:, 0] * 255, stack.float())
 
 
+def test_pictures_are_taken_as_a_viewer_shows_them(tmp_path):
+    """Folders that look alike are alike, whatever their files' form."""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (5, 4, 6, 3), dtype=np.uint8)
+    colours[:, 0] = 255
+    for k, image in enumerate(colours):
+        plain, turned = Image.fromarray(image), Image.fromarray(np.rot90(image))
+        sheer = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
+        sheer[0] = [1, 2, 3, 0]  # hidden colours
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        for folder in ("plain", "sheer", "turned"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        plain.save(tmp_path / f"plain/{k}.png")
+        turned.save(tmp_path / f"turned/{k}.png", exif=exif)
+        Image.fromarray(sheer).save(tmp_path / f"sheer/{k}.png")
+    (expected,) = image_batches(tmp_path / "plain")
+    for folder in ("sheer", "turned"):
+        (found,) = image_batches(tmp_path / folder)
+        assert torch.equal(found, expected)
+    Image.fromarray(colours[0, ..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    (deep,) = image_batches([tmp_path / "deep.png"])
+    assert torch.equal(deep[0, 0] * 255, torch.from_numpy(colours[0, ..., 0]).float())
+
+
 def test_a_module_is_evaluated_and_given_back_in_its_mode():
     module = BatchNormed()
     images = uniform(30, 1, 4, 4)
@@ -323,10 +348,7 @@ def test_bad_folders(tmp_path):
     with pytest.raises(ValueError, match=r"a.png is 4 x 4 RGB but .*b.png 6 x 4 RGB"):
         fid(GOOD, tmp_path, pixels)
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
-    with pytest.raises(ValueError, match=r"b.png is missing or cannot be read"):
-        fid(GOOD, tmp_path, pixels)
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "b.png")
-    with pytest.raises(ValueError, match=r"b.png has more than 8 bits a channel"):
+    with pytest.raises(ValueError, match=r"b.png cannot be read"):
         fid(GOOD, tmp_path, pixels)
 
 

@@ -1,11 +1,18 @@
+import shutil
+import warnings
+
 import numpy as np
 import open_clip
 import pytest
 import torch
+from open_clip.transformer import QuickGELU
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from samplesmith import assets, scenes
 from samplesmith.scenes.hard_captions import hard_captions
-from samplesmith.verifiers import CLIPVerifier
+from samplesmith.verifiers import CLIPVerifier, load_verifier
+from samplesmith.verifiers.clip import _activation
+from torch import nn
 
 
 def test_open_clip_itself_loads_the_shipped_model_and_gives_the_same_score(emoji_clip):
@@ -72,6 +79,123 @@ def test_a_builtin_model_with_a_file_of_weights(tmp_path):
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     expected = model.eval().encode_image(verifier.preprocess(images), normalize=True)
     assert torch.allclose(verifier.image_features(images), expected, atol=1e-5)
+
+
+TINY = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture
+def tiny_openai(tmp_path, monkeypatch):
+    """open_clip's own models and tags, with networks small enough to build; each tag's weights are a file here."""
+    for name in ("ViT-L-14", "ViT-L-14-quickgelu", "roberta-ViT-B-32"):
+        config = TINY | {key: value for key, value in open_clip.get_model_config(name).items() if key == "quick_gelu"}
+        monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, config)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = open_clip.create_model("ViT-L-14").state_dict()
+    torch.save(weights, tmp_path / "weights.pt")
+    monkeypatch.setattr(open_clip.factory, "download_pretrained", lambda *_, **__: str(tmp_path / "weights.pt"))
+    return tmp_path / "weights.pt"
+
+
+def activations(verifier):
+    kinds = {nn.GELU: "GELU", QuickGELU: "QuickGELU"}
+    return {kinds[type(one)] for one in verifier.model.modules() if type(one) in kinds}
+
+
+@pytest.mark.parametrize(
+    ("model", "tag", "activation"),
+    [
+        ("ViT-L-14", "openai", "QuickGELU"),
+        ("ViT-L-14", "metaclip_400m", "QuickGELU"),
+        ("ViT-L-14", "dfn2b", "QuickGELU"),
+        ("ViT-L-14", "laion2b_s32b_b82k", "GELU"),
+        ("ViT-L-14-quickgelu", "openai", "QuickGELU"),
+    ],
+)
+def test_a_tag_gets_the_activation_that_it_was_trained_with(tiny_openai, model, tag, activation):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        verifier = load_verifier(f"clip:{model}:{tag}")
+    assert activations(verifier) == {activation}
+    own = open_clip.get_pretrained_cfg(model, tag)
+    assert verifier.preprocess.mean == tuple(own["mean"])
+    assert verifier.preprocess.config.interpolation == own["interpolation"]
+
+
+def test_every_tag_of_open_clip_gets_its_own_activation():
+    """Asked of open_clip's lists, without building the networks."""
+    for model, tag in open_clip.list_pretrained():
+        built = open_clip.get_model_config(model).get("quick_gelu", False)
+        trained = open_clip.get_pretrained_cfg(model, tag).get("quick_gelu", False)
+        changes = _activation(model, tag)
+        assert changes.get("force_quick_gelu", changes.get("quick_gelu", built)) == trained
+        assert bool(changes) == (built != trained)
+
+
+def test_a_network_with_quick_gelu_in_its_config_runs_without_it_where_its_tag_does(tiny_openai, monkeypatch):
+    own = open_clip.get_pretrained_cfg("ViT-L-14", "openai") | {"quick_gelu": False}
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda *_: own)
+    monkeypatch.setattr(open_clip.factory, "get_pretrained_cfg", lambda *_: own)
+    assert activations(CLIPVerifier.load("ViT-L-14-quickgelu", "openai")) == {"GELU"}
+
+
+def test_a_file_runs_with_what_its_models_name_says(tiny_openai):
+    assert activations(CLIPVerifier.load("ViT-L-14", tiny_openai)) == {"GELU"}
+    assert activations(CLIPVerifier.load("ViT-L-14-quickgelu", tiny_openai)) == {"QuickGELU"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of emoji-clip that may be spoiled."""
+    folder = tmp_path / "copy"
+    shutil.copytree(assets.path("emoji-clip"), folder)
+    return folder
+
+
+def test_a_folder_without_weights_is_one_sentence(folder):
+    (folder / "open_clip_model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"folder .*copy holds no weights .* beside its open_clip_config\.json"):
+        load_verifier(folder)
+
+
+def spoil(folder, kind):
+    weights = folder / "open_clip_model.safetensors"
+    if kind == "pointer":
+        weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:01\nsize 1\n")
+        return r"open_clip_model\.safetensors is a git-lfs pointer, not the weights: run git lfs pull"
+    if kind == "torn":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    if kind == "other network":
+        save_file({"visual.conv1.weight": torch.zeros(2, 3, 4, 4), "logit_scale": torch.zeros(())}, weights)
+    if kind == "other width":
+        state = load_file(weights)
+        state["text_projection"] = torch.zeros(7, 7)
+        save_file(state, weights)
+    if kind == "config":
+        (folder / "open_clip_config.json").write_text("{")
+    return r"open_clip cannot load .*copy: .*; check that the weights are whole and of this model"
+
+
+@pytest.mark.parametrize("kind", ["pointer", "torn", "other network", "other width", "config"])
+def test_what_cannot_be_loaded_is_one_sentence_with_its_name(folder, kind):
+    message = spoil(folder, kind)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_verifier(folder)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_model_are_one_sentence(tmp_path):
+    save_file({"visual.conv1.weight": torch.zeros(2, 3, 4, 4)}, tmp_path / "other.safetensors")
+    name = min((n for n in open_clip.list_models() if n.startswith("ViT-S-32")), key=len)
+    with pytest.raises(ValueError, match=r"open_clip cannot load '.*other\.safetensors' for ViT-S-32") as caught:
+        load_verifier(f"clip:{name}:{tmp_path / 'other.safetensors'}")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

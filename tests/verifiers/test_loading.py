@@ -1,5 +1,8 @@
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from samplesmith import assets
 from samplesmith.verifiers import (
     AestheticVerifier,
@@ -45,6 +48,36 @@ def test_preference_names_a_folder_or_a_hub_id_with_its_revision(name, expected,
 def test_a_preference_that_does_not_load_is_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="gives no CLIP model of transformers"):
         load_verifier(f"preference:{tmp_path}")
+
+
+def test_a_folder_that_is_no_verifier_is_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match=r"is no verifier: it holds no open_clip_config\.json"):
+        load_verifier(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pointer", "torn", "other weights", "part of the weights", "no config"])
+@pytest.mark.parametrize("name", ["emoji-detector", "emoji-aesthetic", "fashion-classifier"])
+def test_spoiled_files_of_a_shipped_verifier_are_one_sentence(tmp_path, monkeypatch, name, kind):
+    for one in {name, "emoji-clip"}:
+        shutil.copytree(assets.path(one), tmp_path / one)
+    monkeypatch.setattr(assets, "_ROOT", tmp_path)
+    (weights,) = (tmp_path / name).glob("*.safetensors")
+    if kind == "pointer":
+        weights.write_text("version https://git-lfs.github.com/spec/v1\n")
+    elif kind == "torn":
+        weights.write_bytes(weights.read_bytes()[:100])
+    elif kind == "other weights":
+        save_file({"stem.0.weight": torch.zeros(3, 3)}, weights, metadata={"format": "pt"})
+    elif kind == "part of the weights":
+        some = dict(list(load_file(weights).items())[:-1])
+        save_file(some, weights, metadata={"format": "pt"})
+    elif name == "emoji-aesthetic":
+        weights.unlink()
+    else:
+        (tmp_path / name / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=name) as caught:
+        load_verifier(name)
+    assert "\n" not in str(caught.value)
 
 
 def test_self_supervised_compares_the_features_of_the_named_verifier(emoji_clip):
