@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ..samplers import TimeShiftScheduler, apply_per_sample_time
+from .loop_schedulers import check_scheduler_is_used, loop_schedulers
 
 
 @contextmanager
@@ -14,23 +15,24 @@ def own_times(pipe: Any, batch_size: int) -> Iterator[None]:
     """Apply the paper's per-sample shift while the context is open, where the pipeline's scheduler shifts times.
 
     Raises:
-        ValueError: for the reference variant with more than one candidate per call: it shifts a whole batch. Within the
-            pipeline's first call, before any NFE, where a network's time is not understood.
+        ValueError: for a time shift that the pipeline does not run with, and for the reference variant with more than
+            one candidate per call: it shifts a whole batch. Within the pipeline's first call, before any NFE, where a
+            network's time is not understood.
     """
-    scheduler = pipe.scheduler
-    if not isinstance(scheduler, TimeShiftScheduler) or scheduler.config.window == 0:
+    with ExitStack() as stack:
+        if isinstance(getattr(pipe, "scheduler", None), TimeShiftScheduler):
+            check_scheduler_is_used(pipe)
+        for scheduler in loop_schedulers(pipe).values():
+            if isinstance(scheduler, TimeShiftScheduler) and scheduler.config.window > 0:
+                _check_variant(scheduler, batch_size)
+                if not scheduler.per_sample:
+                    stack.callback(apply_per_sample_time(pipe, scheduler, most_rows=batch_size).remove)
         yield
-        return
+
+
+def _check_variant(scheduler: TimeShiftScheduler, batch_size: int) -> None:
     if scheduler.config.variant == "reference" and batch_size > 1:
         raise ValueError(
             "time shift's reference variant shifts a batch as one, so that candidates would depend on their batch "
             'mates; set batch_size=1, or variant="paper"'
         )
-    if scheduler.per_sample:
-        yield
-        return
-    applied = apply_per_sample_time(pipe, scheduler, most_rows=batch_size)
-    try:
-        yield
-    finally:
-        applied.remove()

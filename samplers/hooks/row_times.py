@@ -59,6 +59,7 @@ class RowTimes(DenoiserHook):
         """By argument, those that fit what was seen so far, the likeliest first."""
         self._most_rows = most_rows
         self._learnt_at: list[float] = []
+        self._first: dict[str, Tensor] = {}
         self._grid: Tensor | None = None
         self._unknown_at: set[int | None] = set()
 
@@ -112,8 +113,14 @@ class RowTimes(DenoiserHook):
         last = len(self.source)
         fitting = {name: fitting_units(value, time, sorted({last, 1000})) for name, value in call.items()}
         if self._learnt_at:
-            fitting = {name: [u for u in units if u in fitting.get(name, ())] for name, units in self.units.items()}
+            fitting = {
+                name: [unit for unit in units if unit in fitting.get(name, ())]
+                for name, units in self.units.items()
+                if not _equal(as_tensor(call.get(name)), self._first[name])  # positions, masks: no times
+            }
         self.units = {name: units for name, units in fitting.items() if units}
+        if not self._learnt_at:
+            self._first = {name: as_tensor(call[name]).clone() for name in self.units}
         if self.units:
             self._learnt_at.append(number)
         else:
@@ -149,6 +156,10 @@ class RowTimes(DenoiserHook):
         if arrived.ndim < 2:
             return own
         return torch.where(unit.where(arrived, time), own.view(-1, *[1] * (arrived.ndim - 1)), arrived)
+
+
+def _equal(now: Tensor | None, before: Tensor) -> bool:
+    return now is not None and now.shape == before.shape and bool((now == before).all())
 
 
 def _rows(call: dict[str, Any]) -> int:

@@ -22,6 +22,9 @@ FORMS: dict[str, Callable[[Tensor, int], Tensor]] = {
 }
 """How pipelines form a network's time of the scheduler's; written as they write it, so that the rounding is theirs."""
 
+_WHOLE = ("t", "n - t", "t - 1")
+"""Forms that a whole number can have."""
+
 LARGEST = 1 << 16
 """Elements of an argument that may hold times (a time for each token included)."""
 
@@ -68,7 +71,7 @@ def fitting_units(arrived: Any, time: Tensor, spans: Sequence[int]) -> list[Time
     tried = [
         TimeUnit(form, n, cast_first, exact)
         for exact in (True, False)
-        for form in FORMS
+        for form in (FORMS if value.is_floating_point() else _WHOLE)
         for n in spans
         for cast_first in ((False,) if time.dtype == value.dtype else (False, True))
     ]

@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 import torch
 import toys
+from diffusers import DDIMScheduler
 from fakes import Brightness, watch
 from samplesmith.pipelines import NoiseSearch
+from samplesmith.pipelines.call import PipelineCall
 from samplesmith.pipelines.ledger import denoisers
+from samplesmith.pipelines.row_times import own_times
+from samplesmith.pipelines.shadow import shadowed
 from samplesmith.samplers import TimeShiftScheduler, apply_per_sample_time
-from samplesmith.samplers.hooks import RowTimes
+from samplesmith.samplers.hooks import RowTimes, attach
+from samplesmith.samplers.hooks.networks import argument_names, time_arguments
 
 # The data variances lay the samples of these untrained models inside of their windows.
 SETTINGS = {
@@ -78,3 +83,96 @@ def test_the_reference_variant_is_searched_a_candidate_at_a_time():
     with pytest.raises(ValueError, match="shifts a batch as one"):
         search(pipe, "StableDiffusion", 2)
     assert len(scores(search(pipe, "StableDiffusion", 1))) == 4
+
+
+UNITS = {
+    "ChromaPipeline": lambda t: t / 1000,
+    "AuraFlowPipeline": lambda t: t / 1000,
+    "QwenImagePipeline": lambda t: t / 1000,
+    "OvisImagePipeline": lambda t: t / 1000,
+    "ZImagePipeline": lambda t: (1000 - t) / 1000,
+    "Lumina2Pipeline": lambda t: 1 - t / 1000,
+    "HiDreamImagePipeline": lambda t: t,
+    "Flux2KleinPipeline": lambda t: t / 1000,
+    "CogView4Pipeline": lambda t: t,
+    "SanaPipeline": lambda t: t,
+    "FluxControlNetPipeline": lambda t: t / 1000,
+    "StableDiffusion3ControlNetPipeline": lambda t: t,
+    "StableDiffusionXLControlNetPipeline": lambda t: t,
+    "StableDiffusionXLPAGPipeline": lambda t: t,
+    "HunyuanDiTControlNetPipeline": lambda t: t,
+    "PixArtSigmaPipeline": lambda t: t,
+    "WanPipeline": lambda t: t,
+    "LTXPipeline": lambda t: t,
+    "HunyuanVideoPipeline": lambda t: t,
+    "AnimateDiffPipeline": lambda t: t,
+}
+"""What a pipeline makes of the scheduler's time for its networks; read in diffusers' source."""
+
+
+class SpreadTimes:
+    """Rows whose times lie around the scheduler's own by known shares."""
+
+    shares = torch.tensor([0.97, 1.0, 0.93])
+    begin_index = step_index = row_times = None
+
+    def __init__(self, scheduler):
+        self.scheduler = scheduler
+
+    @property
+    def timesteps(self):
+        return self.scheduler.timesteps
+
+    @property
+    def num_inference_steps(self):
+        return self.scheduler.num_inference_steps
+
+    def __len__(self):
+        return 1000
+
+    def own(self, time):
+        return (time * self.shares).to(self.timesteps.dtype)
+
+    def step(self, original, *args, **kwargs):
+        self.step_index = (self.step_index or 0) + 1
+        if self.step_index < len(self.timesteps):
+            self.row_times = self.own(self.timesteps[self.step_index])
+        return original(*args, **kwargs)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_every_network_gets_the_times_of_its_rows_in_its_own_unit(name):
+    pipe = toys.build(name)
+    _, prompt, arguments = toys.TOYS[name]
+    call = PipelineCall(pipe, {**arguments, "num_inference_steps": 3})
+    source, seen = SpreadTimes(pipe.scheduler), {}
+    for network in denoisers(pipe):
+        watch(network, lambda args, kwargs, network=network: seen.setdefault(network, []).append((args, kwargs)))
+        attach(network, RowTimes(source))
+    generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    # Some encode the picture for their ControlNet with noise of the global generator.
+    with torch.random.fork_rng(), torch.no_grad(), shadowed(pipe.scheduler, "step", source.step):
+        pipe(**call.row_arguments(prompt, 3), generator=generators, output_type="latent")
+    times = pipe.scheduler.timesteps
+    assert len(seen) == len(denoisers(pipe))
+    for network, calls in seen.items():
+        per_step = len(calls) // len(times)
+        for k, (args, kwargs) in enumerate(calls):
+            got = time_of(network, args, kwargs)
+            step = k // per_step
+            rows = source.own(times[step]) if step else times[0].expand(3)
+            expected = UNITS[name](rows).float().repeat(len(got) // 3) if len(got) > 1 else UNITS[name](times[:1])
+            assert torch.allclose(got, expected, rtol=1e-6)
+
+
+def time_of(network, args, kwargs):
+    """The time that a network is called with, a vector."""
+    call = {**dict(zip(argument_names(network), args, strict=False)), **kwargs}
+    return torch.as_tensor(call[time_arguments(network)[0]]).float().flatten()
+
+
+def test_a_pipeline_whose_own_scheduler_is_not_used():
+    pipe = toys.build("KandinskyV22CombinedPipeline")
+    pipe.scheduler = TimeShiftScheduler.from_scheduler(DDIMScheduler())
+    with pytest.raises(ValueError, match=r"set pipe.prior_pipe.* or pipe.decoder_pipe.scheduler"), own_times(pipe, 4):
+        pass
