@@ -161,6 +161,9 @@ class _WithPreviews(Verifier):
             scores[_key(self.name, step + 1)] = self.verifier((pictures * 255).round() / 255, prompts)
         return scores
 
+    def settings(self) -> dict[str, Any]:
+        return {"verifier": self.verifier.identity()}
+
     def to(self, device: Any) -> _WithPreviews:
         self.verifier.to(device)
         return self

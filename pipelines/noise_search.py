@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,9 @@ from .call import PipelineCall, encode_once, quiet
 from .paused_rows import check_pauses, check_steps_alike
 from .pool_run import PoolRun
 from .processes import part_of_records, processes
-from .records import RecordFile, describe
+from .records import RecordFile
 from .row_times import own_times
-from .scoring import judge_name
+from .run_description import describe, describe_model, describe_verifiers, describe_versions
 from .search_result import SearchResult
 from .search_run import SEEDS_PER_PROMPT, BatchReport, progress_bar
 
@@ -135,7 +134,9 @@ class NoiseSearch:
         if allocation is not None:
             pipeline_kwargs["num_inference_steps"] = allocation.num_inference_steps
         call = PipelineCall(self.pipe, pipeline_kwargs)
-        run = self._describe(prompts, budget, num_candidates, seed, batch_size, stop_at, pipeline_kwargs)
+        run: dict[str, Any] = {}
+        if output_dir is not None:
+            run = self._describe(prompts, budget, num_candidates, seed, batch_size, stop_at, pipeline_kwargs)
         if allocation is not None:
             run["allocation"], budget = asdict(allocation), allocation.nfe
 
@@ -189,18 +190,10 @@ class NoiseSearch:
             verifier.to(device)
 
     def _describe(self, prompts, budget, num_candidates, seed, batch_size, stop_at, arguments) -> dict[str, Any]:
-        """What `run.json` says: a folder goes on with a run that reads the same."""
-        pipe = self.pipe
-        config = dict(pipe.scheduler.config)
+        """What `run.json` says."""
         return {
-            "pipeline": type(pipe).__name__,
-            "model": _portable(pipe.config.get("_name_or_path")),
-            "scheduler": type(pipe.scheduler).__name__,
-            "scheduler_config": {k: describe(v) for k, v in sorted(config.items()) if not k.startswith("_")},
-            "dtype": str(pipe.dtype),
-            "device": str(getattr(pipe, "_execution_device", "cpu")),
-            "verifier": self.verifier.name,
-            "judge": judge_name(self.verifier, self.judge) if self.judge else None,
+            **describe_model(self.pipe),
+            **describe_verifiers(self.verifier, self.judge),
             "strategy": {"name": self.strategy.name, **{k: describe(v) for k, v in vars(self.strategy).items()}},
             "prompts": [describe(prompt) for prompt in prompts],
             "budget": budget,
@@ -209,13 +202,8 @@ class NoiseSearch:
             "batch_size": batch_size,
             "stop_at": stop_at,
             "arguments": {key: describe(value) for key, value in sorted(arguments.items())},
-            "versions": {name: version(name) for name in ("torch", "diffusers", "transformers")},
+            "versions": describe_versions(),
         }
-
-
-def _portable(name: Any) -> str | None:
-    """A model's name without this machine's path."""
-    return None if name is None else Path(str(name)).name if Path(str(name)).is_dir() else str(name)
 
 
 def _check(prompts, budget, num_candidates, seed, batch_size) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from filelock import FileLock, Timeout
 from PIL import Image
 
 from ..valid_json import to_json
 from ..verifiers.images import PictureError, read_picture
+from .run_description import differences
 
 Record = dict[str, Any]
 
@@ -100,10 +98,10 @@ class RecordFile:
             raise RecordsError(
                 f"{file} is missing or corrupt beside its records; name another output folder"
             ) from error
-        differing = sorted(key for key in {*run, *before} - {"versions"} if run.get(key) != before.get(key))
-        if differing:
-            changes = "; ".join(f"{key} was {before.get(key)!r}, now {run.get(key)!r}" for key in differing)
-            raise RecordsError(f"{self.folder} holds another run ({_short(changes)}); name another output folder")
+        if changes := differences(*({**one, "versions": None} for one in (before, run))):
+            raise RecordsError(
+                f"{self.folder} holds another run ({_short('; '.join(changes))}); name another output folder"
+            )
 
     def _read(self) -> list[Record]:
         """Read what is whole; the torn tail that a crash may leave is cut off."""
@@ -189,21 +187,3 @@ def write_atomically(file: Path, text: str) -> None:
     part = file.with_suffix(file.suffix + ".part")
     part.write_text(text)
     os.replace(part, file)
-
-
-def describe(value: Any) -> Any:
-    """A JSON value that stands for an argument: images, tensors and arrays by their sha256."""
-    if isinstance(value, (str, int, float, bool, type(None))):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): describe(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [describe(one) for one in value]
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().float().numpy()
-    if isinstance(value, Image.Image):
-        value = np.asarray(value)
-    if isinstance(value, np.ndarray):
-        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-        return f"{value.shape} sha256:{digest}"
-    return getattr(value, "__qualname__", type(value).__qualname__)

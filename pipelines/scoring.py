@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..verifiers import Verifier, VerifierUnavailable
+from ..verifiers import Verifier, VerifierUnavailable, told_apart
 
 Scores = dict[str, float | None]
 
@@ -37,14 +37,9 @@ class Scored:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def score_names(verifier: Verifier) -> list[str]:
-    """Names of a verifier's scores: its own, and those of the parts of a composite."""
-    return [verifier.name, *(name for name in verifier.score_names if name != verifier.name)]
-
-
 def judge_name(guide: Verifier, judge: Verifier) -> str:
     """Name of the judge's score, told apart from the guide's where both verifiers have one name."""
-    return _apart(judge.name, score_names(guide))
+    return told_apart([guide, judge])[1].get(judge.name, judge.name)
 
 
 def score_batch(
@@ -83,33 +78,26 @@ def score_batch(
             one.scores = dict.fromkeys(one.scores)
             warnings.warn(f"candidate lost for {prompt!r}: {one.reason}", stacklevel=2)
     if judge is not None:
-        _measure(judge, score_names(guide), found, images, prompt, previews)
+        _measure(judge, told_apart([guide, judge])[1], found, images, prompt, previews)
     return found
 
 
 def _measure(
     judge: Verifier,
-    taken: list[str],
+    names: Mapping[str, str],
     found: list[Scored],
     images: np.ndarray,
     prompt: str,
     previews: np.ndarray | None,
 ) -> None:
-    """Add the judge's scores under names that the guide has not taken."""
-    name = _apart(judge.name, taken)
+    """Add the judge's scores, under names that are told apart from the guide's."""
     for one, (row, reason) in zip(found, _checked_rows(judge, images, prompt, previews), strict=True):
-        hidden = one.reason == UNUSABLE
-        for key, value in row.items():
-            one.scores[_apart(key, [*taken, *one.scores])] = None if hidden else value
-        if reason is not None and not hidden:
-            one.missing[name] = reason
+        if one.reason == UNUSABLE:
+            row, reason = dict.fromkeys(row), None
+        one.scores |= {names.get(key, key): value for key, value in row.items()}
+        if reason is not None:
+            one.missing[names.get(judge.name, judge.name)] = reason
             warnings.warn(f"no score of the judge for an image of {prompt!r}: {reason}", stacklevel=3)
-
-
-def _apart(name: str, taken: Sequence[str]) -> str:
-    while name in taken:
-        name += " (judge)"
-    return name
 
 
 def _checked_rows(
@@ -118,7 +106,7 @@ def _checked_rows(
     """A verifier's scores of each image, and why one has none; its names are the same for all images."""
     # Tensors of its own: a verifier may work in place.
     rows = _rows(verifier, _pixels(images), prompt, None if previews is None else _pixels(previews))
-    names = next((list(row) for row, reason in rows if reason is None), [verifier.name])
+    names = next((list(row) for row, reason in rows if reason is None), verifier.score_names)
     checked: list[tuple[Scores, str | None]] = []
     for row, reason in rows:
         for name, value in row.items():

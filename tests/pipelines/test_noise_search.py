@@ -172,10 +172,10 @@ class TestFailures:
     def test_guide_and_judge_of_one_name(self, pipe, strategy):
         """The judge turns the guide's order round, and is not followed."""
         result = search(pipe, Brightness("clip"), judge=Brightness("clip", factor=-1.0), strategy=strategy)
-        assert result.judge == "clip (judge)"
+        assert result.judge == "clip#2"
         pool = result.candidates[0]
         assert result.best[0].score == max(one.scores["clip"] for one in pool)
-        assert all(one.scores["clip (judge)"] == -one.scores["clip"] for one in pool)
+        assert all(one.scores["clip#2"] == -one.scores["clip"] for one in pool)
 
     def test_records_are_json_whatever_fails(self, pipe, tmp_path):
         guide = RankEnsemble([Brightness("a", nan_above=0.0), Brightness("b")])
@@ -293,7 +293,7 @@ class TestResume:
     def test_another_run_is_refused_by_name(self, pipe, tmp_path, change):
         search(pipe, output_dir=tmp_path)
         name = next(iter(change))
-        with pytest.raises(RecordsError, match=rf"holds another run \((arguments|{name}) was"):
+        with pytest.raises(RecordsError, match=rf"holds another run \((arguments\.)?{name} was"):
             search(pipe, output_dir=tmp_path, **change)
 
     def test_a_folder_without_records_is_free(self, pipe, tmp_path):

@@ -143,10 +143,10 @@ def test_a_guide_and_a_judge_of_one_name_are_told_apart(images):
     guide = Brightness("clip")
     for one in (guide, RankEnsemble([guide, Brightness("other")])):
         judge = Brightness("clip", factor=-1.0)
-        assert judge_name(one, judge) == "clip (judge)"
+        assert judge_name(one, judge) == "clip#2"
         found = score_batch(one, images, [True] * 4, "x", judge=judge)
         assert [row.scores["clip"] for row in found] == pytest.approx(brightness(images), abs=1e-6)
-        assert [row.scores["clip (judge)"] for row in found] == pytest.approx(-brightness(images), abs=1e-6)
+        assert [row.scores["clip#2"] for row in found] == pytest.approx(-brightness(images), abs=1e-6)
     assert judge_name(guide, Brightness("judge")) == "judge"
 
 
