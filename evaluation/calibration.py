@@ -140,6 +140,8 @@ def rank_correlation(early: np.ndarray, final: np.ndarray) -> float:
 class _WithPreviews(Verifier):
     """A verifier whose records also hold its scores of the previews of the batch under way."""
 
+    follows_run = True
+
     def __init__(self, verifier: Verifier, pipe: Any, previews: Previews, arguments: Mapping[str, Any]):
         self.verifier, self.pipe, self.previews = verifier, pipe, previews
         self.name, self.scale = verifier.name, verifier.scale

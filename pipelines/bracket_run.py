@@ -14,6 +14,7 @@ from typing import Any
 from ..samplers.strategies import Halving, RungProposal
 from ..verifiers import Verifier
 from .calibration import Calibration
+from .ledger import count_nfe
 from .paused_rows import PausedRows
 from .records import Record
 from .rung_budget import RungBudget
@@ -121,6 +122,14 @@ class BracketRun(SearchRun):
         one = batch[0]
         stop = None if self._finishes(one) else one.stop
         return Made(*self.rows.advance(prompt, [proposal.seed for proposal in batch], one.start, stop))
+
+    def _make_again(self, prompt: str | int, batch: Sequence[RungProposal]) -> Made | None:
+        """Finished candidates run from the noise on; what stands on the way needs its whole bracket."""
+        if not self._finishes(batch[0]):
+            return None
+        with count_nfe(self.call.pipe) as counted:
+            images, usable = self.call(prompt, [proposal.seed for proposal in batch])
+        return Made(images, usable, nfe=counted.nfe)
 
     def _finishes(self, candidate: RungProposal) -> bool:
         return candidate.stop == self.steps

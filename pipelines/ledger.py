@@ -26,7 +26,8 @@ class Ledger:
             one by one. Pipelines in pixels have none.
         verifier_calls: images handed to a verifier, the second time too where a batch failed and was scored one by one.
         seconds: wall time.
-        nfe_lost: evaluations of batches that ran out of memory and were made again; they are not among `nfe`.
+        nfe_lost: evaluations of batches that ran out of memory and were made again, or were made again because their
+            pictures were gone; they are not among `nfe`.
     """
 
     nfe: int = 0

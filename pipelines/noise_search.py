@@ -112,7 +112,8 @@ class NoiseSearch:
             stop_at: a score that ends a prompt's search; the first candidate to reach it wins. What is not spent then
                 goes to the prompts that are still below, after all had their own share.
             output_dir: where records and images are written as they come; the same call again goes on from there (with
-                halving from the prompt that was under way).
+                halving from the prompt that was under way). It asks again for scores that a verifier did not give, and
+                makes pictures again that are gone.
             progress: show a bar with the budget and the best score.
             on_batch: called after each batch; where it returns False the search ends with what it has, which may be
                 unfinished where halving had finished nothing yet.
@@ -148,7 +149,7 @@ class NoiseSearch:
                 run["calibration"] = describe(asdict(self.calibration))
             kind = partial(BracketRun, calibration=self.calibration)
 
-        def search(file: RecordFile | None, indices: Sequence[int], shown: bool) -> SearchResult:
+        def search(file: RecordFile | None, indices: Sequence[int], shown: bool, mends: bool = True) -> SearchResult:
             one = kind(
                 call,
                 self.verifier,
@@ -163,6 +164,7 @@ class NoiseSearch:
                 stop_at=stop_at,
                 on_batch=on_batch,
                 indices=indices,
+                mends=mends,
             )
             with progress_bar(shown) as bar:
                 result = one.run(bar)
@@ -182,7 +184,7 @@ class NoiseSearch:
             if output_dir is None:
                 return search(None, everything, progress)
             with RecordFile(output_dir, run, reads_only=team.rank > 0) as file:
-                return search(file, everything, progress and team.size == 1)
+                return search(file, everything, progress and team.size == 1, mends=team.size == 1)
 
     def _place(self, verifier: Verifier | None) -> None:
         device = getattr(self.pipe, "_execution_device", torch.device("cpu"))

@@ -86,6 +86,9 @@ class PoolRun(SearchRun):
         pictures, whole = as_pixels(early.permute(0, 2, 3, 1).cpu().numpy())
         return Made(images, [a and b for a, b in zip(usable, whole, strict=True)], pictures)
 
+    def _make_again(self, prompt: str | int, batch: list[Proposal]) -> Made:
+        return self._generate(prompt, batch)
+
     def _judge_of(self, candidate: Proposal) -> Verifier | None:
         return self.judge
 

@@ -17,7 +17,9 @@ from .run_description import differences
 
 Record = dict[str, Any]
 
-REQUIRED = ("prompt", "prompt_index", "index", "seed", "nfe", "status", "score", "scores", "file")
+REQUIRED = ("prompt", "prompt_index", "index", "seed", "nfe", "verifier_calls", "status", "score", "scores", "file")
+
+_PNG_END = b"IEND\xaeB`\x82"
 
 
 class RecordsError(ValueError):
@@ -154,6 +156,15 @@ class RecordFile:
         finally:
             os.close(descriptor)
         self.records += batch
+
+    def has_image(self, record: Record) -> bool:
+        """Whether the picture of a record is there, and whole as far as its end tells."""
+        try:
+            with (self.folder / record["file"]).open("rb") as opened:
+                opened.seek(-len(_PNG_END), os.SEEK_END)
+                return opened.read() == _PNG_END
+        except OSError:  # also of a file that is shorter
+            return False
 
     def save_image(self, record: Record, image: Image.Image) -> None:
         """Write the picture of a record that names a `file`."""

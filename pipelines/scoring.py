@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +35,11 @@ class Scored:
     scores: Scores = field(default_factory=dict)
     reason: str | None = None
     missing: dict[str, str] = field(default_factory=dict)
+
+
+def judge_names(guide: Verifier, judge: Verifier) -> list[str]:
+    """Names of the judge's scores in a record, told apart from the guide's."""
+    return list(told_apart([guide, judge])[1].values())
 
 
 def judge_name(guide: Verifier, judge: Verifier) -> str:
@@ -78,19 +83,20 @@ def score_batch(
             one.scores = dict.fromkeys(one.scores)
             warnings.warn(f"candidate lost for {prompt!r}: {one.reason}", stacklevel=2)
     if judge is not None:
-        _measure(judge, told_apart([guide, judge])[1], found, images, prompt, previews)
+        measure(judge, guide, found, images, prompt, previews)
     return found
 
 
-def _measure(
+def measure(
     judge: Verifier,
-    names: Mapping[str, str],
-    found: list[Scored],
+    guide: Verifier,
+    found: Sequence[Scored],
     images: np.ndarray,
     prompt: str,
-    previews: np.ndarray | None,
+    previews: np.ndarray | None = None,
 ) -> None:
-    """Add the judge's scores, under names that are told apart from the guide's."""
+    """Add the judge's scores to what the guide found, under names that are told apart; arguments as `score_batch`."""
+    names = told_apart([guide, judge])[1]
     for one, (row, reason) in zip(found, _checked_rows(judge, images, prompt, previews), strict=True):
         if one.reason == UNUSABLE:
             row, reason = dict.fromkeys(row), None
@@ -104,6 +110,8 @@ def _checked_rows(
     verifier: Verifier, images: np.ndarray, prompt: str, previews: np.ndarray | None
 ) -> list[tuple[Scores, str | None]]:
     """A verifier's scores of each image, and why one has none; its names are the same for all images."""
+    for one in _leaves(verifier):
+        getattr(one, "unscored", []).clear()
     # Tensors of its own: a verifier may work in place.
     rows = _rows(verifier, _pixels(images), prompt, None if previews is None else _pixels(previews))
     names = next((list(row) for row, reason in rows if reason is None), verifier.score_names)
@@ -111,9 +119,23 @@ def _checked_rows(
     for row, reason in rows:
         for name, value in row.items():
             if reason is None and not math.isfinite(value):
-                reason = f"{name} gave {'NaN' if math.isnan(value) else value}"
+                said = _next_reason(verifier, name) if math.isnan(value) else ""
+                reason = f"{name} gave {'NaN' if math.isnan(value) else value}{said and f': {said}'}"
         checked.append(({name: _finite(row.get(name)) for name in names}, reason))
     return checked
+
+
+def _leaves(verifier: Verifier) -> Iterator[Verifier]:
+    for part in getattr(verifier, "parts", ()):
+        yield from _leaves(part[1] if isinstance(part, tuple) else part)
+    if not hasattr(verifier, "parts"):
+        yield verifier
+
+
+def _next_reason(verifier: Verifier, name: str) -> str:
+    """Why the next image has no score of that name, where a verifier keeps its reasons, as those that ask others do."""
+    kept = next((one.unscored for one in _leaves(verifier) if one.name == name and getattr(one, "unscored", ())), None)
+    return kept.popleft() if kept else ""
 
 
 def _finite(value: float | None) -> float | None:

@@ -22,12 +22,21 @@ from ..samplers.strategies import Proposal, Strategy
 from ..verifiers import Verifier
 from .call import PipelineCall
 from .ledger import Ledger, count_costs, count_verifier_calls, shares
-from .records import Record, RecordFile, RecordsError
-from .scoring import Scored, judge_name, score_batch
+from .records import Record, RecordFile, RecordsError, load_image
+from .scoring import UNUSABLE, Scored, judge_name, judge_names, measure, score_batch
 from .search_result import Candidate, SearchResult, chosen_by, furthest
 
 SEEDS_PER_PROMPT = 100_000
 """Prompt i of a list starts at seed + i * SEEDS_PER_PROMPT, so that prompts do not share noises."""
+
+
+OUTCOME = ("status", "score", "scores", "reason", "missing")
+"""What a record says of a candidate's worth; the rest says how it was made."""
+
+
+def may_recover(record: Record) -> bool:
+    """Whether a verifier failed on a candidate: it may score it when asked again."""
+    return "missing" in record or (record["status"] == "failed" and record["reason"] != UNUSABLE)
 
 
 class BudgetError(ValueError):
@@ -91,6 +100,7 @@ class SearchRun(ABC):
         stop_at: float | None,
         on_batch: Callable[[BatchReport], bool | None] | None,
         indices: Sequence[int],
+        mends: bool = True,
     ):
         self.call, self.verifier, self.judge, self.strategy = call, verifier, judge, strategy
         self.prompts, self.file, self.indices = prompts, file, indices
@@ -100,6 +110,8 @@ class SearchRun(ABC):
         self.judge_name = None if judge is None else judge_name(verifier, judge)
         self.verifiers = [one for one in (verifier, judge) if one is not None]
         self.on_record: list[Record] = list(file.records) if file else []
+        self.mends = mends and file is not None and not file.reads_only
+        self.recovered: set[int] = set()
         self.cursor = 0
         self.pools: dict[int, list[Candidate]] = {}
         self.evaluated: list[Candidate] = []
@@ -162,6 +174,8 @@ class SearchRun(ABC):
     def _recall(self, i: int, batch: Sequence[Proposal]) -> list[Candidate]:
         """The batch as an earlier run recorded it; less than the batch where it must be evaluated.
 
+        What failed then is tried again, and a picture that is gone is made again.
+
         Raises:
             RecordsError: for records of other candidates of the prompt.
         """
@@ -172,11 +186,64 @@ class SearchRun(ABC):
             moves = tuple((seed, angle) for seed, angle in record.get("lineage", ()))
             asked = {"seed": proposal.seed, **self._progress(proposal)}
             if moves != proposal.lineage or any(record.get(key) != value for key, value in asked.items()):
+                if i in self.recovered:  # a score that was missing has changed what comes next
+                    return []
                 raise RecordsError(
                     f"{self.file.file} has seed {record['seed']} of prompt {record['prompt_index']} where this search "
                     f"has seed {proposal.seed} of prompt {i}; name another output folder"
                 )
+        if self.mends and len(known) == len(batch):
+            known = self._mended(i, batch, known)
         return [self._candidate(record) for record in known]
+
+    def _mended(self, i: int, batch: Sequence[Proposal], known: list[Record]) -> list[Record]:
+        """The records of a whole batch with what could be mended; none where the batch must be evaluated anew."""
+        lost = [k for k, record in enumerate(known) if may_recover(record)]
+        absent = [
+            k
+            for k, record in enumerate(known)
+            if (k in lost or record["status"] == "finished") and not self.file.has_image(record)
+        ]
+        made = None
+        if absent or (lost and any(one.needs_previews or one.follows_run for one in self.verifiers)):
+            made = self._make_again(self.prompts[i], batch)
+            if made is None:
+                return []
+            self.ledger.nfe_lost += made.nfe
+            for k in absent:
+                self.file.save_image(known[k], Image.fromarray(made.images[k]))
+        for k in lost:
+            with count_verifier_calls(self.verifiers) as counted:
+                scored = self._score_again(known[k], batch[k], made, k)
+            record = {key: value for key, value in known[k].items() if key not in OUTCOME}
+            record["verifier_calls"] += counted.verifier_calls
+            known[k] = record | self._outcome(record, scored)
+        if lost:
+            self.recovered.add(i)
+            self.on_record[self.cursor : self.cursor + len(known)] = known
+            self.file.replace(self.on_record)
+        return known
+
+    def _score_again(self, record: Record, proposal: Proposal, made: Made | None, k: int) -> Scored:
+        """Ask again whoever gave no score: the guide, or the judge alone."""
+        if made is None:
+            images, previews = np.asarray(load_image(self.file.folder / record["file"]))[None], None
+        else:
+            images, previews = made.images[k : k + 1], None if made.previews is None else made.previews[k : k + 1]
+        judge, prompt = self._judge_of(proposal), str(record["prompt"])
+        judged = {} if judge is None else {n: record["scores"].get(n) for n in judge_names(self.verifier, judge)}
+        if record["status"] == "failed":
+            (scored,) = score_batch(self.verifier, images, [True], prompt, previews)
+            scored.scores |= judged
+        else:
+            scored = Scored(dict(record["scores"]))
+        if judge is not None and None in judged.values():
+            measure(judge, self.verifier, [scored], images, prompt, previews)
+        return scored
+
+    @abstractmethod
+    def _make_again(self, prompt: str | int, batch: Sequence[Proposal]) -> Made | None:
+        """Make a whole batch that is on record; None where that cannot be done for it alone."""
 
     def _forget(self, count: int) -> None:
         """Cut what is on record back to its first `count`: what follows is evaluated again."""
@@ -204,7 +271,7 @@ class SearchRun(ABC):
                 "index": index,
                 "strategy": self.strategy.name,
                 "seed": proposal.seed,
-                "lineage": list(proposal.lineage),
+                "lineage": [list(move) for move in proposal.lineage],
                 **self._progress(proposal),
                 "nfe": costs[k],
                 "nfe_so_far": spent + sum(costs[: k + 1]),

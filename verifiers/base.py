@@ -32,6 +32,7 @@ class Verifier(ABC):
         differentiable: whether gradients flow from the scores to a tensor of images.
         needs_previews: whether it compares each image with an earlier clean prediction of it.
         preview_at: the share of a run's steps after which that prediction is formed, in (0, 1).
+        follows_run: whether it looks at the pipeline's run too: then a picture alone cannot be scored again.
         batch_size: images scored in one forward.
         takes_pictures: whether `score` also takes RGB pictures of any sizes, and brings them to one size itself, one at
             a time; others get pictures as tensors, those of one size together.
@@ -46,6 +47,7 @@ class Verifier(ABC):
     differentiable: bool = False
     needs_previews: bool = False
     preview_at: float = 0.7
+    follows_run: bool = False
     batch_size: int = 32
     takes_pictures: bool = False
     takes_clips: bool = False

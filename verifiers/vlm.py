@@ -7,6 +7,7 @@ import io
 import math
 import os
 import warnings
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from json import JSONDecoder
@@ -41,6 +42,9 @@ class VLMVerifier(Verifier):
 
     Range: [lowest, highest]. Not differentiable. Licence: the terms of the model and of its host, who sees the images.
     Answers may differ from call to call, even at temperature 0.
+
+    Attributes:
+        unscored: reasons of the latest NaNs, in their order, for those who keep records.
 
     Args:
         base_url: of an OpenAI-compatible API, such as "http://localhost:8000/v1"; `/chat/completions` is added.
@@ -94,6 +98,7 @@ class VLMVerifier(Verifier):
         self.temperature = temperature
         self.name = name or model.rsplit("/", 1)[-1]
         self.scale = max(abs(lowest), abs(highest))
+        self.unscored: deque[str] = deque(maxlen=1000)
 
     def __repr__(self) -> str:
         return f"VLMVerifier({self.endpoint.address!r}, {self.model!r})"
@@ -109,6 +114,7 @@ class VLMVerifier(Verifier):
         for prompt, answer in zip(prompts, answers, strict=True):
             if isinstance(answer, AnswerError):
                 warnings.warn(f"{self.name} gave no score to an image of {prompt!r}: {answer}", stacklevel=2)
+                self.unscored.append(str(answer))
         return torch.tensor([math.nan if isinstance(answer, AnswerError) else answer for answer in answers])
 
     def _ask(self, image: Tensor, prompt: str) -> float | AnswerError:
