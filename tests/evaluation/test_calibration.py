@@ -70,7 +70,7 @@ def test_previews_end_in_the_image_itself(found):
 
 def test_a_second_call_goes_on_from_the_records(pipe, folder, found):
     verifier = Brightness()
-    assert run(pipe, verifier, judge=Brightness("judge"), output_dir=folder) == found
+    assert run(pipe, verifier, judge=Brightness("judge", factor=-2.0), output_dir=folder) == found
     assert verifier.images_scored == 0
     assert "step" not in vars(pipe.scheduler)
     found.save(folder / "c.json")

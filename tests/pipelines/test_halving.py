@@ -177,7 +177,7 @@ class TestCalibration:
 
     def test_another_calibration_is_another_run(self, pipe, tmp_path):
         search(pipe, num_candidates=2, calibration=calibration({3: 0.6}), output_dir=tmp_path)
-        with pytest.raises(RecordsError, match="holds another run \\(calibration was"):
+        with pytest.raises(RecordsError, match=r"holds another run \(calibration\.previews"):
             search(pipe, num_candidates=2, calibration=calibration({3: 0.7}), output_dir=tmp_path)
 
 
