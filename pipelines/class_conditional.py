@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -55,7 +55,8 @@ class ClassConditionalPipeline(DiffusionPipeline):
         scheduler: Any,
         unet: UNet2DModel | None = None,
         transformer: DiTTransformer2DModel | None = None,
-        id2label: Mapping[int | str, str] | None = None,
+        # diffusers checks what it loads against this, and understands no union of keys.
+        id2label: dict[int, str] | dict[str, str] | None = None,
         null_class: int | None = None,
     ):
         super().__init__()

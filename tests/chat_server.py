@@ -14,11 +14,13 @@ class ChatServer:
 
     Args:
         answers: functions of the request's JSON that return (status, headers, body), one a request in turn; the last
-            one serves all that follow. A body that is no string is sent as JSON.
+            one serves all that follow. A body is text, a dict that is sent as JSON, or parts in bytes that are sent one
+            after the other. A header that is None is left out.
+        tls: a context that makes it an https server.
     """
 
-    def __init__(self, *answers):
-        self.answers = list(answers)
+    def __init__(self, *answers, tls=None):
+        self.answers, self.tls = list(answers), tls
         self.requests, self.headers, self.paths = [], [], []
         self._lock = threading.Lock()
 
@@ -34,13 +36,19 @@ class ChatServer:
                     owner.paths.append(self.path)
                     answer = owner.answers.pop(0) if len(owner.answers) > 1 else owner.answers[0]
                 status, headers, body = answer(asked)
-                data = (body if isinstance(body, str) else json.dumps(body)).encode()
+                parts = body
+                if isinstance(body, (str, dict)):
+                    parts = [(body if isinstance(body, str) else json.dumps(body)).encode()]
+                length = str(len(parts[0])) if isinstance(parts, list) else "1000000"
                 try:
                     self.send_response(status)
-                    for name, value in {"Content-Length": str(len(data)), **headers}.items():
-                        self.send_header(name, value)
+                    for name, value in {"Content-Length": length, **headers}.items():
+                        if value is not None:
+                            self.send_header(name, value)
                     self.end_headers()
-                    self.wfile.write(data)
+                    for part in parts:
+                        self.wfile.write(part)
+                        self.wfile.flush()
                 except OSError:  # the client gave up
                     pass
 
@@ -48,9 +56,11 @@ class ChatServer:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self._server.server_port}/v1"
         return self
 
     def __exit__(self, *_):

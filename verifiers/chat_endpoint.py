@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from socket import SHUT_RDWR, socket
+from threading import Timer
 from time import sleep
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -40,7 +44,8 @@ class ChatEndpoint:
     Args:
         base_url: such as "https://api.openai.com/v1" or "http://localhost:8000/v1"; a query (?api-version=...) is kept.
         api_key: sent as a bearer token to this address alone (redirections are refused); None: none is sent.
-        timeout: seconds without a byte from the endpoint, an attempt.
+        timeout: seconds to connect, and seconds from then on for the whole answer, per attempt: an endpoint that sends
+            it drop by drop is cut off as one that sends nothing.
         retries: attempts after the first, on 408, 429, 5xx, time-outs and broken connections.
         backoff: seconds before the first retry; doubled at each. A `Retry-After` of the endpoint takes its place.
 
@@ -70,7 +75,7 @@ class ChatEndpoint:
         self.timeout, self.retries, self.backoff = timeout, retries, backoff
         self._url = parts._replace(path=path, fragment="").geturl()
         self._key = key
-        self._opener = urllib.request.build_opener(_NoRedirection)
+        self._opener = urllib.request.build_opener(_NoRedirection, _HTTPInTime, _HTTPSInTime)
 
     def __repr__(self) -> str:
         return f"ChatEndpoint({self.address!r})"
@@ -103,18 +108,21 @@ class ChatEndpoint:
     def _post(self, data: bytes) -> bytes:
         attempt = 0
         while True:
+            clock = _Clock(self.timeout)
             try:
-                with self._opener.open(self._request(data), timeout=self.timeout) as response:
-                    return response.read()
+                with clock:
+                    return self._answer(data, clock)
             except HTTPError as error:
                 with error:
                     failure = self._refused(error)
             except URLError as error:
-                failure = _Failure(f"cannot be reached: {error.reason}", retry=True, of_all=True)
+                unreached = _Failure(f"cannot be reached: {error.reason}", retry=True, of_all=True)
+                failure = self._late if clock.is_over else unreached
             except TimeoutError:
-                failure = _Failure(f"gave no answer within {self.timeout:g} s", retry=True, of_all=False)
+                failure = self._late
             except (OSError, HTTPException) as error:
-                failure = _Failure(f"broke off: {type(error).__name__}", retry=True, of_all=False)
+                broken = _Failure(f"broke off: {type(error).__name__}", retry=True, of_all=False)
+                failure = self._late if clock.is_over else broken
             wait = min(self.backoff * 2**attempt, LONGEST_WAIT) if failure.wait is None else failure.wait
             if not failure.retry or attempt == self.retries or wait > LONGEST_WAIT:
                 break
@@ -122,6 +130,24 @@ class ChatEndpoint:
             attempt += 1
         tries = f" (after {attempt + 1} attempts)" if attempt else ""
         raise (VerifierUnavailable if failure.of_all else AnswerError)(f"{self.address} {failure.reason}{tries}")
+
+    @property
+    def _late(self) -> _Failure:
+        return _Failure(f"gave no answer within {self.timeout:g} s", retry=True, of_all=False)
+
+    def _answer(self, data: bytes, clock: _Clock) -> bytes:
+        request = self._request(data)
+        request.clock = clock
+        try:
+            with self._opener.open(request, timeout=self.timeout) as response:
+                answer = response.read()
+        except HTTPError as error:
+            with error:
+                said = _body(error)  # while the clock runs
+            raise HTTPError(error.url, error.code, error.msg, error.headers, io.BytesIO(said)) from None
+        if clock.is_over:  # an answer without a length ends where it is cut off
+            raise TimeoutError
+        return answer
 
     def _request(self, data: bytes) -> urllib.request.Request:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "samplesmith"}
@@ -134,10 +160,8 @@ class ChatEndpoint:
             # What the endpoint says here may hold a part of the key.
             what = "refuses the API key" if self._key else "wants an API key"
             return _Failure(f"{what} (HTTP {error.code})", retry=False, of_all=True)
-        try:
-            said = f": {self.quote(_error_message(error.read().decode(errors='replace')))}"
-        except (OSError, HTTPException):
-            said = ""
+        text = error.read().decode(errors="replace")
+        said = f": {self.quote(_error_message(text))}" if text else ""
         wait = _seconds(error.headers.get("Retry-After"))
         asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
         busy, broken = error.code == 429, error.code == 408 or error.code >= 500
@@ -155,11 +179,65 @@ def _is_address(url: str) -> bool:
         return False
 
 
+class _Clock:
+    """Cuts a connection off when its time is over; `with` ends it."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        self.is_over = False
+        self._timer: Timer | None = None
+
+    def start(self, connection: socket) -> None:
+        """Begin to count for a connection, from now on."""
+        self._timer = Timer(self.seconds, self._end, [connection])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self, connection: socket) -> None:
+        self.is_over = True
+        with suppress(OSError):
+            # Below TLS, whose own shutdown would wait for an answer.
+            socket.shutdown(connection, SHUT_RDWR)
+
+    def __enter__(self) -> _Clock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _timed(kind: type[HTTPConnection], clock: _Clock) -> Callable[..., HTTPConnection]:
+    class Timed(kind):  # type: ignore[valid-type, misc]
+        def connect(self) -> None:
+            super().connect()
+            clock.start(self.sock)
+
+    return Timed
+
+
+class _HTTPInTime(urllib.request.HTTPHandler):
+    def http_open(self, request: Any) -> Any:
+        return self.do_open(_timed(HTTPConnection, request.clock), request)
+
+
+class _HTTPSInTime(urllib.request.HTTPSHandler):
+    def https_open(self, request: Any) -> Any:
+        return self.do_open(_timed(HTTPSConnection, request.clock), request)
+
+
 class _NoRedirection(urllib.request.HTTPRedirectHandler):
     """A redirected request would carry the key to another host."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
+
+
+def _body(error: HTTPError) -> bytes:
+    try:
+        return error.read()
+    except (OSError, HTTPException):
+        return b""
 
 
 def _error_message(body: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .. import assets
 from . import git_lfs
@@ -44,8 +45,8 @@ LOADERS: dict[str, Callable[[Path], Verifier]] = {
 
 FORMS = (
     "clip:MODEL:WEIGHTS (a tag or a file), aesthetic:HEAD_FILE:MODEL:WEIGHTS, preference:FOLDER, "
-    "preference:HUB_ID[@REVISION], self-supervised:VERIFIER (whose features are compared), vlm:MODEL@BASE_URL, or a "
-    "folder with open_clip_config.json"
+    "preference:HUB_ID[@REVISION], self-supervised:VERIFIER (whose features are compared), "
+    "vlm:MODEL@BASE_URL[,response_format=no][,temperature=none], or a folder with open_clip_config.json"
 )
 
 
@@ -65,11 +66,40 @@ def _self_supervised(name: str) -> SelfSupervisedVerifier:
     raise ValueError(f"{name} has no image features to compare; name a CLIP model or fashion-classifier")
 
 
+VLM_OPTIONS: dict[str, Callable[[str], Any]] = {
+    "response_format": lambda text: {"structured": _yes_or_no(text)},
+    "temperature": lambda text: {"temperature": None if text == "none" else float(text)},
+    "lowest": lambda text: {"lowest": float(text)},
+    "highest": lambda text: {"highest": float(text)},
+    "timeout": lambda text: {"timeout": float(text)},
+    "retries": lambda text: {"retries": int(text)},
+    "concurrency": lambda text: {"concurrency": int(text)},
+}
+"""What may follow `vlm:MODEL@BASE_URL` as `,name=value`: the arguments of `VLMVerifier` that a value gives."""
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError("neither yes nor no")
+    return text == "yes"
+
+
 def _vlm(place: str) -> VLMVerifier:
-    model, _, base_url = place.rpartition("@")
+    model, _, rest = place.rpartition("@")
     if not model:
         raise ValueError(f"'vlm:{place}' names no model and address; give vlm:MODEL@BASE_URL")
-    return VLMVerifier(base_url, model)
+    base_url, *given = rest.split(",")
+    options: dict[str, Any] = {}
+    for one in given:
+        name, _, text = one.partition("=")
+        try:
+            options |= VLM_OPTIONS[name](text)
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"'vlm:{place}' has the option {one!r}; give response_format=no (or yes), temperature=none (or a "
+                "number), or numbers for lowest, highest, timeout (seconds), retries and concurrency"
+            ) from error
+    return VLMVerifier(base_url, model, **options)
 
 
 PREFIXES: dict[str, Callable[[str], Verifier]] = {
@@ -87,7 +117,9 @@ def load_verifier(name: str | Path) -> Verifier:
         name: a shipped one ("emoji-clip", "emoji-aesthetic", "emoji-detector"), a folder of an open_clip model,
             "clip:ViT-L-14:openai", "clip:ViT-L-14:weights.safetensors", "aesthetic:head.pth:ViT-L-14:openai",
             "preference:yuvalkirstain/PickScore_v1" (or a folder, or a hub id with @revision),
-            "self-supervised:emoji-clip", or "vlm:MODEL@http://HOST/v1" (its key is read from SAMPLESMITH_VLM_API_KEY).
+            "self-supervised:emoji-clip", or "vlm:MODEL@http://HOST/v1" (its key is read from SAMPLESMITH_VLM_API_KEY;
+            ",response_format=no" and ",temperature=none" behind it leave these out of its requests; lowest, highest,
+            timeout, retries and concurrency can be given so too).
 
     Raises:
         ValueError: for anything else, where the message lists the forms, and for what cannot be loaded: missing files,

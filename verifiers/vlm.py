@@ -6,9 +6,10 @@ import base64
 import io
 import math
 import os
+import re
 import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from json import JSONDecoder
 from typing import Any
@@ -33,6 +34,12 @@ SCHEMA = {
 }
 
 
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+WRITTEN = re.compile(rf"(?P<value>{NUMBER})\s*(?:/\s*(?P<of>{NUMBER}))?")
+LIKE_JSON = re.compile(rf"""["'“”]score["'“”]\s*:\s*["'“]?(?P<number>{NUMBER}(?:\s*/\s*{NUMBER})?)["'”]?\s*[,}}\n/#]""")
+"""A score in something that is nearly JSON; what ends a number must follow, as an answer may be cut off within it."""
+
+
 class VLMVerifier(Verifier):
     """The score that a model gives to an image when asked a question about it; one request an image.
 
@@ -55,7 +62,8 @@ class VLMVerifier(Verifier):
         lowest, highest: ends of the scale that the model is asked to use; a score outside of it does not count.
         timeout, retries, backoff: as `ChatEndpoint` takes them.
         concurrency: requests at a time.
-        structured: whether to ask for JSON by a schema (`response_format`); False for endpoints that refuse it.
+        structured: whether to ask for JSON by a schema (`response_format`); False for endpoints that refuse it, where
+            the score is read from the text (`read_score`).
         temperature: None: not sent, for models that refuse it.
         key_variable: never another service's key by accident, hence a name of its own.
         name: of its scores; the last part of the model's name when None.
@@ -120,7 +128,7 @@ class VLMVerifier(Verifier):
     def _ask(self, image: Tensor, prompt: str) -> float | AnswerError:
         try:
             text = self.endpoint.complete(self._body(image, prompt))
-            score = read_score(text)
+            score = read_score(text, self.highest)
             if score is None:
                 raise AnswerError(f"its answer holds no score: {self.endpoint.quote(text)}")
             if not self.lowest <= score <= self.highest:
@@ -155,20 +163,44 @@ def data_url(image: Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def read_score(text: str) -> float | None:
-    """The number under "score" of the last JSON object in a text that has one; None where there is none.
+def read_score(text: str, highest: float | None = None) -> float | None:
+    """The score of an answer; None where there is none.
 
-    Models put their JSON in fences, after their thoughts, inside other objects, and numbers in quotes.
+    Models put their JSON in fences, after their thoughts, inside other objects, and numbers in quotes. The last JSON
+    object with a "score" counts; where there is none, the last thing like it: in single quotes, with a trailing comma
+    or a comment. An answer of a number alone is that number.
+
+    Args:
+        text: the answer.
+        highest: end of the scale: "8/10" is 8 where it is 10, and no score where it is another.
     """
-    score = None
+    scores = [_number(value, highest) for value in _json_scores(text)]
+    if not any(score is not None for score in scores):
+        scores = [_number(match["number"], highest) for match in LIKE_JSON.finditer(text)]
+    if not scores:
+        scores = [_number(text.strip(" \t\r\n*`\"'."), highest)]
+    return next((score for score in reversed(scores) if score is not None), None)
+
+
+def _json_scores(text: str) -> Iterator[Any]:
     for start, character in enumerate(text.rpartition('"score"')[0]):
         if character != "{":
             continue
         try:
-            value = JSONDecoder().raw_decode(text, start)[0]["score"]
-            number = math.nan if isinstance(value, bool) else float(value)
-        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
+            yield JSONDecoder().raw_decode(text, start)[0]["score"]
+        except (ValueError, LookupError, TypeError, RecursionError):
             continue
-        if math.isfinite(number):
-            score = number
-    return score
+
+
+def _number(value: Any, highest: float | None) -> float | None:
+    """A number, or text of one, perhaps with the end of its scale; None for anything else."""
+    if isinstance(value, str):
+        written = WRITTEN.fullmatch(value.strip())
+        if written is None or (written["of"] is not None and float(written["of"]) != highest):
+            return None
+        value = written["value"]
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (ValueError, TypeError, ArithmeticError):
+        return None
+    return number if math.isfinite(number) else None

@@ -170,6 +170,17 @@ def test_saved_and_loaded_by_name_of_its_folder(tmp_path, kind, guidance):
         assert np.array_equal(loaded(["coat", "bag"], generator=generators(0, 1), **call).images, expected)
 
 
+def test_names_are_loaded_without_a_word(tmp_path, monkeypatch):
+    from diffusers.pipelines import pipeline_utils
+
+    said = []
+    monkeypatch.setattr(pipeline_utils.logger, "warning", lambda text, *_: said.append(text))
+    network("unet", id2label={0: "coat", 2: "bag"}).save_pretrained(tmp_path)
+    for source in (tmp_path, "fashion-ddpm"):
+        assert samplesmith.load(source).labels
+    assert said == []
+
+
 def test_a_null_class_of_a_unet_is_kept_on_disk(tmp_path):
     network("unet", null_class=3).save_pretrained(tmp_path)
     pipe = samplesmith.load(tmp_path)

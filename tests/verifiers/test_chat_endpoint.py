@@ -1,3 +1,10 @@
+import contextlib
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -101,6 +108,96 @@ def test_a_time_out_is_tried_again(waits):
         pytest.raises(AnswerError, match=r"gave no answer within 0.1 s \(after 2 attempts\)"),
     ):
         ChatEndpoint(server.url, timeout=0.1, retries=1).complete(BODY)
+
+
+def drops(part, count=100, seconds=0.05):
+    """A text that comes drop by drop, for longer than anyone waits."""
+    for _ in range(count):
+        yield part
+        time.sleep(seconds)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Length": None, "Connection": "close"}])
+def test_an_answer_that_drips_does_not_outlast_the_time(headers, waits):
+    with ChatServer(lambda _: (200, headers, drops(b" "))) as server:
+        start = time.monotonic()
+        with pytest.raises(AnswerError, match=r"gave no answer within 0\.4 s"):
+            ChatEndpoint(server.url, timeout=0.4, retries=0).complete(BODY)
+        assert time.monotonic() - start < 2
+
+
+def test_a_refusal_that_drips_does_not_outlast_the_time_and_is_still_a_refusal(waits):
+    with ChatServer(lambda _: (400, {}, drops(b" "))) as server:
+        start = time.monotonic()
+        with pytest.raises(AnswerError, match="answered HTTP 400"):
+            ChatEndpoint(server.url, timeout=0.4, retries=0).complete(BODY)
+        assert time.monotonic() - start < 2
+
+
+def test_headers_that_drip_do_not_outlast_the_time(waits):
+    with DrippingServer() as url:
+        start = time.monotonic()
+        with pytest.raises(AnswerError, match=r"gave no answer within 0\.4 s \(after 2 attempts\)"):
+            ChatEndpoint(url, timeout=0.4, retries=1).complete(BODY)
+        assert time.monotonic() - start < 3
+
+
+class DrippingServer:
+    """Sends a status line and then headers without end, a byte at a time."""
+
+    def __enter__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._drip, args=[connection], daemon=True).start()
+
+    def _drip(self, connection):
+        with contextlib.suppress(OSError), connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            for part in drops(b"X"):
+                connection.sendall(part)
+
+    def __exit__(self, *_):
+        self._listener.close()
+
+
+@pytest.fixture
+def tls(tmp_path, monkeypatch):
+    """A server's context with a certificate of its own, which clients trust."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+    made = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 1 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*made.split(), *names], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    return context
+
+
+def test_over_https_too_it_is_answered_or_cut_off(tls, waits, monkeypatch):
+    with ChatServer(says("hello"), lambda _: (200, {}, drops(b" ")), tls=tls) as server:
+        assert ChatEndpoint(server.url, KEY).complete(BODY) == "hello"
+        start = time.monotonic()
+        with pytest.raises(AnswerError, match=r"gave no answer within 0\.4 s"):
+            ChatEndpoint(server.url, timeout=0.4, retries=0).complete(BODY)
+        assert time.monotonic() - start < 2
+        monkeypatch.delenv("SSL_CERT_FILE")
+        with pytest.raises(VerifierUnavailable, match=r"cannot be reached: .*certificate"):
+            ChatEndpoint(server.url, retries=0).complete(BODY)
+
+
+def test_a_slow_answer_in_time_is_taken(waits):
+    text = json.dumps(completion("in time")).encode()
+    slow = (text[k : k + 20] for k in range(0, len(text), 20))
+    with ChatServer(lambda _: (200, {"Content-Length": str(len(text))}, slow)) as server:
+        assert ChatEndpoint(server.url, timeout=5).complete(BODY) == "in time"
+    assert waits == []
 
 
 def test_an_answer_that_breaks_off_is_tried_again(waits):

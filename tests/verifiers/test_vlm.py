@@ -70,7 +70,29 @@ def test_what_is_asked():
         ('I see {two} cats. {"score": 2} no, rather {"score": "4.5"}', 4.5),
         ('{"result": {"score": -1e0}, "why": "flaws"}', -1),
         ('{"score": true}', None),
-        ('{"score": null} {"score": [1]} {"score": "7/10"}', None),
+        ('{"score": null} {"score": [1]} {"score": "high"}', None),
+        ('{"score": "7/10"}', 7),
+        ('{"score": "7 / 10.0"}', 7),
+        ('{"score": "4/5"}', None),
+        ("{'score': 6}", 6),
+        ("{'score': '6.5/10'}", 6.5),
+        ('{"score": 8,}', 8),
+        ('{\n  "score": 8,  // clear\n}', 8),
+        ('{"score": 8 # good\n}', 8),
+        ('{"reason": "it is a "fine" cat", "score": 9}', 9),
+        ("{\u201cscore\u201d: 5}", 5),
+        ("first {'score': 2,} then {'score': 3,}", 3),
+        ('{"score": 8, "why": "else {\'score\': 3}"}', 8),
+        ("{'score': 6", None),
+        ("{'score': 6.", None),
+        ("{'score': None}", None),
+        ("7.5", 7.5),
+        (" **8/10**\n", 8),
+        ('"6"', 6),
+        ("9.", 9),
+        ("9/5", None),
+        ("about 7", None),
+        ("7 or 8", None),
         ('{"score": NaN} {"score": 1e999}', None),
         ("seven", None),
         ('{"score": 7', None),
@@ -79,7 +101,12 @@ def test_what_is_asked():
     ],
 )
 def test_scores_are_read_from_whatever_is_around_them(text, score):
-    assert read_score(text) == score
+    assert read_score(text, 10.0) == score
+
+
+def test_a_share_needs_its_own_scale():
+    assert read_score('{"score": "4/5"}', 5.0) == 4
+    assert read_score('{"score": "4/5"}') is None
 
 
 @pytest.mark.parametrize(
@@ -137,6 +164,24 @@ def test_by_name():
         assert verifier.name == "qwen:7b"
         assert verifier(greys(10), "x").tolist() == [4]
     assert server.requests[0]["model"] == "@org/qwen:7b"
+
+
+def test_options_by_name():
+    with ChatServer(says("I say 'score'... {'score': '3/5',}")) as server:
+        verifier = load_verifier(f"vlm:judge@{server.url},response_format=no,temperature=none,highest=5,timeout=7")
+        assert verifier(greys(10), "x").tolist() == [3]
+        assert load_verifier(f"vlm:judge@{server.url},temperature=0.5,highest=5")(greys(10), "x").tolist() == [3]
+    plain, warm = server.requests
+    assert not {"response_format", "temperature"} & set(plain)
+    assert warm["temperature"] == 0.5
+    assert "response_format" in warm
+    assert verifier.endpoint.timeout == 7
+
+
+@pytest.mark.parametrize("option", ["colour=red", "temperature=warm", "response_format=maybe", "retries", ""])
+def test_unknown_options_are_one_sentence(option):
+    with pytest.raises(ValueError, match=r"has the option .*; give response_format=no"):
+        load_verifier(f"vlm:judge@http://localhost:1/v1,{option}")
 
 
 @pytest.mark.parametrize(
