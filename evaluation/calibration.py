@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ..pipelines.auto_steps import names
 from ..pipelines.calibration import Calibration, Preview, StepCount
+from ..pipelines.decode import decode
 from ..pipelines.noise_search import NoiseSearch
-from ..pipelines.previews import Previews, decode, record_previews
+from ..pipelines.previews import Previews, record_previews
 from ..verifiers import Verifier, VerifierUnavailable
 from .scaling import best_of, pools, score_table
 

@@ -1,17 +1,19 @@
 """Candidates that stop at a step of an unmodified pipeline's run, are looked at there, and go on, some of them.
 
-Seams: the scheduler, in windows (`WindowedScheduler`), `latents=`, and `generator=`, the same objects in each window. A
-row goes on from its latents, its history in the solver and its generators, alone or beside rows of other batches; the
-last window's image is the plain run's. Cost: a decode where a clean prediction is looked at; no NFEs.
+Seams: the scheduler, in windows (`WindowedScheduler`); `prepare_latents`, whose noise gives way to where a row stands,
+in the form that the pipeline's own steps have; and `generator=`, the same objects in each window. A row goes on from
+its latents, its history in the solver and its generators, alone or beside rows of other batches; the last window's
+image is the plain run's. A window ends with its last step: nothing is decoded but what is looked at. Cost: a decode
+where a clean prediction is looked at; no NFEs.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,34 +22,32 @@ from torch import Tensor
 
 from ..samplers import TimeShiftScheduler, WindowedScheduler
 from ..samplers.clean_prediction import innermost, known_path
-from .call import PipelineCall, as_pixels, finished_pixels
-from .previews import decode, record_previews
+from .call import PipelineCall, finished_pixels
+from .decode import Decoder, scheduled, started_from
+from .dry_run import first_model_inputs, near, same_inputs
+from .loop_schedulers import check_scheduler_is_used
+from .previews import record_previews
 from .shadow import shadowed
 from .step_noise import step_generators, step_noise
 
-_ON_SOME_STEPS = {"start", "end", "stop", "interval", "schedule", "trunc", "truncation", "cutoff", "layers", "callback"}
-"""Parts of the names of arguments such as control_guidance_end, cfg_trunc_ratio and skip_guidance_layers."""
+_STEPS = {"start", "end", "stop", "interval", "schedule", "trunc", "truncation", "cutoff", "callback"}
+"""Words in the names of arguments that say on which steps something acts, or are told their number."""
 
 
 def check_pauses(pipe: Any) -> None:
-    """Whether a pipeline's runs can be stopped at a step and resumed there.
+    """Whether a pipeline's runs can be stopped at a step and resumed there, as far as it can be seen without a call.
 
     Raises:
         ValueError: where they cannot, with the reason.
     """
     name, kind = type(pipe).__name__, type(pipe)
+    check_scheduler_is_used(pipe)
     prepare = getattr(kind, "prepare_latents", None)
-    if prepare is not None and {"image", "timestep"} & set(inspect.signature(prepare).parameters):
+    if prepare is None:
+        raise ValueError(f"{name} has no prepare_latents, so its runs cannot be resumed; use the random strategy")
+    if "timestep" in inspect.signature(prepare).parameters or "strength" in inspect.signature(kind.__call__).parameters:
         raise ValueError(
             f"{name} starts from a noised picture, and only runs from noise can be resumed; use the random strategy"
-        )
-    parameters = inspect.signature(kind.__call__).parameters
-    if missing := [key for key in ("latents", "output_type") if key not in parameters]:
-        raise ValueError(f"{name} takes no {missing[0]}=, so its runs cannot be resumed; use the random strategy")
-    if not _gives_latents(kind):
-        raise ValueError(
-            f'{name} does not give its latents by output_type="latent", so its runs cannot be resumed; use the random '
-            "strategy"
         )
     if isinstance(pipe.scheduler, TimeShiftScheduler):
         raise ValueError(
@@ -66,26 +66,26 @@ def check_pauses(pipe: Any) -> None:
 def check_steps_alike(pipe: Any, arguments: Mapping[str, Any]) -> None:
     """Whether a call treats its steps alike, as far as its arguments tell: in each window the pipeline counts from 0.
 
+    Such an argument says on which steps something acts (`control_guidance_end`), or is what another one of the
+    signature says it of (`skip_guidance_layers`, of which `skip_layer_guidance_start` does).
+
     Raises:
         ValueError: for an argument that acts on some of the steps, or is told their number.
     """
     parameters = inspect.signature(type(pipe).__call__).parameters
+    bounds = [_words(name) - _STEPS for name in parameters if _STEPS & _words(name)]
     for name, value in arguments.items():
-        default = parameters[name].default
-        if _ON_SOME_STEPS & set(name.split("_")) and value is not default and not bool(np.all(value == default)):
+        words, default = _words(name), parameters[name].default
+        bounded = len(words) > 1 and any(words <= about for about in bounds)
+        if (_STEPS & words or bounded) and value is not default and not bool(np.all(value == default)):
             raise ValueError(
                 f"{name} goes by the number of the step, and a run that is resumed counts its steps anew; leave it "
                 "out, or use the random strategy"
             )
 
 
-def _gives_latents(kind: type) -> bool:
-    """Whether the class that defines the call knows the output type; it is said nowhere but in its source."""
-    owner = next(one for one in kind.__mro__ if "__call__" in vars(one))
-    try:
-        return '"latent"' in inspect.getsource(owner)
-    except (OSError, TypeError):  # typed in a session: the run itself will tell
-        return True
+def _words(name: str) -> set[str]:
+    return {word.removesuffix("s") for word in name.split("_")} - {""}
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,51 @@ class _Paused:
     """A batch that stands at a step: what it takes to go on."""
 
     scheduler: WindowedScheduler
-    latents: Tensor
+    latents: Tensor | None
     generators: list[torch.Generator]
     step_generators: list[torch.Generator]
 
 
-class _Asked(Exception):
-    """Ends a pipeline's call where it has told its scheduler the steps."""
+class _Reached(Exception):
+    """Ends a pipeline's call with the last step of a window."""
+
+
+@dataclass
+class _Window:
+    """What the steps of a window show, and where they end.
+
+    Attributes:
+        begins: latents with which the loop begins, if they are known; else those that the pipeline prepares.
+        latents: where the rows stand after the last step.
+        stops: whether the call ends with the last step.
+    """
+
+    scheduler: WindowedScheduler
+    begins: Tensor | None
+    stops: bool
+    latents: Tensor | None = None
+    steps: int = field(default=0, init=False)
+
+    def prepare_latents(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+        out = original(*args, **kwargs)
+        if self.begins is None:
+            self.begins = out[0] if isinstance(out, tuple) else out
+        return out
+
+    def step(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self.steps:
+            sample = inspect.signature(original).bind(*args, **kwargs).arguments["sample"]
+            if sample.shape != self.begins.shape or not near(sample, self.begins.to(sample)):
+                raise ValueError(
+                    "the pipeline changes its latents between prepare_latents and its first step, so its runs cannot "
+                    "be resumed; use the random strategy"
+                )
+        out = original(*args, **kwargs)
+        self.steps += 1
+        if self.steps == len(self.scheduler.timesteps) and self.stops:
+            self.latents = out[0] if isinstance(out, tuple) else out.prev_sample
+            raise _Reached
+        return out
 
 
 class PausedRows:
@@ -132,6 +170,7 @@ class PausedRows:
 
     def __init__(self, call: PipelineCall):
         self.call = call
+        self.decoder = Decoder(call)
         self._standing: dict[int, tuple[_Paused, int]] = {}
 
     def clear(self) -> None:
@@ -139,18 +178,41 @@ class PausedRows:
         self._standing.clear()
 
     def run_length(self, prompt: str | int) -> RunLength:
-        """The length of a run, as the pipeline itself asks for it: its call ends there, before any NFE."""
-        scheduler = WindowedScheduler.from_scheduler(self.call.pipe.scheduler)
+        """The length of a run, as the pipeline itself asks for it; and whether its runs can be resumed at all.
 
-        def asked(set_timesteps: Any, *args: Any, **kwargs: Any) -> None:
-            set_timesteps(*args, **kwargs)
-            raise _Asked
+        The pipeline is called up to its first model call twice, and latents are decoded once: no NFE is spent.
 
-        pipe = self.call.pipe
-        with _scheduled(pipe, scheduler), shadowed(scheduler, "set_timesteps", asked), suppress(_Asked):
-            self._run(prompt, [torch.Generator().manual_seed(0)], None, "latent")
-        child = innermost(scheduler)
-        return RunLength(scheduler.num_steps, child.num_inference_steps, scheduler.order, len(scheduler.timesteps))
+        Raises:
+            ValueError: where its latents cannot be put in the place of its noise, cannot be decoded, or where it draws
+                more from its generators than the noise.
+        """
+        pipe, name = self.call.pipe, type(self.call.pipe).__name__
+        arguments = self.call.row_arguments(prompt, 1)
+        scheduler = WindowedScheduler.from_scheduler(pipe.scheduler)
+        window = _Window(scheduler, None, stops=False)
+        with scheduled(pipe, scheduler), shadowed(pipe, "prepare_latents", window.prepare_latents):
+            plain = first_model_inputs(pipe, {**arguments, "generator": [torch.Generator().manual_seed(0)]})
+        length = RunLength(
+            scheduler.num_steps,
+            innermost(scheduler).num_inference_steps,
+            scheduler.order,
+            len(scheduler.timesteps),
+        )
+        generator, unmoved = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+        with scheduled(pipe, WindowedScheduler.from_scheduler(pipe.scheduler)), started_from(pipe, window.begins):
+            again = first_model_inputs(pipe, {**arguments, "generator": [generator]})
+        if not torch.equal(generator.get_state(), unmoved.get_state()):
+            raise ValueError(
+                f"{name} draws more from its generators than the noise (a picture's encoding, for one), so its runs "
+                "cannot be resumed; use the random strategy"
+            )
+        if not same_inputs(plain, again):
+            raise ValueError(
+                f"{name} does not start from what its prepare_latents gives, so its runs cannot be resumed; use the "
+                "random strategy"
+            )
+        self.decoder.check(prompt, window.begins)
+        return length
 
     def advance(
         self, prompt: str | int, seeds: Sequence[int], start: int, stop: int | None
@@ -159,7 +221,7 @@ class PausedRows:
 
         Args:
             prompt: of all of them.
-            seeds: one a row; above step 0, of rows that stand at `start`.
+            seeds: one per row; above step 0, of rows that stand at `start`.
             start: step, 0 for a run from noise.
             stop: the step before which they are paused; None for the end of the run.
 
@@ -168,47 +230,46 @@ class PausedRows:
             images; and whether each is usable, as `PipelineCall` says.
 
         Raises:
-            ValueError: for a pipeline that gives its latents in another form than it takes them, or draws more from the
-                generators than the noise.
+            ValueError: at the first step, for a pipeline that changes its latents before it.
         """
         if start:
             paused = self._gathered(seeds)
-            scheduler, generators, latents = paused.scheduler, paused.generators, paused.latents
-            own = paused.step_generators
         else:
-            scheduler = WindowedScheduler.from_scheduler(self.call.pipe.scheduler)
-            generators, latents = [torch.Generator().manual_seed(seed) for seed in seeds], None
-            own = step_generators(seeds)
-        scheduler.set_window(start, stop)
-        resumed = _no_draws_expected(self.call.pipe, scheduler, generators) if start else nullcontext()
-        pipe = self.call.pipe
-        with _scheduled(pipe, scheduler), resumed, step_noise(pipe, own) as steps, ExitStack() as stack:
-            previews = None if stop is None else stack.enter_context(record_previews(pipe))
-            out = self._run(prompt, generators, latents, "np" if stop is None else "latent")
-        self.call.gives_step_noise |= steps.given
-        if previews is None:
+            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+            windowed = WindowedScheduler.from_scheduler(self.call.pipe.scheduler)
+            paused = _Paused(windowed, None, generators, step_generators(seeds))
+        paused.scheduler.set_window(start, stop)
+        window, early, out = self._run(prompt, paused, stops=stop is not None)
+        if not window.stops:
             return finished_pixels(out)
-        latents = out.images
-        early = previews.latents[max(previews.latents)]
-        if not isinstance(latents, Tensor) or latents.shape != early.shape:
-            raise ValueError(
-                f"{type(self.call.pipe).__name__} gives its latents in another form than its steps have, so its runs "
-                "cannot be resumed; use the random strategy"
-            )
-        standing = _Paused(scheduler, latents, generators, own)
+        pictures = self.decoder(prompt, early)  # if memory ends here, the rows still stand where they stood
+        standing = _Paused(paused.scheduler, window.latents, paused.generators, paused.step_generators)
         self._standing |= {seed: (standing, row) for row, seed in enumerate(seeds)}
-        return self.pictures(early)
+        return pictures
 
-    def pictures(self, latents: Tensor) -> tuple[np.ndarray, list[bool]]:
-        """Latents as uint8 images (batch, height, width, 3), and whether each is free of NaN."""
-        pipe, arguments = self.call.pipe, self.call.arguments
-        images = decode(pipe, latents, arguments.get("height"), arguments.get("width"))
-        pipe.maybe_free_model_hooks()  # else an offloaded autoencoder stays on the device
-        return as_pixels(images.permute(0, 2, 3, 1).cpu().numpy())
-
-    def _run(self, prompt: str | int, generators: list[torch.Generator], latents: Tensor | None, output: str) -> Any:
-        arguments = self.call.row_arguments(prompt, len(generators))
-        return self.call.pipe(**arguments, generator=generators, latents=latents, output_type=output)
+    def _run(self, prompt: str | int, paused: _Paused, stops: bool) -> tuple[_Window, Tensor | None, Any]:
+        """Call the pipeline for a window: what it saw, the clean prediction of its last step, and the call's output."""
+        pipe, scheduler, early, out = self.call.pipe, paused.scheduler, None, None
+        arguments = {**self.call.row_arguments(prompt, len(paused.generators)), "generator": paused.generators}
+        if "output_type" in self.call.parameters:
+            arguments["output_type"] = "np"
+        window = _Window(scheduler, paused.latents, stops)
+        with ExitStack() as stack:
+            stack.enter_context(scheduled(pipe, scheduler))
+            if paused.latents is None:
+                stack.enter_context(shadowed(pipe, "prepare_latents", window.prepare_latents))
+            else:
+                stack.enter_context(started_from(pipe, paused.latents))
+            steps = stack.enter_context(step_noise(pipe, paused.step_generators))
+            previews = stack.enter_context(record_previews(pipe)) if stops else None
+            stack.enter_context(shadowed(scheduler, "step", window.step))
+            with suppress(_Reached):
+                out = pipe(**arguments)
+        self.call.gives_step_noise |= steps.given
+        if previews is not None:
+            early = previews.latents[max(previews.latents)]
+            pipe.maybe_free_model_hooks()  # as the pipeline does at its end
+        return window, early, out
 
     def _gathered(self, seeds: Sequence[int]) -> _Paused:
         """A batch of rows from where they stand; their batches are left as they are, so that it can be made again."""
@@ -223,32 +284,3 @@ class PausedRows:
         generators = [copy.deepcopy(source.generators[row]) for source, row in standing]
         own = [copy.deepcopy(source.step_generators[row]) for source, row in standing]
         return _Paused(scheduler, latents, generators, own)
-
-
-@contextmanager
-def _no_draws_expected(pipe: Any, scheduler: WindowedScheduler, generators: list[torch.Generator]) -> Iterator[None]:
-    """Let the first step of a resumed run see whether its generators stand where the run was paused."""
-    paused: list[Tensor] | None = [generator.get_state() for generator in generators]
-
-    def checked_step(step: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal paused
-        if paused is not None and not all(map(torch.equal, paused, [g.get_state() for g in generators])):
-            raise ValueError(
-                f"{type(pipe).__name__} draws more from its generators than the noise (a picture's encoding, for one), "
-                "so its runs cannot be resumed; use the random strategy"
-            )
-        paused = None
-        return step(*args, **kwargs)
-
-    with shadowed(scheduler, "step", checked_step):
-        yield
-
-
-@contextmanager
-def _scheduled(pipe: Any, scheduler: Any) -> Iterator[None]:
-    before = pipe.scheduler
-    pipe.scheduler = scheduler
-    try:
-        yield
-    finally:
-        pipe.scheduler = before

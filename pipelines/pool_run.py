@@ -7,8 +7,8 @@ from typing import Any
 
 from ..samplers.strategies import Proposal, Strategy
 from ..verifiers import Verifier
-from .call import as_pixels
-from .previews import decode, record_previews
+from .decode import Decoder
+from .previews import record_previews
 from .records import Record
 from .search_result import Candidate
 from .search_run import BudgetError, Made, SearchRun
@@ -21,6 +21,7 @@ class PoolRun(SearchRun):
         super().__init__(*args, **kwargs)
         self.cost: int | None = self.on_record[0]["nfe"] if self.on_record else None
         self.strategies: dict[int, Strategy] = {}
+        self.decoder = Decoder(self.call)
         self.preview_at = next((one.preview_at for one in self.verifiers if one.needs_previews), None)
 
     def _search(self) -> None:
@@ -77,13 +78,11 @@ class PoolRun(SearchRun):
         seeds, lineages = [one.seed for one in batch], [one.lineage for one in batch]
         if self.preview_at is None:
             return Made(*self.call(prompt, seeds, lineages))
-        pipe, arguments = self.call.pipe, self.call.arguments
-        with record_previews(pipe, [self.preview_at]) as previews:
+        with record_previews(self.call.pipe, [self.preview_at]) as previews:
             images, usable = self.call(prompt, seeds, lineages)
         (latents,) = previews.latents.values()
         # DiTPipeline steps both halves of a guided batch; the first is the images'.
-        early = decode(pipe, latents[: len(seeds)], arguments.get("height"), arguments.get("width"))
-        pictures, whole = as_pixels(early.permute(0, 2, 3, 1).cpu().numpy())
+        pictures, whole = self.decoder(prompt, latents[: len(seeds)])
         return Made(images, [a and b for a, b in zip(usable, whole, strict=True)], pictures)
 
     def _make_again(self, prompt: str | int, batch: list[Proposal]) -> Made:

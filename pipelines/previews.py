@@ -1,7 +1,7 @@
-"""Clean predictions at chosen steps of an unmodified pipeline, and their pictures.
+"""Clean predictions at chosen steps of an unmodified pipeline; `decode` makes pictures of them.
 
 Seam: the scheduler's `step`, shadowed on the instance, which is given the model's output after guidance. Nothing of the
-run changes. Cost: a few operations of the latents' size a recorded step; a decode where pictures are asked for.
+run changes. Cost: a few operations of the latents' size for each recorded step.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..samplers.clean_prediction import clean_prediction, innermost, locate
@@ -100,76 +99,3 @@ def record_previews(pipe: Any, steps: Iterable[int | float] | None = None) -> It
 
     with shadowed(scheduler, "step", seen_step), shadowed(scheduler, "set_timesteps", new_timesteps):
         yield previews
-
-
-@torch.no_grad()
-def decode(pipe: Any, latents: Tensor, height: int | None = None, width: int | None = None) -> Tensor:
-    """Pictures of latents or of clean predictions, as the pipeline itself makes them at its end.
-
-    Args:
-        pipe: a pipeline with an image autoencoder, or one whose latents are pixels in [-1, 1].
-        latents: (batch, channels, height, width), or packed as FLUX has them, (batch, positions, channels).
-        height, width: of the pictures, for packed latents; None for the pipeline's default.
-
-    Returns:
-        (batch, 3, height, width) in [0, 1], float32.
-
-    Raises:
-        ValueError: for packed latents of a size other than the picture's or that the pipeline cannot unpack, or latents
-            that are no image's.
-    """
-    vae = getattr(pipe, "vae", None)
-    if vae is None:
-        return _pixels(latents, type(pipe).__name__)
-    if latents.ndim == 3:
-        latents = _unpacked(pipe, latents, height, width)
-    if latents.ndim != 4:
-        raise ValueError(f"latents of shape {tuple(latents.shape)} are no image's; only images can be decoded here")
-    config = vae.config
-    mean, std = config.get("latents_mean"), config.get("latents_std")
-    scale = config.get("scaling_factor") or 1.0
-    if mean is not None and std is not None:
-        mean, std = (latents.new_tensor(values)[:, None, None] for values in (mean, std))
-        latents = latents * std / scale + mean
-    else:
-        latents = latents / scale + (config.get("shift_factor") or 0.0)
-    with _without_overflow(vae):
-        images = vae.decode(latents.to(pipe._execution_device, vae.dtype), return_dict=False)[0]
-    return _pixels(images, type(pipe).__name__)
-
-
-@contextmanager
-def _without_overflow(vae: Any) -> Iterator[None]:
-    """Run an autoencoder that overflows in float16, as SDXL's does, in float32."""
-    if vae.dtype != torch.float16 or not vae.config.get("force_upcast"):
-        yield
-        return
-    vae.to(torch.float32)
-    try:
-        yield
-    finally:
-        vae.to(torch.float16)
-
-
-def _unpacked(pipe: Any, latents: Tensor, height: int | None, width: int | None) -> Tensor:
-    if not hasattr(pipe, "_unpack_latents"):
-        raise ValueError(
-            f"{type(pipe).__name__} does not unpack latents of shape {tuple(latents.shape)}; give (batch, channels, "
-            "height, width)"
-        )
-    factor = pipe.vae_scale_factor
-    height, width = (side or pipe.default_sample_size * factor for side in (height, width))
-    positions = (height // (2 * factor)) * (width // (2 * factor))
-    if positions != latents.shape[1]:
-        raise ValueError(
-            f"a picture of {height} x {width} has {positions} packed positions, these latents {latents.shape[1]}; pass "
-            "the height and width that they were made with"
-        )
-    return pipe._unpack_latents(latents, height, width, factor)
-
-
-def _pixels(images: Tensor, name: str) -> Tensor:
-    """From [-1, 1] to [0, 1], with three channels."""
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(f"{name} leaves {tuple(images.shape)}, which are no images; give it a vae")
-    return (images.float() / 2 + 0.5).clamp(0, 1).expand(-1, 3, -1, -1)

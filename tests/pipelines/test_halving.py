@@ -20,10 +20,11 @@ from samplesmith.pipelines import BudgetError, NoiseSearch, RecordsError, record
 from samplesmith.pipelines.bracket_run import early_correlations
 from samplesmith.pipelines.calibration import Calibration, Preview, StepCount
 from samplesmith.pipelines.call import as_pixels
+from samplesmith.pipelines.decode import decode
 from samplesmith.pipelines.ledger import count_nfe
-from samplesmith.pipelines.previews import decode
+from samplesmith.pipelines.paused_rows import _Window, check_steps_alike
 from samplesmith.pipelines.step_noise import step_generators, step_noise
-from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler
+from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
 from samplesmith.samplers.strategies import Halving
 from samplesmith.verifiers import RankEnsemble, SelfSupervisedVerifier, VerifierUnavailable
 
@@ -115,6 +116,41 @@ def test_any_pipeline_unmodified(pipes, setup):
         assert [record["seed"] for record in again.records] == [record["seed"] for record in result.records]
         assert [r["score"] for r in again.records] == pytest.approx([r["score"] for r in result.records], abs=1e-4)
         assert again.ledger.nfe == counted.nfe
+
+
+FORMS = {
+    "QwenImagePipeline": "tokens, and a frame axis before its autoencoder",
+    "Flux2KleinPipeline": "latents= in another form than its steps have; a batch norm in its autoencoder",
+    "ZImagePipeline": "a transformer of lists",
+    "SanaPipeline": "another autoencoder",
+    "FluxKontextPipeline": "a picture beside the noise",
+    "StableDiffusionControlNetPipeline": "a picture for a ControlNet",
+    "HunyuanDiTPipeline": "noise in its steps",
+}
+"""Pipelines by what is particular to their latents."""
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_latents_of_any_form_are_resumed_and_shown(name):
+    """The winner is the plain run's, for any batches, and every model call is counted."""
+    pipe, (_, prompt, arguments) = toys.build(name), toys.TOYS[name]
+    arguments = {**arguments, "num_inference_steps": 4, "progress": False}
+
+    def found(batch_size, strategy="halving:rungs=2,keep=0.5,threshold=0.5", **size):
+        finder = NoiseSearch(pipe, Brightness(), strategy)
+        with torch.random.fork_rng():  # some ControlNets' pictures are encoded with noise of the global generator
+            return finder(prompt, batch_size=batch_size, **size, **arguments)
+
+    with count_nfe(pipe) as counted:
+        result = found(3, num_candidates=4)
+    assert result.ledger.nfe == counted.nfe
+    assert rungs(result.records) == [4, 2]
+    best = result.best[0]
+    plain = found(1, "random", num_candidates=1, seed=best.seed)
+    assert difference(plain.images[0], best.image) <= 1
+    assert plain.ledger.nfe == sum(record["nfe"] for record in result.records if record["seed"] == best.seed)
+    alone = found(1, num_candidates=4)
+    assert [r["score"] for r in alone.records] == pytest.approx([r["score"] for r in result.records], abs=1e-3)
 
 
 def identity():
@@ -354,23 +390,17 @@ def test_the_scheduler_is_put_back_after_an_error(pipe, monkeypatch):
 
 class TestRefusals:
     def test_pipelines_whose_runs_cannot_be_resumed(self):
-        class Blind(StableDiffusionPipeline):
-            """Gives pictures only."""
-
-            def __call__(self, prompt=None, latents=None, generator=None, output_type="np"):
-                raise NotImplementedError
-
-        blind = Blind(**toys.build("StableDiffusion").components, requires_safety_checker=False)
-        for pipe, sentence in (
-            (toys.build("DiT"), "DiTPipeline takes no latents="),
-            (toys.build("Img2Img"), "StableDiffusionImg2ImgPipeline starts from a noised picture"),
-            (blind, 'Blind does not give its latents by output_type="latent"'),
+        for name, sentence in (
+            ("DiT", "DiTPipeline has no prepare_latents"),
+            ("Img2Img", "StableDiffusionImg2ImgPipeline starts from a noised picture"),
+            ("FluxFillPipeline", "FluxFillPipeline starts from a noised picture"),
+            ("KandinskyV22CombinedPipeline", "KandinskyV22CombinedPipeline has no prepare_latents"),
         ):
             with pytest.raises(ValueError, match=sentence):
-                NoiseSearch(pipe, Brightness(), "halving")
+                NoiseSearch(toys.build(name), Brightness(), "halving")
 
-    def test_pipelines_that_draw_or_give_something_else(self):
-        """Told by the run itself."""
+    def test_pipelines_that_draw_start_or_end_otherwise(self):
+        """Told before any model call."""
 
         class Drawing(StableDiffusionPipeline):
             """Draws before each loop, as pipelines do that encode a picture."""
@@ -379,26 +409,27 @@ class TestRefusals:
                 torch.randn(1, generator=generator[0])
                 return super().prepare_extra_step_kwargs(generator, eta)
 
-        class Folding(StableDiffusionPipeline):
-            """Gives its "latent" in another form than it takes it."""
-
-            def __call__(self, *args, **kwargs):
-                out = super().__call__(*args, **kwargs)
-                if kwargs["output_type"] == "latent":
-                    out.images = out.images.flatten(2)
-                return out
-
-        Folding.__call__.__signature__ = inspect.signature(StableDiffusionPipeline.__call__)
         parts = toys.build("StableDiffusion").components
-        for kind, sentence in ((Drawing, "draws more from its generators"), (Folding, "in another form")):
+        for kind, sentence in (
+            (Drawing, "draws more from its generators"),
+            (StableDiffusionPipeline, "cannot be decoded"),
+        ):
             pipe = kind(**parts, requires_safety_checker=False)
             pipe.set_progress_bar_config(disable=True)
-            before = pipe.scheduler
-            with pytest.raises(ValueError, match=sentence):
-                NoiseSearch(pipe, Brightness(), "halving")(
-                    toys.PROMPT, num_candidates=4, progress=False, **toys.TOYS["StableDiffusion"][2]
-                )
-            assert pipe.scheduler is before
+            before, arguments = pipe.scheduler, toys.TOYS["StableDiffusion"][2]
+            if kind is not Drawing:
+                pipe.vae.decode = lambda *args, **kwargs: 1 / 0
+            with pytest.raises(ValueError, match=sentence), count_nfe(pipe) as counted:
+                NoiseSearch(pipe, Brightness(), "halving")(toys.PROMPT, num_candidates=4, progress=False, **arguments)
+            assert (pipe.scheduler, counted.nfe) == (before, 0)
+
+    def test_latents_that_are_changed_before_the_first_step(self):
+        """Told by the first step that the pipeline makes."""
+        scheduler = WindowedScheduler.from_scheduler(DDIMScheduler())
+        scheduler.set_timesteps(2)
+        window = _Window(scheduler, torch.ones(1, 4, 2, 2), stops=True)
+        with pytest.raises(ValueError, match="changes its latents between prepare_latents and its first step"):
+            window.step(scheduler.step, torch.zeros(1, 4, 2, 2), scheduler.timesteps[0], 0.5 * torch.ones(1, 4, 2, 2))
 
     def test_schedulers_whose_rows_cannot_go_on_alone(self, pipe):
         class Brownian(DDIMScheduler):
@@ -428,6 +459,14 @@ class TestRefusals:
         with pytest.raises(ValueError, match=rf"{next(iter(argument))} goes by the number of the step"):
             search(pipe, **argument)
         search(pipe, num_candidates=1, skip_layer_guidance_start=0.01)  # the pipeline's own default
+
+    def test_an_argument_is_no_step_because_of_its_letters(self):
+        pipe = toys.build("Flux2KleinPipeline")
+        check_steps_alike(pipe, {"text_encoder_out_layers": (1,), "guidance_scale": 3.0})
+        pipe = toys.build("ControlNet")
+        check_steps_alike(pipe, {"controlnet_conditioning_scale": 0.5, "guidance_scale": 3.0, "guess_mode": True})
+        with pytest.raises(ValueError, match="control_guidance_end goes by the number of the step"):
+            check_steps_alike(pipe, {"control_guidance_end": 0.5})
 
     def test_a_score_that_stops(self, pipe):
         with pytest.raises(ValueError, match="halving finishes no candidate before its last rung; leave stop_at out"):

@@ -8,6 +8,7 @@ import toys
 from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch, decode, record_previews
 from samplesmith.pipelines.call import as_pixels
+from samplesmith.pipelines.decode import Decoder
 from samplesmith.samplers.strategies import ZeroOrder
 from samplesmith.verifiers import RankEnsemble, SelfSupervisedVerifier
 
@@ -80,17 +81,17 @@ def test_it_resumes_to_the_same_bytes(tmp_path):
 
 
 def test_out_of_memory_halves_the_previews_too(monkeypatch):
-    from samplesmith.pipelines import pool_run
-
     pipe = toys.build("StableDiffusion")
     expected = search(pipe, "StableDiffusion", batch_size=4)
 
-    def greedy(pipe, latents, *size):
+    original = Decoder.__call__
+
+    def greedy(decoder, prompt, latents):
         if len(latents) > 2:
             raise torch.OutOfMemoryError("out of memory")
-        return decode(pipe, latents, *size)
+        return original(decoder, prompt, latents)
 
-    monkeypatch.setattr(pool_run, "decode", greedy)
+    monkeypatch.setattr(Decoder, "__call__", greedy)
     with pytest.warns(UserWarning, match="out of memory with 4 candidates a call; going on with 2"):
         result = search(pipe, "StableDiffusion", batch_size=4)
     assert [r["score"] for r in result.records] == pytest.approx([r["score"] for r in expected.records], abs=1e-4)
