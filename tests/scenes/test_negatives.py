@@ -46,6 +46,16 @@ def test_add_says_when_there_is_no_room():
     assert None in crowded
 
 
+def test_hard_captions_of_any_form_are_wrong():
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        drawn = scenes.draw(rng, scenes.sample_scene(rng))
+        asked = scenes.sample_description(rng, drawn.scene)
+        wrong = [scenes.parse(caption) for caption in hard_captions(rng, asked, 4, drawn)]
+        assert len(wrong) == 4
+        assert not any(drawn.shows(other) for other in wrong)
+
+
 def test_hard_captions_are_wrong_unique_and_about_the_same_objects():
     rng = np.random.default_rng(2)
     for _ in range(60):

@@ -57,7 +57,7 @@ def pairs(count: int, autoencoder: AutoencoderKL, seed: int) -> tuple[torch.Tens
     clean, degraded, kinds = [], [], []
     for start in range(0, count, 50):
         images, drawn = scenes.draw_batch(rng, 50)
-        broken = [negatives.spoil(rng, one) for one in drawn]
+        broken = [negatives.merge(rng, one) if k % 3 == 0 else negatives.spoil(rng, one) for k, one in enumerate(drawn)]
         x, spoiled = images_to_tensor(images), images_to_tensor(np.stack([one.image for one in broken]))
         if start // 50 % 2:  # half of the clean pictures are what the autoencoder makes of a clean picture
             x, spoiled = reconstruct(autoencoder, x), reconstruct(autoencoder, spoiled)

@@ -21,9 +21,13 @@ ABSENT_WEIGHT = 0.05
 IGNORED = -100
 
 
-def counts_target(counts: Sequence[dict[str, int]]) -> Tensor:
-    """(batch, objects): how many of each, at most 6."""
-    rows = [[min(one.get(name, 0), MAX_COUNT) for name in OBJECTS] for one in counts]
+def counts_target(counts: Sequence[dict[str, int]], free: Sequence[bool] | None = None) -> Tensor:
+    """(batch, objects): how many of each, at most 6; of objects that are not named in a `free` row nothing is known."""
+    free = [False] * len(counts) if free is None else free
+    rows = [
+        [min(one.get(name, IGNORED if open_ else 0), MAX_COUNT) for name in OBJECTS]
+        for one, open_ in zip(counts, free, strict=True)
+    ]
     return torch.tensor(rows)
 
 
@@ -56,26 +60,34 @@ class AttributeHeads(nn.Module):
         self.roles = nn.Linear(width, len(OBJECTS) * len(ROLES))
 
     def loss(
-        self, embedding: Tensor, counts: Sequence[dict[str, int]], scenes: Sequence[Scene], related: int
+        self,
+        embedding: Tensor,
+        counts: Sequence[dict[str, int]],
+        scenes: Sequence[Scene],
+        related: int,
+        free: Sequence[bool] | None = None,
     ) -> Tensor:
         """Cross-entropy of all readings.
 
         Args:
             embedding: (batch, width).
             counts: by object, one a row.
-            scenes: whose background holds for the row.
+            scenes: whose background holds for the row, where they name one.
             related: rows from the start whose scene's relation holds too.
+            free: rows in which objects that are not named may be there.
         """
         rows = len(embedding)
         weight = torch.ones(MAX_COUNT + 1)
         weight[0] = ABSENT_WEIGHT
-        logits = self.counts(embedding).view(rows * len(OBJECTS), -1)
-        loss = F.cross_entropy(logits, counts_target(counts).flatten(), weight)
         names = list(BACKGROUNDS)
-        backgrounds = torch.tensor([names.index(scene.background) for scene in scenes])
-        loss = loss + F.cross_entropy(self.background(embedding), backgrounds)
-        roles = roles_target(scenes[:related])
-        if (roles != IGNORED).any():
-            logits = self.roles(embedding[:related]).view(related * len(OBJECTS), -1)
-            loss = loss + F.cross_entropy(logits, roles.flatten(), ignore_index=IGNORED)
-        return loss
+        backgrounds = torch.tensor([names.index(s.background) if s.background else IGNORED for s in scenes])
+        readings = [
+            (self.counts(embedding).view(rows * len(OBJECTS), -1), counts_target(counts, free).flatten(), weight),
+            (self.background(embedding), backgrounds, None),
+            (self.roles(embedding[:related]).view(related * len(OBJECTS), -1), roles_target(scenes[:related]), None),
+        ]
+        return sum(
+            F.cross_entropy(logits, target.flatten(), each, ignore_index=IGNORED)
+            for logits, target, each in readings
+            if (target != IGNORED).any()  # the mean over none is NaN
+        )

@@ -2,7 +2,7 @@
 
 An open_clip model under its own JSON config. Each step holds, beside unique scenes and captions,
 - for every picture four captions that are nearly right (other counts, another relation or order), and
-- for every caption a picture that is nearly right (a sprite spoiled, removed, swapped or added),
+- for every caption a picture that is nearly right (a sprite spoiled, run into another, removed, swapped or added),
 so that the score tells a wrong count, and a melted sprite, from the right picture: what a search needs. Two aids, whose
 weights are dropped afterwards: a head on the feature map finds the whole sprites, and linear heads
 read counts, background and relation from the embeddings of pictures and captions alike (`attributes.py`).
@@ -25,18 +25,21 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import CLIPTokenizer
 
 from ... import scenes
-from ...scenes import DrawnScene, negatives
+from ...scenes import DrawnScene, Scene, negatives
 from ...scenes.hard_captions import hard_captions
 from .attributes import AttributeHeads, counts_of
 from .autoencoder import reconstruct
 from .detector import degrade, focal_loss
 from .run import Run, images_to_tensor, initial_weights, recipe_parser, set_learning_rate
-from .text import CONTEXT_LENGTH, build_tokenizer, copy_tokenizer
+from .text import CONTEXT_LENGTH, build_tokenizer, extend_tokenizer, extended_embedding
 
 NAME, WEIGHTS = "emoji-clip", "open_clip_model.safetensors"
+EMBEDDING = "token_embedding.weight"
 BATCH, HARD_CAPTIONS = 32, 4
+DIGITS_SHARE = 0.25
 PEAK_LEARNING_RATE = 1e-3
 GENERATED_EVERY, LATENT_NOISE = 4, 0.35
 """How often half of a batch looks generated, and the largest noise on its latents, in their standard deviations."""
@@ -89,11 +92,20 @@ def write_config(folder: Path, vocabulary_size: int) -> None:
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def nearly_right(rng: np.random.Generator, drawn: DrawnScene) -> DrawnScene:
-    """A picture of which the caption is not true any more."""
+def nearly_right(rng: np.random.Generator, drawn: DrawnScene, asked: Scene | None = None) -> DrawnScene:
+    """A picture of which a caption, by default the scene's own, is not true any more."""
+    changed = _changed(rng, drawn)
+    while changed.shows(asked or drawn.scene):  # what an open caption does not name may come and go
+        changed = _changed(rng, drawn)
+    return changed
+
+
+def _changed(rng: np.random.Generator, drawn: DrawnScene) -> DrawnScene:
     chance = rng.random()
-    if chance < 0.55:
+    if chance < 0.4:
         return negatives.spoil(rng, drawn)
+    if chance < 0.55:
+        return negatives.merge(rng, drawn)
     if chance < 0.65:
         return negatives.remove(rng, drawn)
     if chance < 0.75:
@@ -121,15 +133,23 @@ def patch_maps(drawn: list[DrawnScene]) -> torch.Tensor:
     return maps
 
 
-def contrastive_loss(image, negative, text, hard, scale):
+def also_true(asked: list[Scene], drawn: list[DrawnScene]) -> torch.Tensor:
+    """(captions, pictures): whether a caption is true of a picture that is not its own."""
+    true = torch.tensor([[one.shows(scene) for one in drawn] for scene in asked])
+    return true.fill_diagonal_(False)
+
+
+def contrastive_loss(image, negative, text, hard, scale, true):
     """Each picture picks its caption among all and its own hard ones; each caption its picture among all, spoiled too.
 
-    Features are normalised: image, negative and text (batch, dim), hard (batch, hard captions, dim).
+    Features are normalised: image, negative and text (batch, dim), hard (batch, hard captions, dim). A caption that is
+    true of another's picture, `true` (batch, 2 batch), is no rival there.
     """
     target = torch.arange(len(image))
     own_hard = torch.einsum("bd,bhd->bh", image, hard)
-    to_text = scale * torch.cat([image @ text.T, own_hard], 1)
-    to_image = scale * text @ torch.cat([image, negative]).T
+    to_text = torch.cat([(image @ text.T).masked_fill(true[:, : len(image)].T, -torch.inf), own_hard], 1)
+    to_image = (text @ torch.cat([image, negative]).T).masked_fill(true, -torch.inf)
+    to_text, to_image = scale * to_text, scale * to_image
     return (F.cross_entropy(to_text, target) + F.cross_entropy(to_image, target)) / 2
 
 
@@ -170,13 +190,17 @@ def train(
         measure: of model and tokenizer, what else the log is to show.
     """
     folder = output / name
-    vocabulary = build_tokenizer(folder) if start is None else copy_tokenizer(start, folder)
+    vocabulary = build_tokenizer(folder) if start is None else extend_tokenizer(start, folder)
     write_config(folder, len(vocabulary))
     with initial_weights(seed):
         model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
         finder, heads = nn.Linear(16 * WIDTH, len(scenes.OBJECTS)), AttributeHeads(128)
     if start is not None:
-        model.load_state_dict(load_file(start / WEIGHTS))
+        began = load_file(start / WEIGHTS)
+        old = CLIPTokenizer.from_pretrained(start)
+        fresh = torch.Generator().manual_seed(seed)
+        began[EMBEDDING] = extended_embedding(began[EMBEDDING].float(), old, vocabulary, fresh)
+        model.load_state_dict(began)
     model.visual.to(memory_format=torch.channels_last)  # a third faster on a CPU
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     nn.init.constant_(finder.bias, -4.0)
@@ -204,25 +228,39 @@ def train(
         cosine = 0.5 + 0.5 * math.cos(math.pi * run.progress)
         set_learning_rate(optimizer, peak_learning_rate * min(1, (run.step + 1) / 100) * cosine + 1e-6)
         drawn = unique_scenes(run.rng, BATCH, held_out=False)
-        wrong = [nearly_right(run.rng, one) for one in drawn]
-        hard_ones = [caption for one in drawn for caption in hard_captions(run.rng, one.scene, HARD_CAPTIONS)]
-        ids = tokenizer([one.scene.caption for one in drawn] + hard_ones)
+        asked = [scenes.sample_description(run.rng, one.scene) for one in drawn]
+        wrong = [nearly_right(run.rng, one, scene) for one, scene in zip(drawn, asked, strict=True)]
+        hard_ones = [
+            caption
+            for one, scene in zip(drawn, asked, strict=True)
+            for caption in hard_captions(run.rng, scene, HARD_CAPTIONS, one)
+        ]
+        said_so = [scene.caption for scene in asked]
+        ids = tokenizer(
+            [
+                scenes.with_digits(caption) if run.rng.random() < DIGITS_SHARE else caption
+                for caption in said_so + hard_ones
+            ]
+        )
         x = images_to_tensor(np.stack([one.image for one in (*drawn, *wrong)]))
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            x = degrade(look(run, x, [one.scene.caption for one in drawn] * 2), run.generator)
+            x = degrade(look(run, x, said_so * 2), run.generator)
             middle.clear()
             seen = model.encode_image(x)
             said = model.encode_text(ids)
         seen, said = seen.float(), said.float()
         image, text = F.normalize(seen, dim=-1), F.normalize(said, dim=-1)
         captions, hard = text[:BATCH], text[BATCH:].view(BATCH, HARD_CAPTIONS, -1)
-        match = contrastive_loss(image[:BATCH], image[BATCH:], captions, hard, model.logit_scale.exp())
+        match = contrastive_loss(
+            image[:BATCH], image[BATCH:], captions, hard, model.logit_scale.exp(), also_true(asked, drawn + wrong)
+        )
         find = focal_loss(finder(middle[0].float()), patch_maps([*drawn, *wrong]))
         pictured = [one.scene for one in (*drawn, *wrong)]
-        written = [one.scene for one in drawn] + [scenes.parse(caption) for caption in hard_ones]
+        written = asked + [scenes.parse(caption) for caption in hard_ones]
         read = heads.loss(seen, [counts_of(one) for one in (*drawn, *wrong)], pictured, BATCH)
-        read = read + heads.loss(said, [scene.counts for scene in written], written, len(written))
+        free = [scene.open for scene in written]
+        read = read + heads.loss(said, [scene.counts for scene in written], written, len(written), free)
         loss = match + find + read
         optimizer.zero_grad()
         loss.backward()
@@ -254,7 +292,6 @@ def train(
             run.save()
 
     if share < 1:
-        began = load_file(start / WEIGHTS)
         for key, value in model.state_dict().items():
             if value.is_floating_point():  # a count of batches is none
                 value.copy_(torch.lerp(began[key].float(), value, share))
@@ -267,11 +304,12 @@ def train(
 
 def main() -> None:
     parser = recipe_parser(__doc__, images=92_000)
+    parser.add_argument("--start", type=Path, help="folder of an emoji-clip to go on from; left out: new weights")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     shutil.rmtree(arguments.output / NAME, ignore_errors=True)
     autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder).eval()
-    train(arguments.output, as_generated(autoencoder), arguments.images, arguments.seed)
+    train(arguments.output, as_generated(autoencoder), arguments.images, arguments.seed, start=arguments.start)
 
 
 if __name__ == "__main__":

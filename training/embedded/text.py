@@ -107,13 +107,6 @@ def extended_embedding(weight: Tensor, old: CLIPTokenizer, new: CLIPTokenizer, g
     return rows
 
 
-def copy_tokenizer(source: Path, folder: Path) -> CLIPTokenizer:
-    """For weights that are trained on: only their own tokenizer gives words the numbers that they know."""
-    tokenizer = CLIPTokenizer.from_pretrained(source)
-    tokenizer.save_pretrained(folder)
-    return tokenizer
-
-
 def build_text_encoder(tokenizer: CLIPTokenizer, width: int = 128, layers: int = 3, projected: bool = True):
     """A `CLIPTextModelWithProjection`, or a `CLIPTextModel` where nothing reads the projection."""
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(
