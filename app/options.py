@@ -61,13 +61,19 @@ def default_guide(model: str) -> str:
 
 def check_vocabulary(prompts: list[str], model: str | None, verifiers: list[str]) -> None:
     """Name the words that a shipped model has never seen; the judge needs a whole caption."""
-    from ..scenes import UnknownWordError, parse, unknown_words
+    from ..scenes import UnknownWordError, parse, unknown_words, words_of
 
     shipped = assets.names()
     used = [name for name in (model, *verifiers) if name in shipped]
     for prompt in prompts:
         if any(assets.card(name).get("vocabulary") == "emoji" for name in used) and (words := unknown_words(prompt)):
             raise UnknownWordError(words)
+        for name in used:
+            if words := sorted(set(words_of(prompt)) & set(assets.card(name).get("lacks", ()))):
+                raise ValueError(
+                    f"{name} was trained before the captions had {', '.join(map(repr, words))}; write a full caption "
+                    'with number words, such as "two cats on blue"'
+                )
         if any(assets.card(name).get("loader") == "detector" for name in used) and prompt.strip():
             parse(prompt)
 

@@ -29,7 +29,10 @@ def path(name: str) -> Path:
 
 
 def card(name: str) -> dict[str, Any]:
-    """What a shipped model says of itself: kind, summary and, by kind, call defaults, guide, loader, vocabulary."""
+    """What a shipped model says of itself.
+
+    Its kind and summary; by kind, call defaults, guide, loader, vocabulary, and what the weights lack of its words.
+    """
     return json.loads((path(name) / _CARD).read_text())
 
 

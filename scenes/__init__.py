@@ -15,6 +15,7 @@ from .grammar import (
     parse,
     unknown_words,
     with_digits,
+    words_of,
 )
 from .sampling import is_held_out, sample_description, sample_scene, sample_true
 
@@ -46,4 +47,5 @@ __all__ = [
     "sample_where",
     "unknown_words",
     "with_digits",
+    "words_of",
 ]
