@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -95,15 +95,19 @@ class Decoder:
 
 
 @contextmanager
-def started_from(pipe: Any, latents: Tensor) -> Iterator[None]:
+def started_from(
+    pipe: Any, latents: Tensor, generators: Sequence[torch.Generator] = (), states: Sequence[Tensor] = ()
+) -> Iterator[None]:
     """Let a pipeline's loop begin with given latents, while the context is open.
 
-    What it prepares beside them it prepares as ever, from copies of its generators: those that its call is given stand
-    where they stood.
+    What it prepares beside them it prepares as ever. Noise for latents of its own it draws from copies of its
+    generators, which stand where they stood.
 
     Args:
         pipe: a pipeline with `prepare_latents`.
         latents: in the form that its steps have.
+        generators: those that its call is given, if they are to stand elsewhere when the loop begins.
+        states: at which they stand then.
 
     Raises:
         ValueError: within its call, for latents of another form.
@@ -117,6 +121,8 @@ def started_from(pipe: Any, latents: Tensor) -> Iterator[None]:
         own = out[0] if isinstance(out, tuple) else out
         if own.shape != latents.shape:
             raise ValueError(f"latents of shape {tuple(latents.shape)} where the pipeline has {tuple(own.shape)}")
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
         given = latents.to(own)
         return (given, *out[1:]) if isinstance(out, tuple) else given
 

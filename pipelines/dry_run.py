@@ -39,8 +39,8 @@ def first_model_inputs(pipe: Any, arguments: Mapping[str, Any]) -> list[Any]:
         raise _Reached
 
     with ExitStack() as stack:
-        for model in denoisers(pipe):
-            stack.callback(model.register_forward_pre_hook(stop, with_kwargs=True).remove)
+        for model in denoisers(pipe):  # before hooks of others, who would count a call that is not made
+            stack.callback(model.register_forward_pre_hook(stop, with_kwargs=True, prepend=True).remove)
         with suppress(_Reached):
             pipe(**arguments)
             raise RuntimeError(f"{type(pipe).__name__} called no denoiser")

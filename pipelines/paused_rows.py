@@ -111,11 +111,16 @@ class RunLength:
 
 @dataclass(frozen=True, eq=False)
 class _Paused:
-    """A batch that stands at a step: what it takes to go on."""
+    """A batch that stands at a step: what it takes to go on; without latents, at its begin.
+
+    Attributes:
+        states: of the generators that the pipeline is given.
+        step_generators: of the steps, where the pipeline gives those none.
+    """
 
     scheduler: WindowedScheduler
     latents: Tensor | None
-    generators: list[torch.Generator]
+    states: list[Tensor]
     step_generators: list[torch.Generator]
 
 
@@ -128,9 +133,11 @@ class _Window:
     """What the steps of a window show, and where they end.
 
     Attributes:
-        begins: latents with which the loop begins, if they are known; else those that the pipeline prepares.
+        begins: latents with which the loop begins, as `prepare_latents` gave them.
         latents: where the rows stand after the last step.
         stops: whether the call ends with the last step.
+        steps: calls of `step` so far.
+        begun: whether the scheduler was told the steps.
     """
 
     scheduler: WindowedScheduler
@@ -138,11 +145,15 @@ class _Window:
     stops: bool
     latents: Tensor | None = None
     steps: int = field(default=0, init=False)
+    begun: bool = field(default=False, init=False)
+
+    def set_timesteps(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+        self.begun = True
+        return original(*args, **kwargs)
 
     def prepare_latents(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         out = original(*args, **kwargs)
-        if self.begins is None:
-            self.begins = out[0] if isinstance(out, tuple) else out
+        self.begins = out[0] if isinstance(out, tuple) else out
         return out
 
     def step(self, original: Any, *args: Any, **kwargs: Any) -> Any:
@@ -186,33 +197,58 @@ class PausedRows:
             ValueError: where its latents cannot be put in the place of its noise, cannot be decoded, or where it draws
                 more from its generators than the noise.
         """
-        pipe, name = self.call.pipe, type(self.call.pipe).__name__
-        arguments = self.call.row_arguments(prompt, 1)
+        pipe = self.call.pipe
         scheduler = WindowedScheduler.from_scheduler(pipe.scheduler)
-        window = _Window(scheduler, None, stops=False)
-        with scheduled(pipe, scheduler), shadowed(pipe, "prepare_latents", window.prepare_latents):
-            plain = first_model_inputs(pipe, {**arguments, "generator": [torch.Generator().manual_seed(0)]})
+        generator = torch.Generator().manual_seed(0)
+        plain, window = self._start(prompt, scheduler, generator)
         length = RunLength(
-            scheduler.num_steps,
-            innermost(scheduler).num_inference_steps,
-            scheduler.order,
-            len(scheduler.timesteps),
+            scheduler.num_steps, innermost(scheduler).num_inference_steps, scheduler.order, len(scheduler.timesteps)
         )
-        generator, unmoved = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
-        with scheduled(pipe, WindowedScheduler.from_scheduler(pipe.scheduler)), started_from(pipe, window.begins):
-            again = first_model_inputs(pipe, {**arguments, "generator": [generator]})
-        if not torch.equal(generator.get_state(), unmoved.get_state()):
+        # What is drawn before the noise is drawn again in each window, and what is drawn after it may not be.
+        paused = torch.Generator().manual_seed(1).get_state()
+        resumed = torch.Generator().manual_seed(0)
+        with started_from(pipe, window.begins, [resumed], [paused]):
+            again, _ = self._start(prompt, WindowedScheduler.from_scheduler(pipe.scheduler), resumed)
+        if not torch.equal(resumed.get_state(), paused):
             raise ValueError(
-                f"{name} draws more from its generators than the noise (a picture's encoding, for one), so its runs "
+                f"{type(pipe).__name__} draws from its generators between the noise and its first step, so its runs "
                 "cannot be resumed; use the random strategy"
             )
         if not same_inputs(plain, again):
+            raise ValueError(self._why_other_inputs(prompt, plain))
+        self.decoder.check(prompt, window.begins)
+        return length
+
+    def _start(
+        self, prompt: str | int, scheduler: WindowedScheduler, generator: torch.Generator
+    ) -> tuple[list[Any], _Window]:
+        """Call the pipeline up to its first model call: what that is given, and what the loop begins with."""
+        pipe, window = self.call.pipe, _Window(scheduler, None, stops=False)
+        arguments = {**self.call.row_arguments(prompt, 1), "generator": [generator]}
+        with ExitStack() as stack:
+            stack.enter_context(scheduled(pipe, scheduler))
+            stack.enter_context(shadowed(pipe, "prepare_latents", window.prepare_latents))
+            stack.enter_context(shadowed(scheduler, "set_timesteps", window.set_timesteps))
+            inputs = first_model_inputs(pipe, arguments)
+        if not window.begun or window.begins is None:
             raise ValueError(
+                f"{type(pipe).__name__} calls a network before the steps of its scheduler begin (a prior, for one), so "
+                "its runs cannot be resumed; use the random strategy"
+            )
+        return inputs, window
+
+    def _why_other_inputs(self, prompt: str | int, inputs: list[Any]) -> str:
+        name, windowed = type(self.call.pipe).__name__, WindowedScheduler.from_scheduler(self.call.pipe.scheduler)
+        again, _ = self._start(prompt, windowed, torch.Generator().manual_seed(0))
+        if same_inputs(inputs, again):
+            return (
                 f"{name} does not start from what its prepare_latents gives, so its runs cannot be resumed; use the "
                 "random strategy"
             )
-        self.decoder.check(prompt, window.begins)
-        return length
+        return (
+            f"{name} prepares something with random numbers of no generator (a picture's encoding, for one), so its "
+            "runs cannot be resumed; use the random strategy"
+        )
 
     def advance(
         self, prompt: str | int, seeds: Sequence[int], start: int, stop: int | None
@@ -235,31 +271,33 @@ class PausedRows:
         if start:
             paused = self._gathered(seeds)
         else:
-            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
             windowed = WindowedScheduler.from_scheduler(self.call.pipe.scheduler)
-            paused = _Paused(windowed, None, generators, step_generators(seeds))
+            paused = _Paused(windowed, None, [], step_generators(seeds))
         paused.scheduler.set_window(start, stop)
-        window, early, out = self._run(prompt, paused, stops=stop is not None)
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        window, early, out = self._run(prompt, paused, generators, stops=stop is not None)
         if not window.stops:
             return finished_pixels(out)
         pictures = self.decoder(prompt, early)  # if memory ends here, the rows still stand where they stood
-        standing = _Paused(paused.scheduler, window.latents, paused.generators, paused.step_generators)
+        states = [generator.get_state() for generator in generators]
+        standing = _Paused(paused.scheduler, window.latents, states, paused.step_generators)
         self._standing |= {seed: (standing, row) for row, seed in enumerate(seeds)}
         return pictures
 
-    def _run(self, prompt: str | int, paused: _Paused, stops: bool) -> tuple[_Window, Tensor | None, Any]:
+    def _run(
+        self, prompt: str | int, paused: _Paused, generators: list[torch.Generator], stops: bool
+    ) -> tuple[_Window, Tensor | None, Any]:
         """Call the pipeline for a window: what it saw, the clean prediction of its last step, and the call's output."""
         pipe, scheduler, early, out = self.call.pipe, paused.scheduler, None, None
-        arguments = {**self.call.row_arguments(prompt, len(paused.generators)), "generator": paused.generators}
+        arguments = {**self.call.row_arguments(prompt, len(generators)), "generator": generators}
         if "output_type" in self.call.parameters:
             arguments["output_type"] = "np"
-        window = _Window(scheduler, paused.latents, stops)
+        window = _Window(scheduler, None, stops)
         with ExitStack() as stack:
             stack.enter_context(scheduled(pipe, scheduler))
-            if paused.latents is None:
-                stack.enter_context(shadowed(pipe, "prepare_latents", window.prepare_latents))
-            else:
-                stack.enter_context(started_from(pipe, paused.latents))
+            if paused.latents is not None:
+                stack.enter_context(started_from(pipe, paused.latents, generators, paused.states))
+            stack.enter_context(shadowed(pipe, "prepare_latents", window.prepare_latents))
             steps = stack.enter_context(step_noise(pipe, paused.step_generators))
             previews = stack.enter_context(record_previews(pipe)) if stops else None
             stack.enter_context(shadowed(scheduler, "step", window.step))
@@ -281,6 +319,6 @@ class PausedRows:
         by_source = [(source, row) for source, some in zip(sources, rows, strict=True) for row in some]
         scheduler.keep_rows([by_source.index(one) for one in standing])
         latents = torch.stack([source.latents[row] for source, row in standing])
-        generators = [copy.deepcopy(source.generators[row]) for source, row in standing]
+        states = [source.states[row] for source, row in standing]
         own = [copy.deepcopy(source.step_generators[row]) for source, row in standing]
-        return _Paused(scheduler, latents, generators, own)
+        return _Paused(scheduler, latents, states, own)

@@ -126,6 +126,7 @@ FORMS = {
     "FluxKontextPipeline": "a picture beside the noise",
     "StableDiffusionControlNetPipeline": "a picture for a ControlNet",
     "HunyuanDiTPipeline": "noise in its steps",
+    "FluxControlPipeline": "a picture encoded with the candidate's generator before its noise",
 }
 """Pipelines by what is particular to their latents."""
 
@@ -411,7 +412,7 @@ class TestRefusals:
 
         parts = toys.build("StableDiffusion").components
         for kind, sentence in (
-            (Drawing, "draws more from its generators"),
+            (Drawing, "draws from its generators between the noise and its first step"),
             (StableDiffusionPipeline, "cannot be decoded"),
         ):
             pipe = kind(**parts, requires_safety_checker=False)
@@ -422,6 +423,20 @@ class TestRefusals:
             with pytest.raises(ValueError, match=sentence), count_nfe(pipe) as counted:
                 NoiseSearch(pipe, Brightness(), "halving")(toys.PROMPT, num_candidates=4, progress=False, **arguments)
             assert (pipe.scheduler, counted.nfe) == (before, 0)
+
+    def test_priors_and_random_numbers_of_no_seed(self):
+        for name, sentence in (
+            ("StableUnCLIPPipeline", "calls a network before the steps of its scheduler begin"),
+            ("StableDiffusion3ControlNetPipeline", "prepares something with random numbers of no generator"),
+        ):
+            pipe, (_, prompt, arguments) = toys.build(name), toys.TOYS[name]
+            with (
+                torch.random.fork_rng(),
+                pytest.raises(ValueError, match=sentence),
+                count_nfe(pipe) as counted,
+            ):
+                NoiseSearch(pipe, Brightness(), "halving")(prompt, num_candidates=2, progress=False, **arguments)
+            assert counted.nfe == 0
 
     def test_latents_that_are_changed_before_the_first_step(self):
         """Told by the first step that the pipeline makes."""
