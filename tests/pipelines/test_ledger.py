@@ -1,5 +1,7 @@
 """NFEs are what the denoiser was called for, whatever the scheduler and the guidance make of the step count."""
 
+import inspect
+
 import pytest
 import torch
 import toys
@@ -51,6 +53,45 @@ def test_flux_guidance_is_no_cfg_but_true_cfg_is():
 def test_a_pipeline_without_a_denoiser_is_one_sentence():
     with pytest.raises(ValueError, match="object has no network that takes a sample and a time"):
         denoisers(object())
+
+
+EVERY = {
+    "KandinskyCombinedPipeline": ("unet", "prior_prior"),
+    "KandinskyV22CombinedPipeline": ("unet", "prior_prior"),
+    "StableCascadeCombinedPipeline": ("prior_prior", "decoder"),
+    "WuerstchenCombinedPipeline": ("prior_prior", "decoder"),
+    "UnCLIPPipeline": ("prior", "decoder", "super_res_first", "super_res_last"),
+    "StableUnCLIPPipeline": ("prior", "unet"),
+    "WanPipeline, two experts": ("transformer", "transformer_2"),
+    "ZImagePipeline": ("transformer",),
+    "StableDiffusionXLControlNetPipeline": ("unet",),
+}
+"""All denoisers of a pipeline: priors, decoders that diffuse, experts; a ControlNet is none."""
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_denoiser_is_counted(name):
+    pipe, (_, prompt, arguments) = toys.build(name), toys.TOYS[name]
+    rows = dict.fromkeys(EVERY[name], 0)
+
+    def count(key):
+        def counted(module, args, output):
+            if isinstance(output, dict):  # diffusers' output classes
+                output = output.to_tuple()
+            rows[key] += len(output if isinstance(output, torch.Tensor) else output[0])
+
+        return counted
+
+    for key in rows:
+        getattr(pipe, key).register_forward_hook(count(key))
+    several = (
+        {"num_images_per_prompt": 2} if "num_images_per_prompt" in inspect.signature(pipe.__call__).parameters else {}
+    )
+    generator = [torch.Generator().manual_seed(k) for k in range(2 if several else 1)]
+    with count_nfe(pipe) as ledger, torch.no_grad():
+        pipe(prompt, generator=generator, **several, **arguments)
+    assert ledger.nfe == sum(rows.values())
+    assert all(rows.values()), rows
 
 
 class TestDecodes:

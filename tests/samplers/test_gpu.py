@@ -4,6 +4,9 @@ import pytest
 import torch
 import toys
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
+from fakes import Brightness
+from samplesmith.pipelines import NoiseSearch
+from samplesmith.pipelines.ledger import denoisers
 from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, apply_per_sample_time
 
 pytestmark = [
@@ -63,7 +66,7 @@ def test_offload_and_bfloat16(name):
 def test_a_time_for_each_row_is_independent_of_the_batch():
     pipe = toys.build("StableDiffusion").to("cuda")
     pipe.scheduler = TimeShiftScheduler.from_scheduler(DDIMScheduler(), window=900, cutoff=1)
-    apply_per_sample_time(pipe.unet, pipe.scheduler)
+    apply_per_sample_time(pipe, pipe.scheduler)
     _, prompt, arguments = toys.TOYS["StableDiffusion"]
     call = {**arguments, "num_inference_steps": 4, "output_type": "latent"}
     runs = []
@@ -71,3 +74,21 @@ def test_a_time_for_each_row_is_independent_of_the_batch():
         generators = [torch.Generator().manual_seed(k) for k in range(rows)]
         runs.append(pipe(prompt, num_images_per_prompt=rows, generator=generators, **call).images[:1])
     assert torch.allclose(*runs, atol=1e-3)
+
+
+@pytest.mark.parametrize("strategy", ["random", "halving:rungs=2,keep=0.5,threshold=0.5"])
+@pytest.mark.parametrize("name", ["StableDiffusion3", "Flux true CFG", "ControlNet"])
+def test_a_search_on_an_offloaded_pipeline_counts_and_chooses_alike(name, strategy):
+    results = []
+    for offloads in (False, True):
+        pipe, (_, prompt, arguments) = toys.build(name), toys.TOYS[name]
+        if offloads:
+            pipe.enable_model_cpu_offload()
+        else:
+            pipe.to("cuda")
+        call = {**arguments, "num_inference_steps": 4, "progress": False}
+        results.append(NoiseSearch(pipe, Brightness(), strategy)(prompt, num_candidates=4, batch_size=2, **call))
+        assert not any(network._diffusers_hook.hooks for network in denoisers(pipe))
+    plain, offloaded = results
+    assert offloaded.ledger.nfe == plain.ledger.nfe
+    assert [r["score"] for r in offloaded.records] == pytest.approx([r["score"] for r in plain.records], abs=1e-3)
