@@ -20,10 +20,13 @@ from .options import (
     Seed,
     Width,
     call_arguments,
+    check_device,
+    check_numbers,
     check_vocabulary,
     console,
     default_guide,
     load_pipeline,
+    make_folder,
     read_prompts,
 )
 
@@ -32,7 +35,9 @@ if TYPE_CHECKING:
 
 
 def calibrate(
-    prompts: Annotated[Path, typer.Option(help="a file with a prompt a line: some dozen, not those to be reported on")],
+    prompts: Annotated[
+        Path, typer.Option(help="a file with one prompt per line: some dozen, not those to be reported on")
+    ],
     model: Model = "emoji-sd3",
     verifier: Annotated[str | None, typer.Option(help="the guide; the model's own when left out")] = None,
     judge: Annotated[str | None, typer.Option(help="a held-out verifier that measures the choices")] = None,
@@ -57,6 +62,7 @@ def calibrate(
     Example: `samplesmith calibrate --prompts benchmarks/prompts/validation.txt --judge emoji-detector`
     """
     numbers = _read_steps(steps)
+    check_numbers(height=height, width=width, batch_size=batch_size, seed=seed, guidance_scale=guidance_scale)
     wanted = read_prompts(None, prompts)
     verifier = verifier or default_guide(model)
     check_vocabulary(wanted, model, [verifier, *([judge] if judge else [])])
@@ -67,7 +73,10 @@ def calibrate(
     from ..pipelines.processes import is_main_process
     from ..verifiers import load_verifier
 
-    new_figure(1, 1)  # tells that matplotlib is missing before the hours and not after them
+    # What would fail after the hours is tried before them.
+    new_figure(1, 1)
+    make_folder(output)
+    check_device(device, offload)
     guide, held_out = load_verifier(verifier), load_verifier(judge) if judge else None
     pipe = load_pipeline(model, dtype, device, offload)
     arguments = call_arguments(model, None, guidance_scale, negative_prompt, height, width)
@@ -87,12 +96,12 @@ def calibrate(
     )
     if not is_main_process():
         return
-    found.save(output / "calibration.json")
-    plot_calibration(found, output / "calibration.png")
     if as_json:
-        print((output / "calibration.json").read_text(), end="")
+        print(found.to_json())
     else:
         _print(found, output)
+    found.save(output / "calibration.json")
+    plot_calibration(found, output / "calibration.png")
 
 
 def _read_steps(text: str) -> list[int]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 import warnings
+from io import TextIOWrapper
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from .. import __version__, assets
 from ..valid_json import to_json
@@ -23,20 +24,25 @@ from .options import (
     Dtype,
     Guidance,
     Height,
+    Interruptible,
     Json,
     Model,
     Negative,
     Offload,
+    Prompts,
     Seed,
     Steps,
     StepsOrAuto,
     Width,
     call_arguments,
+    check_device,
+    check_numbers,
     check_vocabulary,
     console,
     default_guide,
     errors,
     load_pipeline,
+    make_folder,
     read_prompts,
     read_steps,
 )
@@ -53,22 +59,22 @@ app = typer.Typer(
     help="Make any diffusers model sample better by spending inference compute well.",
 )
 app.add_typer(evaluate, name="evaluate")
-app.command()(plan)
-app.command()(calibrate)
+app.command(cls=Interruptible)(plan)
+app.command(cls=Interruptible)(calibrate)
 app.command()(web)
 
 
 def main() -> None:
     """Run the command line; bad input gives exit code 2 and one sentence."""
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows another in its place
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except (ValueError, OSError) as error:
         errors.print(f"samplesmith: {error}", style="red", highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("samplesmith: stopped; the same command goes on where it has an --output", style="red")
-        sys.exit(130)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
@@ -82,10 +88,10 @@ def _root(version: Annotated[bool, typer.Option("--version", help="print the ver
         console.print(__version__)
 
 
-@app.command()
+@app.command(cls=Interruptible)
 def search(
     prompt: Annotated[str | None, typer.Argument(help="what to draw; or --prompts")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="a file with a prompt a line")] = None,
+    prompts: Prompts = None,
     model: Model = "emoji-sd3",
     verifier: Annotated[
         list[str] | None,
@@ -131,6 +137,9 @@ def search(
     """
     wanted = read_prompts(prompt, prompts)
     num_steps = read_steps(steps)
+    check_numbers(
+        height=height, width=width, batch_size=batch_size, seed=seed, guidance_scale=guidance_scale, stop_at=stop_at
+    )
     names = verifier or [default_guide(model)]
     check_vocabulary(wanted, model, [*names, *([judge] if judge else [])])
     if budget is None and candidates is None:
@@ -141,6 +150,9 @@ def search(
     from ..pipelines.processes import is_main_process
     from ..verifiers import RankEnsemble, load_verifier
 
+    check_device(device, offload)
+    if output is not None:
+        make_folder(output)
     guides = [load_verifier(name) for name in names]
     guide = guides[0] if len(guides) == 1 else RankEnsemble(guides)
     held_out = load_verifier(judge) if judge else None
@@ -161,12 +173,12 @@ def search(
     )
     if not is_main_process():
         return
-    if output is not None:
-        result.save(output)
     if as_json:
         print(to_json(_search_summary(result), indent=2))
     else:
         _print_search(result, output)
+    if output is not None:
+        result.save(output)
     if result.failed:
         again = "the same command tries them again" if output is not None else "with --output a rerun tries them again"
         reason = result.best[0].reason
@@ -174,7 +186,7 @@ def search(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Interruptible)
 def sample(
     prompt: Annotated[str, typer.Argument(help="what to draw")],
     model: Model = "emoji-sd3",
@@ -195,20 +207,19 @@ def sample(
 
     Example: `samplesmith sample "a car left of a tree on yellow" --num-images 4`
     """
-    if num_images < 1 or seed < 0:
-        raise ValueError(
-            f"--num-images is {num_images} and --seed {seed}; give at least 1 image and a seed of at least 0"
-        )
+    if num_images < 1:
+        raise ValueError(f"--num-images is {num_images}; give at least 1")
+    check_numbers(steps=steps, height=height, width=width, seed=seed, guidance_scale=guidance_scale)
     check_vocabulary([prompt], model, [])
 
     from PIL import Image
 
     from ..pipelines.call import PipelineCall
 
+    make_folder(output)
     pipe = load_pipeline(model, dtype, device, offload)
     call = PipelineCall(pipe, call_arguments(model, steps, guidance_scale, negative_prompt, height, width))
     images, _ = call(prompt, range(seed, seed + num_images))
-    output.mkdir(parents=True, exist_ok=True)
     files = [output / f"seed_{seed + k}.png" for k in range(num_images)]
     for image, file in zip(images, files, strict=True):
         Image.fromarray(image).save(file)
@@ -218,36 +229,51 @@ def sample(
         console.print(f"{num_images} image{'s' if num_images > 1 else ''} of {prompt!r} in {output}")
 
 
-@app.command()
+@app.command(cls=Interruptible)
 def score(
-    folder: Annotated[Path, typer.Argument(help="folder of images")],
-    prompt: Annotated[str, typer.Option(help="what they should show")] = "",
+    folder: Annotated[Path, typer.Argument(help="folder of images, its subfolders included")],
+    prompt: Annotated[str | None, typer.Option(help="what they should show")] = None,
     verifier: Annotated[str, typer.Option(help="a verifier")] = "emoji-clip",
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Score the images of a folder.
 
     Example: `samplesmith score outputs/sample --prompt "a car left of a tree on yellow" --verifier emoji-detector`
     """
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
-    if not files:
-        raise ValueError(f"no images (.png, .jpg, .webp) in {folder}; name a folder that holds some")
-    if prompt:
+    from ..evaluation.image_batches import image_files
+
+    files = image_files(folder)
+    if prompt is not None:
         check_vocabulary([prompt], None, [verifier])
+
+    import torch
 
     from ..verifiers import load_verifier
 
-    scores = load_verifier(verifier)(files, prompt).tolist()
+    check_device(device)
+    loaded = load_verifier(verifier)
+    if prompt is None and loaded.reads_prompt:
+        raise ValueError(f"{verifier} compares images with a prompt; say by --prompt what they should show")
+    loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    # Files are read one at a time, and scored in batches.
+    scores = loaded(files, prompt or "").tolist()
     if as_json:
-        print(to_json([{"file": str(f), "score": s} for f, s in zip(files, scores, strict=True)], indent=2))
+        print(to_json([_scored(*pair) for pair in zip(files, scores, strict=True)], indent=2))
         return
-    table = Table("image", verifier)
+    table = Table(Column("image", overflow="fold"), verifier)
     for file, value in zip(files, scores, strict=True):
-        table.add_row(file.name, f"{value:.4f}")
+        table.add_row(str(file.relative_to(folder)), _number(value, ".4f"))
     console.print(table)
 
 
-@app.command()
+def _scored(file: Path, score: float) -> dict[str, Any]:
+    if isfinite(score):
+        return {"file": str(file), "score": score}
+    return {"file": str(file), "score": None, "reason": f"the verifier gave {score}"}
+
+
+@app.command(cls=Interruptible)
 def models(as_json: Json = False) -> None:
     """List the shipped models.
 
@@ -261,7 +287,7 @@ def models(as_json: Json = False) -> None:
     if as_json:
         print(to_json(rows, indent=2))
         return
-    table = Table("name", "kind", "MB", "what it is", "call defaults")
+    table = Table(Column("name", no_wrap=True), "kind", "MB", "what it is", "call defaults")
     for row in rows:
         defaults = ", ".join(f"{key}={value}" for key, value in row.get("call_defaults", {}).items())
         table.add_row(row["name"], row["kind"], f"{row['megabytes']:.1f}", row["summary"], defaults)

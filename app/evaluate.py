@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,19 +13,24 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ..foreign_errors import in_one_sentence
 from ..valid_json import to_json
 from .options import (
     Device,
     Dtype,
     Guidance,
+    Interruptible,
     Json,
     Offload,
     Steps,
     call_arguments,
+    check_device,
+    check_numbers,
     check_vocabulary,
     console,
     errors,
     load_pipeline,
+    make_folder,
     read_prompts,
 )
 
@@ -33,17 +38,27 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ..evaluation import Comparison
+    from ..evaluation import SavedStatistics
+
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure whole sets of images.")
 
 FASHION = {"fashion-mnist-test": "test", "fashion-mnist-train": "train"}
 """Real sets that need no folder, and their splits."""
 
+WITH_IMAGES = ("fid_error", "kid_mean", "kid_std", "precision", "recall")
+"""Measures that take the real images themselves."""
 
-@evaluate.command()
+
+@evaluate.command(cls=Interruptible)
 def fid(
-    real: Annotated[str, typer.Option(help="a folder of real images, fashion-mnist-test or fashion-mnist-train")],
+    real: Annotated[
+        str,
+        typer.Option(
+            help="a folder of real images, an .npz file of their statistics (mu, sigma), fashion-mnist-test or "
+            "fashion-mnist-train"
+        ),
+    ],
     generated: Annotated[Path | None, typer.Option(help="a folder of generated images; or --model")] = None,
     model: Annotated[
         str | None, typer.Option(help="makes the images: a shipped model, a folder, a .safetensors file or a hub id")
@@ -54,7 +69,9 @@ def fid(
     inception_weights: Annotated[
         Path | None, typer.Option(help="file of torch-fidelity's Inception; nothing is downloaded")
     ] = None,
-    prompts: Annotated[Path | None, typer.Option(help="a file with a prompt a line, taken in turn")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="a UTF-8 text file with one prompt per line, taken in turn")
+    ] = None,
     labels: Annotated[
         str | None, typer.Option(help="class labels taken in turn, such as 0-9 or 3,5; all when left out")
     ] = None,
@@ -92,19 +109,27 @@ def fid(
     if model is None and (idle := [f"--{name}" for name, value in of_model.items() if value is not None]):
         raise ValueError(f"{', '.join(idle)}: for images that --model makes; leave out beside --generated")
     wanted = 1000 if images is None else images
-    if wanted < 4 or batch_size < 1 or seed < 0:
-        raise ValueError(f"--images is {wanted}, --batch-size {batch_size} and --seed {seed}; give at least 4, 1 and 0")
+    if wanted < 4:
+        raise ValueError(f"--images is {wanted}; give at least 4")
+    check_numbers(steps=steps, batch_size=batch_size, seed=seed, guidance_scale=guidance_scale)
 
-    from ..evaluation import compare
     from ..evaluation.image_batches import image_files
+    from ..evaluation.saved_statistics import is_statistics, load_statistics
     from ..pipelines.processes import processes
+
+    check_device(device, offload and model is not None)
+    saved = load_statistics(real) if is_statistics(real) else None
+    if output is not None:
+        make_folder(output)
 
     with processes() as team, _bar(not as_json and team.rank == 0) as bar:
         rank, world = team.rank, team.size
-        real_images = _real_images(real)[rank::world]
+        real_images = [] if saved is not None else _real_images(real)
         if model is None:
-            made: Any = image_files(generated)[rank::world]
-            total = len(made)
+            files = image_files(generated)
+            order: Sequence[int] = range(rank, len(files), world)
+            made: Any = files[rank::world]
+            total = len(order)
         else:
             conditions = _conditions(prompts, labels, model)
             folder = _picture_folder(output, rank)
@@ -118,15 +143,44 @@ def fid(
             arguments = call_arguments(model, steps, guidance_scale, None, None, None)
             numbers = range(rank, wanted, world)
             total = len(numbers)
-            made = _saved(generate(pipe, conditions or _all_labels(pipe), numbers, seed, batch_size, arguments), folder)
-        found = compare(
-            _watched(real_images, "real", len(real_images), batch_size, bar),
-            _watched(made, "generated", total, batch_size, bar),
-            extractor,
-            seed=seed,
-        )
+            made = generate(pipe, conditions or _all_labels(pipe), numbers, seed, batch_size, arguments)
+            made = _saved(made, folder, order := [])
+        made = _watched(made, "generated", total, batch_size, bar)
+        if saved is not None:
+            found = _against(saved, real, made, extractor, batch_size)
+        else:
+            places = range(rank, len(real_images), world)
+            known = _watched(real_images[rank::world], "real", len(places), batch_size, bar)
+            found = _compared((known, places), (made, order), extractor, batch_size, seed)
     if team.rank == 0:
         _report(name, found, output, as_json)
+
+
+def _compared(
+    real: tuple[Iterator[Tensor], Sequence[int]],
+    made: tuple[Iterator[Tensor], Sequence[int]],
+    extractor: Any,
+    batch_size: int,
+    seed: int,
+) -> dict[str, Any]:
+    """All measures of two sets, each the share of this process and the numbers of its images."""
+    from ..evaluation.fid import compare_features, gathered_features
+
+    first = gathered_features(real[0], extractor, batch_size, "real", real[1])
+    second = gathered_features(made[0], extractor, batch_size, "generated", made[1])
+    return asdict(compare_features(first, second, seed=seed))
+
+
+def _against(
+    saved: SavedStatistics, name: str, made: Iterator[Tensor], extractor: Any, batch_size: int
+) -> dict[str, Any]:
+    """What statistics alone can tell; the rest is null, with the reason."""
+    from ..evaluation.fid import feature_statistics
+    from ..evaluation.fid import fid as distance
+
+    whole = feature_statistics(made, extractor, batch_size, "generated")
+    known = {"real": None, "generated": whole.count, "fid": distance(saved, whole, extractor)}
+    return known | dict.fromkeys(WITH_IMAGES) | {"reason": f"{name} holds statistics alone: the rest needs its images"}
 
 
 @contextmanager
@@ -202,32 +256,46 @@ def _picture_folder(output: Path | None, rank: int) -> Path | None:
     return folder
 
 
-def _saved(batches: Iterator[tuple[list[int], np.ndarray]], folder: Path | None) -> Iterator[np.ndarray]:
+def _saved(
+    batches: Iterator[tuple[list[int], np.ndarray]], folder: Path | None, order: list[int]
+) -> Iterator[np.ndarray]:
+    """The images, saved as they come where a folder is given; their numbers are appended to `order`."""
     from PIL import Image
 
     for numbers, images in batches:
+        order += numbers
         if folder is not None:
             for number, image in zip(numbers, images, strict=True):
                 Image.fromarray(image).save(folder / f"{number:06d}.png")
         yield images
 
 
-def _report(features: str, found: Comparison, output: Path | None, as_json: bool) -> None:
-    text = to_json({"features": features, **asdict(found)}, indent=2)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "fid.json").write_text(text + "\n")
+def _report(features: str, found: dict[str, Any], output: Path | None, as_json: bool) -> None:
+    text = to_json({"features": features, **found}, indent=2)
     if as_json:
         print(text)
-        return
-    table = Table("features", "real", "generated", "FID", "KID", "precision", "recall")
-    table.add_row(
-        features,
-        str(found.real),
-        str(found.generated),
-        f"{found.fid:.4g} ± {found.fid_error:.2g}",
-        f"{found.kid_mean:.4g} ± {found.kid_std:.2g}",
-        f"{found.precision:.3f}",
-        f"{found.recall:.3f}",
-    )
+    else:
+        _print(features, found)
+    if output is not None:
+        with in_one_sentence(f"{output / 'fid.json'} cannot be written"):
+            (output / "fid.json").write_text(text + "\n")
+
+
+def _print(features: str, found: dict[str, Any]) -> None:
+    between = "±" if console.encoding.lower().startswith("utf") else "+/-"
+    measures = {"FID": ("fid", "fid_error"), "KID": ("kid_mean", "kid_std")}
+    row = [features, *("" if found[key] is None else str(found[key]) for key in ("real", "generated"))]
+    for value, error in measures.values():
+        row.append(
+            _figure(found[value], ".4g") + (f" {between} {found[error]:.2g}" if found[error] is not None else "")
+        )
+    row += [_figure(found[key], ".3f") for key in ("precision", "recall")]
+    table = Table("features", "real", "generated", *measures, "precision", "recall")
+    table.add_row(*row)
     console.print(table)
+    if "reason" in found:
+        console.print(found["reason"], soft_wrap=True)
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

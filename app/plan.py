@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from ..foreign_errors import in_one_sentence
 from ..valid_json import to_json
-from .options import Json, console
+from .options import Json, check_numbers, console
 
 if TYPE_CHECKING:
     from ..evaluation.planning import BudgetPlan
@@ -35,8 +36,7 @@ def plan(
     """
     if (budget is None) != (calibration is None):
         raise ValueError("--budget and --calibration go together; give both or neither")
-    if seed < 0:
-        raise ValueError(f"--seed is {seed}; give at least 0")
+    check_numbers(seed=seed)
     records, run = _read(source)
     known = sorted({name for record in records for name in record["scores"]})
     judge = judge or run.get("judge")
@@ -63,18 +63,20 @@ def plan(
         asked |= {"guidance_scale": arguments["guidance_scale"]} if "guidance_scale" in arguments else {}
         table.check(**{key: value for key, value in asked.items() if value is not None})
         allocation = best_allocation(table, budget)
-    if plot is not None:
-        from ..evaluation.plan_plot import plot_plan
-
-        plot_plan(found, plot)
     if as_json:
         extra = {} if allocation is None else {"allocation": asdict(allocation)}
         print(to_json(found.as_dict() | extra, indent=2))
+    else:
+        _print(found)
+        if allocation is not None:
+            console.print(f"{budget} NFEs buy most as {allocation}.", soft_wrap=True)
+    if plot is None:
         return
-    _print(found)
-    if allocation is not None:
-        console.print(f"{budget} NFEs buy most as {allocation}.", soft_wrap=True)
-    if plot is not None:
+    from ..evaluation.plan_plot import plot_plan
+
+    with in_one_sentence(f"the picture {plot} (--plot) cannot be written"):
+        plot_plan(found, plot)
+    if not as_json:
         console.print(f"picture in {plot}", soft_wrap=True)
 
 

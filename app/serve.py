@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .. import assets
-from .options import Device, Dtype, Model, Offload
+from ..foreign_errors import in_one_sentence
+from .options import Device, Dtype, Model, Offload, check_device, check_model
 
 
 def web(
@@ -26,11 +25,10 @@ def web(
 
     Example: `samplesmith web --model stabilityai/sdxl-turbo --dtype float16 --verifier clip:ViT-L-14:openai`
     """
-    if model not in assets.names("pipeline") and not Path(model).exists() and model.count("/") != 1:
-        raise ValueError(
-            f"unknown model {model!r}: neither shipped ({', '.join(assets.names('pipeline'))}) nor a folder, a "
-            ".safetensors file or a hub id such as stabilityai/sdxl-turbo"
-        )
+    check_model(model)
+    if port is not None and not 0 < port < 2**16:
+        raise ValueError(f"--port is {port}; give a number from 1 to {2**16 - 1}")
+    check_device(device, offload)
     try:
         from .web import launch
     except ImportError as error:
@@ -38,4 +36,5 @@ def web(
     from .models import Models
 
     models = Models(model, tuple(verifier or ()), judge, dtype=dtype, device=device, offload=offload)
-    launch(models=models, host=host, port=port, share=share)
+    with in_one_sentence(f"the page cannot be opened at {host}{'' if port is None else f':{port}'}"):
+        launch(models=models, host=host, port=port, share=share)

@@ -1,5 +1,6 @@
 """What is measured."""
 
 from .fid import Comparison, FeatureStatistics, compare, fid
+from .saved_statistics import SavedStatistics, load_statistics
 
-__all__ = ["Comparison", "FeatureStatistics", "compare", "fid"]
+__all__ = ["Comparison", "FeatureStatistics", "SavedStatistics", "compare", "fid", "load_statistics"]

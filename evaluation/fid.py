@@ -7,7 +7,7 @@ distance and precision and recall are torch-fidelity's, called in float64 and wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -18,7 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .image_batches import ImageSource, image_batches
+from .image_batches import ImageSource, image_batches, unlike_images
+from .saved_statistics import SavedStatistics
 
 Features = nn.Module | Callable[[Tensor], Tensor]
 """A module or function: float images (batch, 1 or 3, height, width) in [0, 1] -> (batch, dim)."""
@@ -104,8 +105,8 @@ class Comparison:
 
 
 def fid(
-    real: ImageSource | FeatureStatistics,
-    generated: ImageSource | FeatureStatistics,
+    real: ImageSource | FeatureStatistics | SavedStatistics,
+    generated: ImageSource | FeatureStatistics | SavedStatistics,
     features: Features,
     batch_size: int = 64,
 ) -> float:
@@ -115,7 +116,7 @@ def fid(
 
     Args:
         real, generated: a folder, a tensor, an array, an iterable of batches (see `image_batches`), or what
-            `feature_statistics` gave, as a real set that serves many comparisons.
+            `feature_statistics` or `load_statistics` gave, as a real set that serves many comparisons.
         features: images (batch, 1 or 3, height, width) in [0, 1] -> (batch, dim).
         batch_size: of folders, tensors and arrays.
 
@@ -123,13 +124,14 @@ def fid(
         ValueError: for fewer than two images, and for images or features that cannot be used.
     """
     first, second = (
-        source if isinstance(source, FeatureStatistics) else feature_statistics(source, features, batch_size, name)
+        source
+        if isinstance(source, FeatureStatistics | SavedStatistics)
+        else feature_statistics(source, features, batch_size, name)
         for source, name in ((real, "real"), (generated, "generated"))
     )
-    if min(first.count, second.count) < 2:
-        raise ValueError(
-            f"there are {first.count} real and {second.count} generated images; the distance needs at least 2 of each"
-        )
+    for one, name in ((first, "real"), (second, "generated")):
+        if isinstance(one, FeatureStatistics) and one.count < 2:
+            raise ValueError(f"there are {one.count} {name} images; the distance needs at least 2 of each set")
     return frechet_distance(first.mean, first.covariance, second.mean, second.covariance)
 
 
@@ -145,7 +147,9 @@ def compare(
 ) -> Comparison:
     """Fréchet distance with its error, kernel distance, precision and recall of two sets of images.
 
-    Keeps the features of both sets. Under torch.distributed each process gives its own share.
+    Keeps the features of both sets. Under torch.distributed each process gives its own share, process 0 the first of
+    the images: then all numbers are those of one process. For shares that were dealt out otherwise see
+    `gathered_features`.
 
     Args:
         real, generated, features, batch_size: as for `fid`, but for statistics.
@@ -155,7 +159,7 @@ def compare(
         ValueError: for too few images, and for images or features that cannot be used.
     """
     first, second = (
-        _joined(_gathered(extract_features(source, features, batch_size, name)))
+        gathered_features(source, features, batch_size, name)
         for source, name in ((real, "real"), (generated, "generated"))
     )
     return compare_features(first, second, neighbours, kid_subsets, kid_subset_size, seed)
@@ -273,8 +277,11 @@ def feature_statistics(
     source: ImageSource, features: Features, batch_size: int = 64, name: str = "given"
 ) -> FeatureStatistics:
     """Statistics of the features of a set of images, of all processes; arguments as for `extract_features`."""
-    batches = _feature_batches(source, features, batch_size, name)
-    return reduce(add, map(FeatureStatistics.of, batches), FeatureStatistics.of(torch.zeros(0, 0))).all_reduce()
+    found, forms = FeatureStatistics.of(torch.zeros(0, 0)), set()
+    for form, batch in _feature_batches(source, features, batch_size, name):
+        found, forms = found + FeatureStatistics.of(batch), {form}
+    _check_alike(_gathered(forms), name)
+    return found.all_reduce()
 
 
 def extract_features(source: ImageSource, features: Features, batch_size: int = 64, name: str = "given") -> Tensor:
@@ -289,10 +296,46 @@ def extract_features(source: ImageSource, features: Features, batch_size: int = 
     Raises:
         ValueError: for images or features that cannot be used.
     """
-    return _joined(list(_feature_batches(source, features, batch_size, name)))
+    return _joined([batch for _, batch in _feature_batches(source, features, batch_size, name)])
 
 
-def _feature_batches(source: ImageSource, features: Features, batch_size: int, name: str) -> Iterator[Tensor]:
+def gathered_features(
+    source: ImageSource,
+    features: Features,
+    batch_size: int = 64,
+    name: str = "given",
+    numbers: Sequence[int] | None = None,
+) -> Tensor:
+    """Features of a set of images, of all processes, in the order that one process would have them in.
+
+    Args:
+        source, features, batch_size, name: as for `extract_features`; the share of this process.
+        numbers: which image of the whole set each is, read when all have come, as what draws or groups images follows
+            their order; None: those of process 0 come first, then those of process 1, and so on.
+
+    Raises:
+        ValueError: for images or features that cannot be used, also where they differ in size between processes.
+    """
+    batches = list(_feature_batches(source, features, batch_size, name))
+    found, forms = _joined([batch for _, batch in batches]), {form for form, _ in batches}
+    shares = _gathered((forms, None if numbers is None else list(numbers), found))
+    _check_alike([one for one, _, _ in shares], name)
+    rows = _joined([part for _, _, part in shares])
+    if numbers is None or not len(rows):
+        return rows
+    return rows[torch.tensor([number for _, part, _ in shares for number in part]).argsort(stable=True)]
+
+
+def _check_alike(forms: Sequence[set[tuple[int, ...]]], name: str) -> None:
+    """Refuse images that differ between processes; within one `image_batches` does."""
+    if len(met := sorted(set().union(*forms))) > 1:
+        raise ValueError(unlike_images(name, *met[:2]))
+
+
+def _feature_batches(
+    source: ImageSource, features: Features, batch_size: int, name: str
+) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+    """The form of the images, and the features of each batch."""
     owner = getattr(features, "__self__", features)
     module = owner if isinstance(owner, nn.Module) else None
     device = next((parameter.device for parameter in module.parameters()), None) if module is not None else None
@@ -301,7 +344,7 @@ def _feature_batches(source: ImageSource, features: Features, batch_size: int, n
         for one in was_training:
             one.training = False
         for images in image_batches(source, batch_size, name):
-            yield _checked(features, images.to(device), name)
+            yield tuple(images.shape[1:]), _checked(features, images.to(device), name)
     finally:
         for one in was_training:
             one.training = True

@@ -58,10 +58,7 @@ def image_batches(source: ImageSource, batch_size: int = 64, name: str = "given"
     for batch in _batches(source, batch_size, name):
         images = _in_unit_range(batch, name)
         if expected is not None and images.shape[1:] != expected:
-            raise ValueError(
-                f"the {name} images differ: some are {_form(expected)}, some {_form(images.shape[1:])}; bring all to "
-                "one size and number of channels"
-            )
+            raise ValueError(unlike_images(name, expected, images.shape[1:]))
         expected = images.shape[1:]
         yield images
 
@@ -139,6 +136,14 @@ def _pixels(item: Any, name: str) -> Tensor:
         raise ValueError(f"the {name} images mix pictures and {type(item).__name__}; give one kind")
     pixels = np.array(picture)
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).movedim(-1, 0)
+
+
+def unlike_images(name: str, one: Iterable[int], other: Iterable[int]) -> str:
+    """What to say of a set whose images have two forms (channels, height, width)."""
+    return (
+        f"the {name} images differ: some are {_form(one)}, some {_form(other)}; bring all to one size and number of "
+        "channels"
+    )
 
 
 def _label(item: Any) -> str:

@@ -97,7 +97,11 @@ class Calibration:
         return cls(**names, steps=rows, previews=previews)
 
     def save(self, file: str | Path) -> None:
-        Path(file).write_text(to_json(asdict(self), indent=2) + "\n")
+        Path(file).write_text(self.to_json() + "\n")
+
+    def to_json(self) -> str:
+        """The text of its file."""
+        return to_json(asdict(self), indent=2)
 
     def check(self, **asked: Any) -> None:
         """Refuse to stand for another model.

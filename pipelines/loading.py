@@ -10,8 +10,12 @@ import torch
 from diffusers import DiffusionPipeline
 
 from .. import assets
+from ..foreign_errors import in_one_sentence
+from ..verifiers import git_lfs
 from .class_conditional import ClassConditionalPipeline
+from .load_report import whole_weights
 
+WEIGHTS = (".safetensors", ".bin")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -27,10 +31,15 @@ def load(name: str | Path, dtype: torch.dtype | str = torch.float32, **arguments
         arguments: passed to `from_pretrained` or `from_single_file`.
 
     Raises:
-        ValueError: where nothing of that name can be loaded, and why.
+        ValueError: where nothing of that name can be loaded, and why, in one sentence: also for weights that are
+            missing, of another model, or git-lfs pointers.
     """
     # Loading draws random weights that are then replaced: the global generator is put back.
-    with torch.random.fork_rng(devices=[]):
+    with (
+        in_one_sentence(f"the model {name} cannot be loaded"),
+        whole_weights(),
+        torch.random.fork_rng(devices=[]),
+    ):
         return _load(name, dtype, arguments)
 
 
@@ -46,6 +55,8 @@ def _load(name: str | Path, dtype: torch.dtype | str, arguments: dict[str, Any])
         return _load_single_file(source, dtype, arguments)
     if source.is_dir():
         index = _read_index(source)
+        _check_parts(source, index, arguments)
+        git_lfs.refuse_pointers(file for file in source.rglob("*") if file.suffix in WEIGHTS)
         # diffusers looks a pipeline's class up among its own.
         ours = index.get("_class_name") == ClassConditionalPipeline.__name__
         cls = ClassConditionalPipeline if ours else DiffusionPipeline
@@ -69,6 +80,7 @@ def _load_single_file(file: Path, dtype: torch.dtype, arguments: dict[str, Any])
 
     if not file.is_file():
         raise ValueError(f"no file {file}; name a .safetensors file of a pipeline")
+    git_lfs.refuse_pointers([file])
     return StableDiffusionPipeline.from_single_file(str(file), dtype=dtype, **arguments)
 
 
@@ -76,7 +88,22 @@ def _read_index(folder: Path) -> dict[str, Any]:
     index = folder / "model_index.json"
     if not index.is_file():
         raise ValueError(f"{folder} has no model_index.json: it is no folder of a diffusers pipeline")
-    return json.loads(index.read_text())
+    try:
+        found = json.loads(index.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{index} is no index of a diffusers pipeline; it is damaged, or another file")
+    return found
+
+
+def _check_parts(folder: Path, index: dict[str, Any], given: dict[str, Any]) -> None:
+    """Refuse a folder that lacks a part: tokenizers would come without their words."""
+    parts = [name for name, kind in index.items() if isinstance(kind, list) and None not in kind and name not in given]
+    if missing := [name for name in parts if not name.startswith("_") and not (folder / name).is_dir()]:
+        raise ValueError(
+            f"{folder} lacks the folder {missing[0]} that its model_index.json names; fetch the model anew"
+        )
 
 
 def _null_components(index: dict[str, Any]) -> dict[str, None]:

@@ -76,6 +76,7 @@ class AestheticVerifier(Verifier):
     """
 
     differentiable = True
+    reads_prompt = False
     takes_pictures = True
     scale = 6.0
 

@@ -32,6 +32,7 @@ class Verifier(ABC):
         differentiable: whether gradients flow from the scores to a tensor of images.
         needs_previews: whether it compares each image with an earlier clean prediction of it.
         preview_at: the share of a run's steps after which that prediction is formed, in (0, 1).
+        reads_prompt: whether its score depends on the prompt.
         follows_run: whether it looks at the pipeline's run too: then a picture alone cannot be scored again.
         batch_size: images scored in one forward.
         takes_pictures: whether `score` also takes RGB pictures of any sizes, and brings them to one size itself, one at
@@ -48,6 +49,7 @@ class Verifier(ABC):
     needs_previews: bool = False
     preview_at: float = 0.7
     follows_run: bool = False
+    reads_prompt: bool = True
     batch_size: int = 32
     takes_pictures: bool = False
     takes_clips: bool = False
@@ -252,6 +254,7 @@ class WeightedSum(Verifier):
         )
         self.scale = sum(abs(weight) * part.scale for weight, part in self.parts)
         self.differentiable = all(part.differentiable for _, part in self.parts)
+        self.reads_prompt = any(part.reads_prompt for part in self._verifiers)
         _take_previews(self, self._verifiers)
         sizes = [abs(weight) * part.scale for weight, part in self.parts if weight]
         if len(sizes) > 1 and max(sizes) > UNLIKE_SCALES * min(sizes):
@@ -320,6 +323,7 @@ class RankEnsemble(Verifier):
         if len(self.weights) != len(self.parts):
             raise ValueError(f"{len(self.parts)} verifiers but {len(self.weights)} weights; give one per verifier")
         self.name = f"rank({', '.join(self._part_names())})"
+        self.reads_prompt = any(part.reads_prompt for part in self.parts)
         _take_previews(self, self.parts)
 
     @property

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import assets
+from ..foreign_errors import in_one_sentence
 from . import git_lfs
 from .aesthetic import AestheticVerifier, load_head
-from .base import Verifier, VerifierUnavailable
+from .base import Verifier
 from .classifier import ClassVerifier, load_classifier
 from .clip import CLIPVerifier
 from .detector import DetectorVerifier, SceneDetector
@@ -125,13 +126,8 @@ def load_verifier(name: str | Path) -> Verifier:
         ValueError: for anything else, where the message lists the forms, and for what cannot be loaded: missing files,
             git-lfs pointers, weights of another model. It is one sentence that names the file or folder.
     """
-    try:
+    with in_one_sentence(f"the verifier {str(name)!r} cannot be loaded"):
         return _load(str(name))
-    except (ValueError, VerifierUnavailable):
-        raise
-    except Exception as error:  # each library raises errors of its own
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise ValueError(f"the verifier {str(name)!r} cannot be loaded: {reason}") from error
 
 
 def _shipped(name: str) -> Verifier:

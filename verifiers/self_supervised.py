@@ -37,6 +37,7 @@ class SelfSupervisedVerifier(Verifier):
     """
 
     needs_previews = True
+    reads_prompt = False
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 from samplesmith.evaluation import compare
 from samplesmith.evaluation.feature_extractors import load_features
+from samplesmith.evaluation.fid import extract_features
 from samplesmith.evaluation.image_batches import image_files
 from toys import build
 
@@ -62,8 +64,8 @@ def test_a_model_is_measured_by_the_images_that_it_would_make_alone(samplesmith,
     assert np.abs(alone - second).max() <= 1
 
     again = samplesmith(*arguments, "--seed", 3, "--generated", "out/images", "--json")
-    # What draws or groups the images follows their order, which differs.
-    for key in ("fid", "precision", "recall"):
+    # What draws or groups the images follows their numbers, not the order in which they were made.
+    for key in ("fid", "fid_error", "kid_mean", "kid_std", "precision", "recall"):
         assert json.loads(again.stdout)[key] == pytest.approx(json.loads(run.stdout)[key], rel=1e-4)
     fails("out/images holds images already", *arguments, *of_model, "--output", "out")
 
@@ -129,6 +131,45 @@ def test_fashion_mnist_is_a_real_set(samplesmith, folders, monkeypatch, tmp_path
     assert json.loads(run.stdout)["fid"] == pytest.approx(expected.fid, rel=1e-4)
 
 
+def test_statistics_in_a_file(samplesmith, folders, tmp_path, fails):
+    features = extract_features(folders / "real", load_features("emoji-clip")[1]).double().numpy()
+    np.savez(tmp_path / "real.npz", mu=features.mean(0), sigma=np.cov(features, rowvar=False))
+    arguments = ["--generated", folders / "made", "--features", "emoji-clip"]
+    whole = json.loads(samplesmith(*FID, "--real", folders / "real", *arguments, "--json").stdout)
+    found = json.loads(samplesmith(*FID, "--real", "real.npz", *arguments, "--json").stdout)
+    assert found["fid"] == pytest.approx(whole["fid"], rel=1e-4)
+    assert (found["real"], found["generated"], found["kid_mean"], found["recall"]) == (None, 10, None, None)
+    assert "holds statistics alone" in found["reason"]
+    assert "holds statistics alone" in samplesmith(*FID, "--real", "real.npz", *arguments).stdout
+    fails("no file none.npz", *FID, "--real", "none.npz", *arguments)
+
+
+def test_an_output_that_cannot_be_written_is_told_first_and_numbers_are_printed(
+    samplesmith, fails, folders, tmp_path, monkeypatch
+):
+    arguments = [*FID, "--real", folders / "real", "--generated", folders / "made", "--features", "emoji-clip"]
+    (tmp_path / "taken").write_text("")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            sys.modules["samplesmith.evaluation.fid"], "gathered_features", lambda *_: pytest.fail("paid for nothing")
+        )
+        fails("cannot write to the folder taken", *arguments, "--output", "taken")
+    (tmp_path / "out/fid.json").mkdir(parents=True)
+    run = samplesmith(*arguments, "--output", "out", "--json")
+    assert run.returncode == 2
+    assert json.loads(run.stdout)["real"] == 12
+    assert "out/fid.json cannot be written" in run.stderr
+
+
+def test_a_terminal_without_the_plus_minus_sign(folders):
+    """As a process of its own, whose stdout knows ASCII alone."""
+    command = [sys.executable, "-m", "samplesmith", *FID, "--real", folders / "real", "--generated", folders / "made"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    run = subprocess.run([*command, "--features", "emoji-clip"], capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stderr
+    assert "+/-" in run.stdout
+
+
 def test_help_has_an_example(samplesmith):
     assert "Example:" in samplesmith(*FID, "--help").stdout
     assert "fid" in samplesmith("evaluate", "--help").stdout
@@ -142,4 +183,23 @@ def test_processes_share_the_work(samplesmith, folders):
     run = subprocess.run([*command, *arguments], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     alone = json.loads(samplesmith(*arguments).stdout)
-    assert json.loads(run.stdout)["fid"] == pytest.approx(alone["fid"], rel=1e-3)
+    assert json.loads(run.stdout).pop("features") == alone.pop("features")
+    for key, value in alone.items():  # pictures of other batches may differ by a level
+        assert json.loads(run.stdout)[key] == pytest.approx(value, rel=2e-2), key
+
+    of_folders = [*map(str, FID), "--real", str(folders / "real"), "--generated", str(folders / "made")]
+    of_folders += ["--features", "emoji-clip", "--json"]
+    run = subprocess.run([*command, *of_folders], capture_output=True, text=True)
+    alone, together = (json.loads(text) for text in (samplesmith(*of_folders).stdout, run.stdout))
+    for key in ("fid", "fid_error", "kid_mean", "kid_std", "precision", "recall"):
+        assert together[key] == pytest.approx(alone[key], abs=1e-6), key
+    fill(folders / "unlike", 6)
+    for k in (1, 3, 5):  # all that the second process gets
+        Image.new("RGB", (64, 64)).save(folders / f"unlike/{k}.png")
+    run = subprocess.run(
+        [*command, *of_folders[:4], "--generated", str(folders / "unlike"), "--features", "emoji-clip"],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode != 0
+    assert "the generated images differ" in " ".join(run.stderr.split())

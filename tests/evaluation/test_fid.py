@@ -8,13 +8,14 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from PIL import Image
-from samplesmith.evaluation import FeatureStatistics, compare, fid
+from samplesmith.evaluation import FeatureStatistics, compare, fid, load_statistics
 from samplesmith.evaluation.fid import (
     compare_features,
     extract_features,
     feature_statistics,
     frechet_distance,
     frechet_error,
+    gathered_features,
 )
 from samplesmith.evaluation.image_batches import image_batches
 from torch import nn
@@ -159,6 +160,45 @@ def test_processes_share_the_work_and_get_the_whole():
     for distance, comparison in results.values():
         assert distance == pytest.approx(alone, rel=1e-10)
         assert vars(comparison) == pytest.approx(vars(whole), rel=1e-6)
+
+
+def _dealt(rank, port, results, unlike):
+    """Images dealt out in turn, which come in another order: as a model makes them by its prompts."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    real, generated = uniform(40, 1, 2, 2), uniform(31, 1, 2, 2, seed=1) ** 2
+    if unlike and rank:
+        generated = uniform(31, 1, 4, 4)
+    order = torch.arange(31)[rank::2].flip(0)
+    try:
+        first = gathered_features(real[rank::2], pixels, numbers=range(rank, 40, 2))
+        second = gathered_features(generated[order], pixels, name="made", numbers=order.tolist())
+        results[rank] = vars(compare_features(first, second, seed=3))
+    except ValueError as error:
+        results[rank] = str(error)
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("unlike", [False, True])
+def test_two_processes_measure_what_one_does(unlike):
+    """Kernel distance and errors draw and group images by their order: the numbers of the images tell it."""
+    import socket
+
+    whole = compare(uniform(40, 1, 2, 2), uniform(31, 1, 2, 2, seed=1) ** 2, pixels, seed=3)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with mp.Manager() as manager:
+        results = manager.dict()
+        mp.start_processes(_dealt, (port, results, unlike), nprocs=2, start_method="fork")
+        results = dict(results)
+    for found in results.values():
+        if unlike:
+            assert "the made images differ: some are 2 x 2 grey, some 4 x 4 grey" in found
+        else:
+            assert found == pytest.approx(vars(whole), abs=1e-6)
+    assert len(results) == 2
 
 
 # The other measures
@@ -342,7 +382,7 @@ def test_bad_folders(tmp_path):
     with pytest.raises(ValueError, match="no images"):
         fid(GOOD, tmp_path, pixels)
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="8 real and 1 generated images; the distance needs at least 2"):
+    with pytest.raises(ValueError, match="there are 1 generated images; the distance needs at least 2 of each set"):
         fid(GOOD, tmp_path, pixels)
     Image.new("RGB", (6, 4)).save(tmp_path / "b.png")
     with pytest.raises(ValueError, match=r"a.png is 4 x 4 RGB but .*b.png 6 x 4 RGB"):
@@ -382,3 +422,43 @@ def test_bad_options(message, options):
 def test_unlike_dimensions_are_named():
     with pytest.raises(ValueError, match="48 and 3 dimensions"):
         fid(feature_statistics(GOOD, pixels), GOOD, lambda images: images.mean((2, 3)))
+
+
+class TestSavedStatistics:
+    """Files of mu and sigma, as pytorch-fid writes them, in place of a set of images."""
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        found = pixels(uniform(50, 1, 2, 2)).numpy()
+        np.savez(tmp_path / "real.npz", mu=found.mean(0), sigma=np.cov(found, rowvar=False))
+        return tmp_path / "real.npz"
+
+    def test_the_distance_is_that_of_the_images(self, file):
+        other = uniform(40, 1, 2, 2, seed=1) ** 2
+        expected = fid(uniform(50, 1, 2, 2), other, pixels)
+        assert fid(load_statistics(file), other, pixels) == pytest.approx(expected, rel=1e-6)
+        assert fid(other, load_statistics(file), pixels) == pytest.approx(expected, rel=1e-6)
+
+    @pytest.mark.parametrize(
+        ("arrays", "message"),
+        [
+            ({"mean": np.zeros(2)}, "holds mean; statistics for FID are mu and sigma"),
+            ({"mu": np.zeros(2), "sigma": np.zeros(2)}, r"mu \(2,\) and sigma \(2,\); expected"),
+            ({"mu": np.zeros(2) * 1j, "sigma": np.zeros((2, 2))}, "real"),
+            ({"mu": np.full(2, np.nan), "sigma": np.zeros((2, 2))}, "holds NaN"),
+            ({"mu": np.array([{}, {}]), "sigma": np.zeros((2, 2))}, "cannot be read"),
+        ],
+    )
+    def test_other_files(self, tmp_path, arrays, message):
+        np.savez(tmp_path / "x.npz", **arrays)
+        with pytest.raises(ValueError, match=message):
+            load_statistics(tmp_path / "x.npz")
+
+    def test_no_file_damaged_or_of_other_features(self, file):
+        with pytest.raises(ValueError, match=r"no file none\.npz"):
+            load_statistics("none.npz")
+        with pytest.raises(ValueError, match="4 and 16 dimensions"):
+            fid(load_statistics(file), uniform(40, 1, 4, 4), pixels)
+        file.write_bytes(b"nothing of the kind")
+        with pytest.raises(ValueError, match=r"real\.npz cannot be read"):
+            load_statistics(file)

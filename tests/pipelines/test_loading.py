@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 import toys
 from diffusers import StableDiffusion3Pipeline
 from samplesmith import assets
+from samplesmith.foreign_errors import LoadError, in_one_sentence
 
 
 def test_the_shipped_pipeline_is_a_plain_one(emoji_pipe):
@@ -74,3 +76,80 @@ def test_a_folder_that_is_no_pipeline(tmp_path):
 def test_unknown_dtype():
     with pytest.raises(ValueError, match="unknown dtype 'int8'; known: float32"):
         samplesmith.load("emoji-sd3", dtype="int8")
+
+
+class TestDamagedFolders:
+    """Whatever a library raises, or only logs, is one sentence that names the file or folder."""
+
+    @pytest.fixture(scope="class")
+    def whole(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("models") / "sd3"
+        toys.build("StableDiffusion3").save_pretrained(folder)
+        return folder
+
+    @pytest.fixture
+    def folder(self, whole, tmp_path):
+        return shutil.copytree(whole, tmp_path / "sd3")
+
+    def refused(self, folder, message):
+        with pytest.raises(ValueError, match=message) as raised:
+            samplesmith.load(folder)
+        assert "\n" not in str(raised.value)
+        assert str(folder) in str(raised.value)
+
+    @pytest.mark.parametrize("part", ["transformer", "text_encoder", "vae"])
+    def test_weights_of_another_model(self, folder, part):
+        (file,) = (folder / part).glob("*.safetensors")
+        other = "transformer" if part == "vae" else "vae"
+        shutil.copy(next((folder / other).glob("*.safetensors")), file)
+        self.refused(folder, f"the weights in .*{part} are not those of its|cannot be loaded")
+
+    @pytest.mark.parametrize("part", ["transformer", "text_encoder"])
+    def test_a_layer_more_than_the_weights_have(self, folder, part):
+        file = folder / part / "config.json"
+        config = json.loads(file.read_text())
+        key = "num_layers" if part == "transformer" else "num_hidden_layers"
+        file.write_text(json.dumps({**config, key: config[key] + 1}))
+        self.refused(folder, f"the weights in .*{part} are not those|cannot be loaded")
+
+    @pytest.mark.parametrize(
+        ("file", "data", "message"),
+        [
+            (
+                "vae/diffusion_pytorch_model.safetensors",
+                b"version https://git-lfs.github.com/spec/v1\n",
+                "git lfs pull",
+            ),
+            ("vae/diffusion_pytorch_model.safetensors", b"nonsense", "cannot be loaded: Unable to load weights"),
+            ("text_encoder/model.safetensors", b"", "cannot be loaded"),
+            ("transformer/config.json", b"{", "cannot be loaded"),
+            ("scheduler/scheduler_config.json", b"[1]", "cannot be loaded"),
+            ("model_index.json", b"{", "is no index of a diffusers pipeline"),
+            ("model_index.json", b"[]", "is no index of a diffusers pipeline"),
+            ("model_index.json", b'{"_class_name": "NoPipeline"}', "cannot be loaded: .*NoPipeline"),
+            ("model_index.json", b"\xff\xfe", "is no index of a diffusers pipeline"),
+        ],
+    )
+    def test_spoiled_files(self, folder, file, data, message):
+        (folder / file).write_bytes(data)
+        self.refused(folder, message)
+
+    @pytest.mark.parametrize("part", ["tokenizer", "vae", "scheduler"])
+    def test_a_part_is_missing(self, folder, part):
+        shutil.rmtree(folder / part)
+        self.refused(folder, f"lacks the folder {part}")
+
+    def test_a_single_file(self, tmp_path):
+        (tmp_path / "x.safetensors").write_bytes(b"nonsense" * 10)
+        self.refused(tmp_path / "x.safetensors", "cannot be loaded: Unable to load weights")
+
+    def test_our_own_mistakes_are_not_hidden_as_files(self, folder):
+        """A bug in a block is told with its own class in the chain; interrupts pass."""
+        with (
+            pytest.raises(LoadError, match=r"x cannot be read: KeyError 'a'") as raised,
+            in_one_sentence("x cannot be read"),
+        ):
+            {}["a"]
+        assert isinstance(raised.value.__cause__, KeyError)
+        with pytest.raises(KeyboardInterrupt), in_one_sentence("x cannot be read"):
+            raise KeyboardInterrupt
