@@ -63,8 +63,9 @@ class CLIPVerifier(Verifier):
         """Load from open_clip.
 
         The weights of a tag run with the activation and the preprocessing that open_clip lists for the tag. A file runs
-        with what its model's name says: OpenAI's weights need a name that ends in "-quickgelu". A folder says all
-        itself.
+        with what its model's name says: OpenAI's weights need a name that ends in "-quickgelu", and SigLIP's a folder,
+        which says all itself. Where all published weights of a model run otherwise than its file does, a warning says
+        so.
 
         Args:
             model: a folder with `open_clip_config.json`, or a name that open_clip knows, such as "ViT-L-14".
@@ -99,7 +100,10 @@ class CLIPVerifier(Verifier):
                 f"open_clip cannot load {place}: {reason.rstrip(':')}; check that the weights are whole and of this "
                 "model"
             ) from error
-        return cls(network, tokenizer, name=name or folder.name)
+        made = cls(network, tokenizer, name=name or folder.name)
+        if weights is not None:
+            _warn_of_published(source, weights, made.preprocess)
+        return made
 
     def settings(self) -> dict[str, Any]:
         # A tokenizer is known by what it makes of a text: its classes and arguments differ from library to library.
@@ -185,6 +189,29 @@ def _activation(model: str, tag: str | None) -> dict[str, bool]:
     if trained == built:
         return {}
     return {"force_quick_gelu": True} if trained else {"quick_gelu": False}
+
+
+def _warn_of_published(model: str, file: str, preprocess: OpenClipPreprocessing) -> None:
+    """Say where all published weights of a model need other settings than open_clip gives a file of weights."""
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if file in tags or not tags:
+        return
+    published = [open_clip.get_pretrained_cfg(model, tag) for tag in tags]
+    differing = []
+    if all(one.get("quick_gelu", False) for one in published) and not open_clip.get_model_config(model).get(
+        "quick_gelu"
+    ):
+        differing.append("QuickGELU as activation (name a model that ends in -quickgelu)")
+    own = preprocess.settings()
+    for key in ("mean", "std", "interpolation", "resize_mode"):
+        values = [list(one[key]) if isinstance(one.get(key), tuple) else one.get(key) for one in published]
+        if None not in values and own[key] not in values and all(value == values[0] for value in values):
+            differing.append(f"{key} {values[0]} (save a folder with open_clip_config.json)")
+    if differing:
+        warnings.warn(
+            f"{file} runs as open_clip sets up {model}, while all published weights of it need {'; '.join(differing)}",
+            stacklevel=3,
+        )
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def _in_eight_bits(picture: Image.Image, label: str) -> Image.Image:
 def to_tensor(picture: Image.Image) -> Tensor:
     """An RGB or grey picture as float32 (1, 3 or 1, height, width) in [0, 1]."""
     pixels = np.array(picture)
-    return torch.from_numpy(pixels.reshape(1, *pixels.shape[:2], -1)).movedim(-1, 1).float() / 255
+    return torch.from_numpy(pixels.reshape(1, *pixels.shape[:2], -1)).movedim(-1, 1).float().div_(255)
 
 
 class Pictures(Sequence[Image.Image]):

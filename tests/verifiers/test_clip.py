@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from samplesmith import assets, scenes
 from samplesmith.scenes.hard_captions import hard_captions
 from samplesmith.verifiers import CLIPVerifier, load_verifier
-from samplesmith.verifiers.clip import _activation
+from samplesmith.verifiers.clip import _activation, _warn_of_published
+from samplesmith.verifiers.preprocessing import OpenClipPreprocessing
 from torch import nn
 
 
@@ -147,6 +148,17 @@ def test_a_network_with_quick_gelu_in_its_config_runs_without_it_where_its_tag_d
 def test_a_file_runs_with_what_its_models_name_says(tiny_openai):
     assert activations(CLIPVerifier.load("ViT-L-14", tiny_openai)) == {"GELU"}
     assert activations(CLIPVerifier.load("ViT-L-14-quickgelu", tiny_openai)) == {"QuickGELU"}
+
+
+def test_a_file_of_a_model_whose_published_weights_all_run_otherwise_warns(tiny_openai, monkeypatch):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        CLIPVerifier.load("ViT-L-14", tiny_openai)  # some of its tags have GELU, some QuickGELU
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "RN50", TINY)
+    with pytest.warns(UserWarning, match=r"all published weights of it need QuickGELU .*-quickgelu\)$"):
+        CLIPVerifier.load("RN50", tiny_openai)
+    with pytest.warns(UserWarning, match=r"need mean \[0\.5, 0\.5, 0\.5\].*; std .*; resize_mode squash"):
+        _warn_of_published("ViT-B-16-SigLIP", "weights.pt", OpenClipPreprocessing())  # its tokenizer is on the hub
 
 
 @pytest.fixture
