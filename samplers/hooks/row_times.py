@@ -66,9 +66,15 @@ class RowTimes(DenoiserHook):
     def initialize_hook(self, module: nn.Module) -> nn.Module:
         self._names = argument_names(module)
         self._time_names = time_arguments(module)
+        # Before all that is called with the network's arguments, a user's own hooks of torch included.
+        self._handle = module.register_forward_pre_hook(self._replace, with_kwargs=True, prepend=True)
         return module
 
-    def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple, dict[str, Any]]:
+    def deinitalize_hook(self, module: nn.Module) -> nn.Module:
+        self._handle.remove()
+        return module
+
+    def _replace(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         time = self._shared_time()
         if time is None:
             return args, kwargs

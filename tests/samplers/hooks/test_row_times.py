@@ -74,6 +74,17 @@ def test_each_form_of_a_batch_time(pass_time, expected):
     assert torch.as_tensor(network.got[-1][0]).unique().numel() == 1
 
 
+def test_hooks_of_torch_see_the_times_that_the_network_sees():
+    network, source, seen = Network(), Source(GRID, ROWS), []
+    network.register_forward_pre_hook(lambda module, args, kwargs: seen.append(kwargs["timestep"]), with_kwargs=True)
+    network.register_forward_hook(lambda module, args, kwargs, out: seen.append(kwargs["timestep"]), with_kwargs=True)
+    hook = apply_per_sample_time(network, source)
+    run(network, source, lambda t: t, calls=2)
+    assert [times.tolist() for times in seen[2:]] == [ROWS * 2] * 2
+    hook.remove()
+    assert len(network._forward_pre_hooks) == 1
+
+
 def test_a_time_for_each_token_keeps_what_is_not_the_time():
     """Tokens of a picture that is given stand at 0 (Wan 2.2, LTX)."""
     mask = torch.tensor([0.0, 1.0, 1.0])
