@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..pipelines.auto_steps import names
 from ..pipelines.calibration import Calibration, Preview, StepCount
-from ..pipelines.decode import decode
+from ..pipelines.call import PipelineCall
+from ..pipelines.decode import Decoder
 from ..pipelines.noise_search import NoiseSearch
 from ..pipelines.previews import Previews, record_previews
 from ..verifiers import Verifier, VerifierUnavailable
@@ -62,7 +64,7 @@ def calibrate(
     searches = {}
     for number in steps:
         with record_previews(pipe) as previews:
-            guide = _WithPreviews(verifier, pipe, previews, pipeline_kwargs)
+            guide = _WithPreviews(verifier, pipe, previews, {**pipeline_kwargs, "num_inference_steps": number})
             result = NoiseSearch(pipe, guide, judge=judge)(
                 list(prompts),
                 num_candidates=candidates,
@@ -144,9 +146,9 @@ class _WithPreviews(Verifier):
     follows_run = True
 
     def __init__(self, verifier: Verifier, pipe: Any, previews: Previews, arguments: Mapping[str, Any]):
-        self.verifier, self.pipe, self.previews = verifier, pipe, previews
+        self.verifier, self.previews = verifier, previews
         self.name, self.scale = verifier.name, verifier.scale
-        self.size = arguments.get("height"), arguments.get("width")
+        self.decoder = Decoder(PipelineCall(pipe, arguments))
 
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
         return self.verifier.score(images, prompts, previews)
@@ -159,9 +161,9 @@ class _WithPreviews(Verifier):
                     f"the previews of {len(latents)} candidates cannot be told among {len(images)} images: memory ran "
                     f"out, or {self.name} failed on an image; calibrate with a smaller batch size"
                 )
-            pictures = decode(self.pipe, latents, *self.size).cpu()
-            # As the finished images are: what is scored has 8 bits.
-            scores[_key(self.name, step + 1)] = self.verifier((pictures * 255).round() / 255, prompts)
+            pictures, _ = self.decoder(prompts if isinstance(prompts, str) else prompts[0], latents)
+            early = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+            scores[_key(self.name, step + 1)] = self.verifier(early, prompts)
         return scores
 
     def settings(self) -> dict[str, Any]:

@@ -68,6 +68,15 @@ def test_previews_end_in_the_image_itself(found):
         assert all(row.score <= previews[-1].score + 1e-9 for row in previews)
 
 
+@pytest.mark.parametrize("name", ["QwenImagePipeline", "Flux2KleinPipeline"])
+def test_previews_of_latents_in_other_forms(name):
+    _, prompt, arguments = toys.TOYS[name]
+    call = {key: value for key, value in arguments.items() if key != "num_inference_steps"}
+    found = calibrate(toys.build(name), Brightness(), [prompt], steps=[3], candidates=3, progress=False, **call)
+    assert [row.step for row in found.previews] == [1, 2, 3]
+    assert found.previews[-1].rank_correlation == pytest.approx(1.0)
+
+
 def test_a_second_call_goes_on_from_the_records(pipe, folder, found):
     verifier = Brightness()
     assert run(pipe, verifier, judge=Brightness("judge", factor=-2.0), output_dir=folder) == found
