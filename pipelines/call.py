@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
+from .candidate_rows import Form, condition, find_form, number_parameter
 from .moved_noise import Lineage, moved_noise
+from .outputs import check_output, finished_pixels
 from .shadow import shadowed
 from .step_noise import check_step_noise, step_generators, step_noise
 
-OWNED = ("generator", "latents", "num_images_per_prompt", "output_type", "return_dict", "prompt", "class_labels")
-"""Arguments that the search sets itself."""
+OWNED = ("generator", "latents", "batch_size", "output_type", "return_dict", "prompt", "class_labels")
+"""Arguments that the search sets itself, beside the number of pictures per prompt."""
+
+_UNKNOWN: Any = object()
 
 _ENCODED_TYPES = (str, int, float, bool, type(None), torch.device, torch.dtype)
 
@@ -25,32 +28,35 @@ class PipelineCall:
     """Runs batches of one prompt's candidates through an unmodified pipeline.
 
     Args:
-        pipe: any diffusers pipeline that makes images of prompts or class labels.
-        arguments: passed to each call as they are; images, and texts beside an image, are repeated by row.
+        pipe: any diffusers pipeline that makes pictures or clips of prompts or class labels.
+        arguments: of one candidate, as the plain pipeline takes them.
 
     Attributes:
-        gives_step_noise: whether a scheduler drew noise of its steps that the plain pipeline would draw from torch's
-            global generator: what was made can be made again by this class alone.
+        gives_noise: whether noise was drawn that the plain pipeline would draw from torch's global generator (of its
+            scheduler's steps, or of a picture's encoding): what was made can be made again by this class alone.
 
     Raises:
-        ValueError: for a pipeline that cannot take a generator a candidate, or arguments that it does not have.
+        ValueError: for a pipeline that cannot take a generator per candidate or makes no pictures, or arguments that it
+            does not have.
         GlobalNoise: for a scheduler whose noise no generator decides.
     """
 
     def __init__(self, pipe: Any, arguments: Mapping[str, Any]):
         self.pipe = pipe
         self.arguments = dict(arguments)
-        self.gives_step_noise = False
+        self.gives_noise = False
+        self._form: Form | None = _UNKNOWN
         self.parameters = set(inspect.signature(type(pipe).__call__).parameters) - {"self"}
         name = type(pipe).__name__
         if "generator" not in self.parameters:
             raise ValueError(f"{name} takes no generator=, so its candidates cannot be told apart or made again")
         if not {"prompt", "class_labels"} & self.parameters:
             raise ValueError(f"{name} takes neither prompt= nor class_labels=; a search needs one of them")
-        if owned := [key for key in arguments if key in OWNED]:
+        if owned := [key for key in arguments if key in (*OWNED, number_parameter(self.parameters))]:
             raise ValueError(f"{', '.join(owned)}: set by the search for each candidate; leave it out")
         if unknown := [key for key in arguments if key not in self.parameters]:
             raise ValueError(f"{name} takes no {', '.join(unknown)}; it takes {', '.join(sorted(self.parameters))}")
+        check_output(pipe)
         check_step_noise(pipe)
 
     @property
@@ -58,45 +64,66 @@ class PipelineCall:
         """Whether it is conditioned on class labels and not on texts."""
         return "prompt" not in self.parameters
 
-    def row_arguments(self, prompt: str | int, rows: int) -> dict[str, Any]:
-        """The arguments that make `rows` candidates of a prompt, but for their generators."""
-        if self.takes_labels:
-            return {"class_labels": [self._label(prompt)] * rows, **self.arguments}
-        by_row = any(_is_image(value) for value in self.arguments.values())
-        if not by_row and "num_images_per_prompt" in self.parameters:
-            return {"prompt": prompt, "num_images_per_prompt": rows, **self.arguments}
-        repeated = {
-            key: [value] * rows
-            if _is_image(value) and not isinstance(value, (torch.Tensor, np.ndarray))
-            else _repeat_rows(value, rows)
-            if _is_image(value)
-            else [value] * rows
-            if isinstance(value, str) and "prompt" in key
-            else value
-            for key, value in self.arguments.items()
-        }
-        return {"prompt": [prompt] * rows, **repeated}
-
-    def __call__(
-        self, prompt: str | int, seeds: Sequence[int], lineages: Sequence[Lineage] | None = None
-    ) -> tuple[np.ndarray, list[bool]]:
-        """Make one image a seed.
+    def row_arguments(self, prompt: str | int | None, rows: int) -> dict[str, Any]:
+        """The arguments that make `rows` candidates of a prompt in one call, but for their generators.
 
         Args:
-            prompt: of all of them.
-            seeds: one a row.
+            prompt: of all of them; None where `prompt_embeds` are among the arguments.
+            rows: how many; of several, the first time, the right form is found by trying (`find_form`).
+
+        Raises:
+            ValueError: for several rows where the pipeline makes one per call.
+        """
+        one = self._one(prompt)
+        if rows == 1:
+            return one
+        if not self.makes_rows(prompt):
+            raise ValueError(
+                f"{type(self.pipe).__name__} makes one candidate per call with these arguments; set batch_size=1"
+            )
+        return self._form(one, self.parameters, rows)
+
+    def makes_rows(self, prompt: str | int | None) -> bool:
+        """Whether the pipeline makes several candidates of a prompt with one call."""
+        if self._form is _UNKNOWN:
+            self._form = find_form(self.pipe, self.parameters, self._one(prompt))
+        return self._form is not None
+
+    def __call__(
+        self, prompt: str | int | None, seeds: Sequence[int], lineages: Sequence[Lineage] | None = None
+    ) -> tuple[np.ndarray, list[bool]]:
+        """Make one picture or clip per seed: in one call of the pipeline, or one by one where it takes no rows.
+
+        Args:
+            prompt: of all of them; None where `prompt_embeds` are among the arguments.
+            seeds: one per row.
             lineages: moves of each row's noise (`moved_noise`); None for none.
 
         Returns:
-            uint8 images (batch, height, width, 3) with NaN shown as 0, and whether each is free of NaN and not blacked
-            by a safety checker.
+            uint8 pictures (batch, height, width, 3) or clips (batch, frames, height, width, 3) with NaN shown as 0, and
+            whether each is free of NaN and not blacked by a safety checker.
+
+        Raises:
+            ValueError: for an output that is no picture or clip for each row.
         """
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         moves = [()] * len(seeds) if lineages is None else lineages
+        if len(seeds) > 1 and not self.makes_rows(prompt):
+            made = [self(prompt, [seed], [lineage]) for seed, lineage in zip(seeds, moves, strict=True)]
+            return np.concatenate([pixels for pixels, _ in made]), [good for _, usable in made for good in usable]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        shown = {"output_type": "np"} if "output_type" in self.parameters else {}
         with step_noise(self.pipe, step_generators(seeds)) as steps, moved_noise(self.pipe, generators, moves):
-            out = self.pipe(**self.row_arguments(prompt, len(seeds)), generator=generators, output_type="np")
-        self.gives_step_noise |= steps.given
-        return finished_pixels(out)
+            out = self.pipe(**self.row_arguments(prompt, len(seeds)), generator=generators, **shown)
+        self.gives_noise |= steps.given
+        pixels, usable = finished_pixels(out)
+        if len(pixels) != len(seeds):
+            raise ValueError(f"{type(self.pipe).__name__} made {len(pixels)} pictures for {len(seeds)} candidates")
+        return pixels, usable
+
+    def _one(self, prompt: str | int | None) -> dict[str, Any]:
+        """The arguments of one candidate, as the plain pipeline is called."""
+        known = self._label(prompt) if self.takes_labels else prompt
+        return {**condition(known, self.arguments, self.takes_labels), **self.arguments}
 
     def _label(self, prompt: str | int) -> int:
         if isinstance(prompt, int):
@@ -109,33 +136,6 @@ class PipelineCall:
                 f"{prompt!r} is no class label of this {type(self.pipe).__name__}; give a number or a known name"
             )
         return self.pipe.get_label_ids([prompt])[0]
-
-
-def finished_pixels(out: Any) -> tuple[np.ndarray, list[bool]]:
-    """What a pipeline's call with `output_type="np"` made: as `PipelineCall` returns it."""
-    pixels, usable = as_pixels(np.asarray(out.images))
-    blacked = getattr(out, "nsfw_content_detected", None) or [False] * len(pixels)
-    return pixels, [good and not black for good, black in zip(usable, blacked, strict=True)]
-
-
-def as_pixels(images: np.ndarray) -> tuple[np.ndarray, list[bool]]:
-    """From [0, 1], (batch, height, width, 1 or 3), to uint8 with three channels; and whether each is free of NaN."""
-    if images.shape[-1] == 1:  # verifiers look at colours
-        images = images.repeat(3, -1)
-    usable = np.isfinite(images).reshape(len(images), -1).all(1).tolist()
-    return (np.nan_to_num(images).clip(0, 1) * 255).round().astype(np.uint8), usable
-
-
-def _is_image(value: Any) -> bool:
-    """A picture: PIL, or a tensor or array in the form of images or one image."""
-    return isinstance(value, Image.Image) or (isinstance(value, (torch.Tensor, np.ndarray)) and value.ndim in (3, 4))
-
-
-def _repeat_rows(value: torch.Tensor | np.ndarray, rows: int) -> torch.Tensor | np.ndarray:
-    batch = value[None] if value.ndim == 3 else value
-    if len(batch) != 1:
-        raise ValueError(f"an image argument holds {len(batch)} images; give one, it is repeated for each candidate")
-    return batch.repeat_interleave(rows, 0) if isinstance(batch, torch.Tensor) else batch.repeat(rows, 0)
 
 
 @contextmanager

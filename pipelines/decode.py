@@ -19,8 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .call import PipelineCall, as_pixels, finished_pixels
+from .call import PipelineCall
+from .outputs import as_pixels, finished_pixels
 from .shadow import shadowed
+from .step_noise import step_generators, step_noise
 
 
 class Decoder:
@@ -64,6 +66,9 @@ class Decoder:
         Raises:
             ValueError: where neither the pipeline nor its autoencoder can.
         """
+        if len(latents) > 1 and not self.call.makes_rows(prompt):
+            made = [self(prompt, one) for one in latents.split(1)]
+            return np.concatenate([pixels for pixels, _ in made]), [good for _, usable in made for good in usable]
         if self._ends is None:
             try:
                 made = self._ended(prompt, latents)
@@ -86,7 +91,8 @@ class Decoder:
         arguments = self.call.row_arguments(prompt, rows)
         generators = [torch.Generator().manual_seed(row) for row in range(rows)]
         shown = {"output_type": "np"} if "output_type" in self.call.parameters else {}
-        with _no_steps(self.call.pipe), started_from(self.call.pipe, latents):
+        own = step_noise(self.call.pipe, step_generators(range(rows)))
+        with _no_steps(self.call.pipe), started_from(self.call.pipe, latents), own:
             out = self.call.pipe(**arguments, generator=generators, **shown)
         pixels, usable = finished_pixels(out)
         if len(pixels) != rows:

@@ -17,8 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 from ..samplers.noise import rotate
 from ..samplers.strategies.base import Move
-from .ledger import denoisers
 from .shadow import shadowed
+from .step_noise import before_first_model_call
 
 Lineage = Sequence[Move]
 
@@ -92,9 +92,5 @@ def turned_draws(pipe: Any, turned: TurnedDraws) -> Iterator[None]:
         for stage in preparing:
             stack.enter_context(shadowed(stage, "prepare_latents", prepare_latents))
         if not preparing:
-            before = stack.enter_context(ExitStack())
-            before.enter_context(turned)
-            for model in denoisers(pipe):
-                handle = model.register_forward_pre_hook(lambda *_: before.close())
-                stack.callback(handle.remove)
+            stack.enter_context(before_first_model_call(pipe, turned))
         yield

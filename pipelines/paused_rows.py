@@ -22,10 +22,11 @@ from torch import Tensor
 
 from ..samplers import TimeShiftScheduler, WindowedScheduler
 from ..samplers.clean_prediction import innermost, known_path
-from .call import PipelineCall, finished_pixels
+from .call import PipelineCall
 from .decode import Decoder, scheduled, started_from
 from .dry_run import first_model_inputs, near, same_inputs
 from .loop_schedulers import check_scheduler_is_used
+from .outputs import finished_pixels
 from .previews import record_previews
 from .shadow import shadowed
 from .step_noise import step_generators, step_noise
@@ -215,7 +216,10 @@ class PausedRows:
                 "cannot be resumed; use the random strategy"
             )
         if not same_inputs(plain, again):
-            raise ValueError(self._why_other_inputs(prompt, plain))
+            raise ValueError(
+                f"{type(pipe).__name__} does not start from what its prepare_latents gives, so its runs cannot be "
+                "resumed; use the random strategy"
+            )
         self.decoder.check(prompt, window.begins)
         return length
 
@@ -229,26 +233,19 @@ class PausedRows:
             stack.enter_context(scheduled(pipe, scheduler))
             stack.enter_context(shadowed(pipe, "prepare_latents", window.prepare_latents))
             stack.enter_context(shadowed(scheduler, "set_timesteps", window.set_timesteps))
+            own = stack.enter_context(step_noise(pipe, step_generators([0])))
             inputs = first_model_inputs(pipe, arguments)
+        if own.given:
+            raise ValueError(
+                f"{type(pipe).__name__} prepares something with random numbers of no generator (a picture's encoding, "
+                "for one), so its runs cannot be resumed; use the random strategy"
+            )
         if not window.begun or window.begins is None:
             raise ValueError(
                 f"{type(pipe).__name__} calls a network before the steps of its scheduler begin (a prior, for one), so "
                 "its runs cannot be resumed; use the random strategy"
             )
         return inputs, window
-
-    def _why_other_inputs(self, prompt: str | int, inputs: list[Any]) -> str:
-        name, windowed = type(self.call.pipe).__name__, WindowedScheduler.from_scheduler(self.call.pipe.scheduler)
-        again, _ = self._start(prompt, windowed, torch.Generator().manual_seed(0))
-        if same_inputs(inputs, again):
-            return (
-                f"{name} does not start from what its prepare_latents gives, so its runs cannot be resumed; use the "
-                "random strategy"
-            )
-        return (
-            f"{name} prepares something with random numbers of no generator (a picture's encoding, for one), so its "
-            "runs cannot be resumed; use the random strategy"
-        )
 
     def advance(
         self, prompt: str | int, seeds: Sequence[int], start: int, stop: int | None
@@ -268,6 +265,9 @@ class PausedRows:
         Raises:
             ValueError: at the first step, for a pipeline that changes its latents before it.
         """
+        if len(seeds) > 1 and not self.call.makes_rows(prompt):
+            made = [self.advance(prompt, [seed], start, stop) for seed in seeds]
+            return np.concatenate([pixels for pixels, _ in made]), [good for _, usable in made for good in usable]
         if start:
             paused = self._gathered(seeds)
         else:
@@ -303,7 +303,7 @@ class PausedRows:
             stack.enter_context(shadowed(scheduler, "step", window.step))
             with suppress(_Reached):
                 out = pipe(**arguments)
-        self.call.gives_step_noise |= steps.given
+        self.call.gives_noise |= steps.given
         if previews is not None:
             early = previews.latents[max(previews.latents)]
             pipe.maybe_free_model_hooks()  # as the pipeline does at its end

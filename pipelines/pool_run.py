@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 from ..samplers.strategies import Proposal, Strategy
@@ -78,6 +80,8 @@ class PoolRun(SearchRun):
         seeds, lineages = [one.seed for one in batch], [one.lineage for one in batch]
         if self.preview_at is None:
             return Made(*self.call(prompt, seeds, lineages))
+        if len(batch) > 1 and not self.call.makes_rows(prompt):
+            return reduce(add, (self._make(prompt, [one]) for one in batch))
         with record_previews(self.call.pipe, [self.preview_at]) as previews:
             images, usable = self.call(prompt, seeds, lineages)
         (latents,) = previews.latents.values()

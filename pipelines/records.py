@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from ..valid_json import to_json
-from ..verifiers.images import PictureError, read_picture
+from .clip import Clip, read_picture_or_clip
 from .run_description import differences
 
 Record = dict[str, Any]
@@ -166,23 +166,23 @@ class RecordFile:
         except OSError:  # also of a file that is shorter
             return False
 
-    def save_image(self, record: Record, image: Image.Image) -> None:
-        """Write the picture of a record that names a `file`."""
+    def save_image(self, record: Record, image: Image.Image | Clip) -> None:
+        """Write the picture or clip of a record that names a `file`."""
         target = self.folder / record["file"]
         part = target.with_suffix(".part")
         image.save(part, format="PNG")
         os.replace(part, target)
 
 
-def load_image(file: Path) -> Image.Image:
-    """Read a picture.
+def load_picture(file: Path) -> Image.Image | Clip:
+    """Read a picture of a record, or a clip where its file holds several frames.
 
     Raises:
         RecordsError: where it is missing or corrupt.
     """
     try:
-        return read_picture(file)
-    except PictureError as error:
+        return read_picture_or_clip(file)
+    except Exception as error:  # a damaged file raises errors of many kinds
         raise RecordsError(f"the picture {file} is missing or corrupt; replace or remove it") from error
 
 

@@ -17,6 +17,7 @@ from ..verifiers import Verifier
 from ..verifiers.identity import describe as describe_thing
 from ..verifiers.identity import hash_weights
 from .scoring import judge_name
+from .step_noise import schedulers
 
 _HASHED: WeakKeyDictionary[nn.Module, tuple[Any, str]] = WeakKeyDictionary()
 """Hashes of modules, with the state that their tensors were in."""
@@ -27,16 +28,20 @@ def describe_model(pipe: Any) -> dict[str, Any]:
 
     A name tells little: another folder may have it, and weights change. About a second for each GB of weights, once.
     """
-    config = dict(pipe.scheduler.config)
+    found = schedulers(pipe)
     return {
         "pipeline": type(pipe).__name__,
         "model": _portable(pipe.config.get("_name_or_path")),
         "weights": weights_of(pipe),
-        "scheduler": type(pipe.scheduler).__name__,
-        "scheduler_config": {key: describe(one) for key, one in sorted(config.items()) if not key.startswith("_")},
+        "scheduler": ", ".join(type(scheduler).__name__ for scheduler in found),
+        "scheduler_config": _config(found[0]) if len(found) == 1 else [_config(scheduler) for scheduler in found],
         "dtype": str(pipe.dtype),
         "device": str(getattr(pipe, "_execution_device", "cpu")),
     }
+
+
+def _config(scheduler: Any) -> dict[str, Any]:
+    return {key: describe(one) for key, one in sorted(dict(scheduler.config).items()) if not key.startswith("_")}
 
 
 def describe_verifiers(guide: Verifier, judge: Verifier | None) -> dict[str, Any]:

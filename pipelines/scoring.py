@@ -143,7 +143,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _pixels(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(images).movedim(-1, -3).float() / 255
 
 
 def _rows(

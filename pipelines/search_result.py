@@ -15,11 +15,13 @@ from ..valid_json import to_json
 from ..verifiers import Verifier
 from .allocation import Allocation
 from .call import PipelineCall
+from .candidate_rows import condition
+from .clip import Clip, as_picture
 from .contact_sheet import contact_sheet
 from .ledger import Ledger
 from .moved_noise import Lineage
 from .plain_start import plain_start
-from .records import Record, load_image, write_atomically
+from .records import Record, load_picture, write_atomically
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,17 @@ class Candidate:
         score: that the choice went by; -inf where it failed, NaN where only the pool as a whole is ranked.
         arguments: of the pipeline's call, beside the condition and the generator.
         labelled: whether the condition is a class label and not a prompt.
-        source: the picture, or its file; None for a failed candidate.
+        source: the picture or clip, or its file; None for a failed candidate.
     """
 
     record: Record
     score: float
     arguments: Mapping[str, Any] = field(repr=False)
     labelled: bool = field(default=False, repr=False)
-    source: Image.Image | Path | None = field(default=None, repr=False)
+    source: Image.Image | Clip | Path | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, record: Record, call: PipelineCall, source: Image.Image | Path | None) -> Candidate:
+    def of(cls, record: Record, call: PipelineCall, source: Image.Image | Clip | Path | None) -> Candidate:
         """The candidate of a record, with its picture or the file of it."""
         failed = record["status"] == "failed"
         score = record["score"]
@@ -51,12 +53,22 @@ class Candidate:
 
     @property
     def image(self) -> Image.Image | None:
-        """What was scored; read from the output folder where there is one.
+        """What was scored, of a clip its middle frame; read from the output folder where there is one.
 
         Raises:
             RecordsError: where the file is missing or corrupt.
         """
-        return load_image(self.source) if isinstance(self.source, Path) else self.source
+        picture = self.picture
+        return picture.middle if isinstance(picture, Clip) else picture
+
+    @property
+    def picture(self) -> Image.Image | Clip | None:
+        """What was scored: a picture, or a clip with its frames.
+
+        Raises:
+            RecordsError: where the file is missing or corrupt.
+        """
+        return load_picture(self.source) if isinstance(self.source, Path) else self.source
 
     @property
     def prompt(self) -> str | int:
@@ -94,27 +106,26 @@ class Candidate:
 
         Raises:
             ValueError: where the pipeline is needed and not given, or cannot be started so from a moved noise; and
-                where the scheduler drew noise that the plain pipeline does not take from `generator=`. `reproduce`
-                makes the image again there.
+                where noise was drawn that the plain pipeline does not take from `generator=`. `reproduce` makes the
+                image again there.
         """
-        if self.record.get("own_step_noise"):
+        if self.record.get("own_noise"):
             raise ValueError(
-                "the scheduler drew noise in its steps for which the pipeline hands it no generator; make the image "
-                "again with reproduce(pipe)"
+                "noise was drawn for which the pipeline hands on no generator (its scheduler's, or of a picture's "
+                "encoding); make the image again with reproduce(pipe)"
             )
-        condition = {"class_labels": [self.prompt]} if self.labelled else {"prompt": self.prompt}
-        again = {**condition, **self.arguments}
+        again = {**condition(self.prompt, self.arguments, self.labelled), **self.arguments}
         if self.lineage:
             if pipe is None:
                 raise ValueError("this candidate's noise was moved; give the pipeline: pipeline_kwargs(pipe)")
             return {**again, **plain_start(pipe, self.seed, self.lineage, again)}
         return {**again, "generator": torch.Generator().manual_seed(self.seed)}
 
-    def reproduce(self, pipe: Any) -> Image.Image:
-        """Make the image again with a pipeline."""
+    def reproduce(self, pipe: Any) -> Image.Image | Clip:
+        """Make the image, or the clip, again with a pipeline."""
         call = PipelineCall(pipe, self.arguments)
         images, _ = call(self.prompt, [self.seed], [self.lineage])
-        return Image.fromarray(images[0])
+        return as_picture(images[0])
 
 
 def chosen_by(guide: Verifier, pool: Sequence[Candidate]) -> Candidate:
@@ -197,6 +208,6 @@ class SearchResult:
         if not self.failed:
             self.contact_sheet().save(folder / "contact_sheet.png")
         for i, candidate in enumerate(self.best):  # one at a time: there may be thousands
-            if (image := candidate.image) is not None:
-                image.save(folder / ("best.png" if len(self.best) == 1 else f"best_{i:04d}.png"))
+            if (picture := candidate.picture) is not None:
+                picture.save(folder / ("best.png" if len(self.best) == 1 else f"best_{i:04d}.png"))
         return folder

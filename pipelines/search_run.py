@@ -21,8 +21,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from ..samplers.strategies import Proposal, Strategy
 from ..verifiers import Verifier
 from .call import PipelineCall
+from .clip import Clip, as_array, as_picture
 from .ledger import Ledger, count_costs, count_verifier_calls, shares
-from .records import Record, RecordFile, RecordsError, load_image
+from .records import Record, RecordFile, RecordsError, load_picture
 from .scoring import UNUSABLE, Scored, judge_name, judge_names, measure, score_batch
 from .search_result import Candidate, SearchResult, chosen_by, furthest
 
@@ -211,7 +212,7 @@ class SearchRun(ABC):
                 return []
             self.ledger.nfe_lost += made.nfe
             for k in absent:
-                self.file.save_image(known[k], Image.fromarray(made.images[k]))
+                self.file.save_image(known[k], as_picture(made.images[k]))
         for k in lost:
             with count_verifier_calls(self.verifiers) as counted:
                 scored = self._score_again(known[k], batch[k], made, k)
@@ -227,7 +228,7 @@ class SearchRun(ABC):
     def _score_again(self, record: Record, proposal: Proposal, made: Made | None, k: int) -> Scored:
         """Ask again whoever gave no score: the guide, or the judge alone."""
         if made is None:
-            images, previews = np.asarray(load_image(self.file.folder / record["file"]))[None], None
+            images, previews = as_array(load_picture(self.file.folder / record["file"]))[None], None
         else:
             images, previews = made.images[k : k + 1], None if made.previews is None else made.previews[k : k + 1]
         judge, prompt = self._judge_of(proposal), str(record["prompt"])
@@ -259,7 +260,9 @@ class SearchRun(ABC):
         self._check_cost(batch[0], costs[0])
         judge = self._judge_of(batch[0])
         with count_verifier_calls([self.verifier, judge]) as counted:
-            found = score_batch(self.verifier, made.images, made.usable, str(prompt), made.previews, judge)
+            found = score_batch(
+                self.verifier, made.images, made.usable, "" if prompt is None else str(prompt), made.previews, judge
+            )
         calls = shares(counted.verifier_calls, len(batch))
         spent = sum(candidate.record["nfe"] for candidate in pool)
         records: list[Record] = []
@@ -279,10 +282,10 @@ class SearchRun(ABC):
                 "verifier_calls": calls[k],
                 "file": f"images/{i:04d}_{index:05d}.png" if self.file else None,
             }
-            if self.call.gives_step_noise:  # what the plain pipeline cannot make again
-                record["own_step_noise"] = True
+            if self.call.gives_noise:  # what the plain pipeline cannot make again
+                record["own_noise"] = True
             records.append(record | self._outcome(record, scored))
-        pictures = [Image.fromarray(image) for image in made.images]
+        pictures = [as_picture(image) for image in made.images]
         if self.file:
             for record, picture in zip(records, pictures, strict=True):
                 self.file.save_image(record, picture)
@@ -315,7 +318,7 @@ class SearchRun(ABC):
             torch.cuda.empty_cache()
         return self._generate(prompt, batch[:half]) + self._generate(prompt, batch[half:])
 
-    def _candidate(self, record: Record, picture: Image.Image | None = None) -> Candidate:
+    def _candidate(self, record: Record, picture: Image.Image | Clip | None = None) -> Candidate:
         return Candidate.of(record, self.call, self.file.folder / record["file"] if self.file else picture)
 
     def _choose(self, pool: list[Candidate]) -> Candidate:

@@ -1,9 +1,9 @@
-"""The noise that schedulers draw in their steps: from each candidate's own stream, and never from the global generator.
+"""Noise that a pipeline draws without a generator: from each candidate's own stream, never from the global generator.
 
-Seam: `step` of each scheduler of the pipeline, shadowed while a batch runs. A pipeline that hands its generators on to
-`step` is left to itself: they stand where its own draws left them. One that does not would let a stochastic scheduler
-draw from torch's global generator; there each row gets a generator of its own. Cost: some microseconds per operation of
-a step.
+Seams: `step` of each scheduler, shadowed while a batch runs, and `torch.randn` before the first model call. A pipeline
+that hands its generators on is left to itself: they stand where its own draws left them. One that does not would let a
+stochastic scheduler, or the encoding of a picture, draw from torch's global generator; there each row gets a generator
+of its own. Cost: some microseconds per operation of a step.
 """
 
 from __future__ import annotations
@@ -16,27 +16,30 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.utils.torch_utils import randn_tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..samplers.noise import stream_seed
+from .ledger import denoisers
 from .shadow import shadowed
 
 
 class GlobalNoise(ValueError):
-    """A scheduler draws noise that no seed of a candidate decides."""
+    """A scheduler or a pipeline draws noise that no seed of a candidate decides."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, kind: str = "scheduler"):
         super().__init__(
             f"{name} draws its noise from torch's global generator or for a whole batch at once, so no candidate could "
-            "be made again; use another scheduler"
+            f"be made again; use another {kind}"
         )
 
 
 class StepNoise:
-    """What the steps of a call drew.
+    """What a call drew.
 
     Attributes:
-        given: whether a scheduler drew from the generators of `step_noise`, which the plain pipeline does not have.
+        given: whether something was drawn from the generators of `step_noise`, which the plain pipeline does not have.
     """
 
     def __init__(self) -> None:
@@ -44,7 +47,7 @@ class StepNoise:
 
 
 def step_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One generator for each row's steps: another stream than the initial noise, which the pipeline draws by seed."""
+    """One generator per row for what is drawn without one: another stream than the pipeline's own of the seed."""
     return [torch.Generator().manual_seed(stream_seed(seed)) for seed in seeds]
 
 
@@ -57,14 +60,14 @@ def schedulers(pipe: Any) -> list[Any]:
 
 @contextmanager
 def step_noise(pipe: Any, generators: Sequence[torch.Generator]) -> Iterator[StepNoise]:
-    """Let each row's steps draw from its own generator while the context is open, where the pipeline gives them none.
+    """Let each row draw from its own generator while the context is open, where the pipeline gives it none.
 
     Args:
         pipe: a diffusers pipeline; its schedulers are as they were afterwards.
         generators: one per row; they go on from where they stand.
 
     Raises:
-        GlobalNoise: within the pipeline's call, for a scheduler that draws from the global generator all the same.
+        GlobalNoise: within the pipeline's call, for a draw from the global generator that cannot be replaced so.
     """
     noise, before = StepNoise(), [generator.get_state() for generator in generators]
     with ExitStack() as stack:
@@ -74,6 +77,7 @@ def step_noise(pipe: Any, generators: Sequence[torch.Generator]) -> Iterator[Ste
                 stack.callback(scheduler.set_generators, None)
             else:
                 stack.enter_context(shadowed(scheduler, "step", _Step(scheduler, list(generators))))
+        stack.enter_context(before_first_model_call(pipe, _OwnDraws(pipe, list(generators))))
         yield noise
     noise.given = not all(map(torch.equal, before, [generator.get_state() for generator in generators]))
 
@@ -106,6 +110,50 @@ class _Step:
         if self.halves is None:  # once in a run: guided pairs are two halves of the batch, frames stand side by side
             self.halves = torch.equal(sample[:rows], sample[rows : 2 * rows])
         return self.generators * times if self.halves else [g for g in self.generators for _ in range(times)]
+
+
+_OTHER_DRAWS = (
+    *(torch.rand, torch.rand_like, torch.randint, torch.randint_like, torch.randperm, torch.normal, torch.bernoulli),
+    *(torch.multinomial, torch.Tensor.multinomial, torch.Tensor.bernoulli, torch.Tensor.bernoulli_),
+    *(torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.exponential_, torch.Tensor.random_),
+)
+
+
+class _OwnDraws(TorchFunctionMode):
+    """While it is entered, a normal draw without a generator is made from the rows' own; others are refused."""
+
+    def __init__(self, pipe: Any, generators: list[torch.Generator]):
+        super().__init__()
+        self.name, self.generators = type(pipe).__name__, generators
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if kwargs.get("generator") is not None or func not in (torch.randn, torch.randn_like, *_OTHER_DRAWS):
+            return func(*args, **kwargs)
+        if func is torch.randn:
+            size = kwargs.get("size", args[0] if args and not isinstance(args[0], int) else args)
+            like = torch.empty(tuple(size), dtype=kwargs.get("dtype"), device=kwargs.get("device"))
+        elif func is torch.randn_like:
+            like = torch.empty_like(args[0], **kwargs)
+        else:
+            raise GlobalNoise(self.name, "pipeline")
+        times, rest = divmod(len(like), len(self.generators)) if like.ndim else (0, 1)
+        if rest:
+            raise GlobalNoise(self.name, "pipeline")
+        # Several rows of each candidate are halves of guidance, as pictures are doubled before they are encoded.
+        return randn_tensor(like.shape, self.generators * times, like.device, like.dtype)
+
+
+@contextmanager
+def before_first_model_call(pipe: Any, mode: TorchFunctionMode) -> Iterator[None]:
+    """Enter a mode until the pipeline first calls a denoiser, so that the models run without it."""
+    with ExitStack() as stack:
+        entered = stack.enter_context(ExitStack())
+        entered.enter_context(mode)
+        for model in denoisers(pipe):
+            handle = model.register_forward_pre_hook(lambda *_: entered.close())
+            stack.callback(handle.remove)
+        yield
 
 
 class _Watch(TorchDispatchMode):

@@ -146,7 +146,7 @@ def test_what_no_arguments_can_start_is_told():
     step = type(lcm).step
     finder = NoiseSearch(pipe, Brightness(), ZeroOrder(neighbours=1, draws=1))
     moved = finder(prompt, num_candidates=2, progress=False, **arguments).candidates[0][1]
-    moved.record.pop("own_step_noise", None)
+    moved.record.pop("own_noise", None)
     with pytest.raises(ValueError, match=r"cannot be started .* reproduce\(pipe\)"):
         moved.pipeline_kwargs(pipe)
     assert type(lcm).step is step

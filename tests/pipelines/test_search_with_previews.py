@@ -7,8 +7,8 @@ import torch.nn.functional as F
 import toys
 from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch, decode, record_previews
-from samplesmith.pipelines.call import as_pixels
 from samplesmith.pipelines.decode import Decoder
+from samplesmith.pipelines.outputs import as_pixels
 from samplesmith.samplers.strategies import ZeroOrder
 from samplesmith.verifiers import RankEnsemble, SelfSupervisedVerifier
 

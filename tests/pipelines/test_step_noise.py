@@ -1,7 +1,6 @@
 """What schedulers draw in their steps: from each candidate's seed, whatever the pipeline hands over."""
 
 import copy
-from types import SimpleNamespace
 
 import diffusers
 import numpy as np
@@ -161,7 +160,9 @@ def drawn(rows, batch):
 
     scheduler = diffusers.EulerAncestralDiscreteScheduler()
     scheduler.step = lambda sample, generator=None: randn_tensor(sample.shape, generator=generator)
-    with step_noise(SimpleNamespace(scheduler=scheduler), step_generators([3, 4, 5][:rows])) as noise:
+    pipe = toys.build("DiT")
+    pipe.scheduler = scheduler
+    with step_noise(pipe, step_generators([3, 4, 5][:rows])) as noise:
         out = scheduler.step(batch)
     assert noise.given
     return out

@@ -1,0 +1,128 @@
+"""Several candidates in one call of a pipeline: which arguments are repeated, and by whom, is found by trying.
+
+A list of pictures means one per row in one pipeline and several references of each row in another; some repeat texts
+and embeddings themselves, some only texts, some nothing. So each form of the call is tried up to its first model call,
+where no NFE is spent: it is right if each row's model inputs are those of the candidate alone. Where no form is,
+candidates are made one by one. So are clips: some pipelines decode the frames of a whole batch as one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .dry_run import first_model_inputs, near
+from .outputs import makes_clips
+from .step_noise import step_generators, step_noise
+
+Arguments = dict[str, Any]
+Form = Callable[[Mapping[str, Any], set[str], int], Arguments]
+"""Condition and other arguments of one candidate, the parameters of the call, rows; gives the arguments of the call."""
+
+_NUMBER = re.compile(r"num_[a-z]+_per_prompt")
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def number_parameter(parameters: set[str]) -> str | None:
+    """The parameter by which a pipeline repeats a prompt itself."""
+    return next((name for name in sorted(parameters) if _NUMBER.fullmatch(name)), None)
+
+
+def condition(prompt: str | int | None, arguments: Mapping[str, Any], labelled: bool) -> Arguments:
+    """What a pipeline is conditioned by; where embeddings are given, the prompt is for verifiers alone."""
+    if labelled:
+        return {"class_labels": [prompt]}
+    return {} if arguments.get("prompt_embeds") is not None else {"prompt": prompt}
+
+
+def by_number(one: Mapping[str, Any], parameters: set[str], rows: int) -> Arguments:
+    """The pipeline repeats everything itself."""
+    return {**one, number_parameter(parameters): rows}
+
+
+def by_rows(one: Mapping[str, Any], parameters: set[str], rows: int) -> Arguments:
+    """Texts, labels, pictures and embeddings are repeated here."""
+    repeated = {key: _repeated(key, value, rows) for key, value in one.items()}
+    return repeated | ({"batch_size": rows} if "batch_size" in parameters else {})
+
+
+def _repeated(key: str, value: Any, rows: int) -> Any:
+    if isinstance(value, Image.Image) or (isinstance(value, str) and "prompt" in key):
+        return [value] * rows
+    if isinstance(value, list) and len(value) == 1:
+        return value * rows
+    if not isinstance(value, (torch.Tensor, np.ndarray)) or value.ndim < 2:
+        return value
+    batch = value[None] if value.ndim == 3 and len(value) != 1 else value  # one picture without its batch
+    if len(batch) != 1:
+        return value
+    return batch.repeat_interleave(rows, 0) if isinstance(batch, torch.Tensor) else batch.repeat(rows, 0)
+
+
+def find_form(pipe: Any, parameters: set[str], one: Mapping[str, Any]) -> Form | None:
+    """The form in which the pipeline makes several candidates with one call; None where it makes one only.
+
+    Args:
+        pipe: a diffusers pipeline.
+        parameters: of its call.
+        one: arguments of one candidate, but for its generator.
+    """
+    if makes_clips(pipe):
+        return None
+    number = number_parameter(parameters)
+    if number == "num_images_per_prompt" and all(isinstance(value, _PLAIN) for value in one.values()):
+        return by_number
+    alone = [_inputs(pipe, one, [seed]) for seed in (0, 1)]
+    fitting = []
+    for form in (by_number, by_rows) if number else (by_rows,):
+        with suppress(Exception):  # not its form
+            both = _inputs(pipe, form(one, parameters, 2), [0, 1])
+            if _hold_both(both, *alone):
+                fitting.append((form, sum(map(_is_single, both, alone[0]))))
+    # Embeddings that one form leaves unrepeated look like what all rows share.
+    return min(fitting, key=lambda pair: pair[1])[0] if fitting else None
+
+
+def _inputs(pipe: Any, arguments: Mapping[str, Any], seeds: list[int]) -> list[torch.Tensor]:
+    """What the pipeline's first model call is given for candidates of these seeds."""
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    with step_noise(pipe, step_generators(seeds)):
+        inputs = first_model_inputs(pipe, {**arguments, "generator": generators})
+    return [value for value in inputs if isinstance(value, torch.Tensor)]
+
+
+def _hold_both(both: list[torch.Tensor], first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
+    """Whether the model inputs of two candidates hold those of each alone, all in one layout."""
+    return len(both) == len(first) == len(second) and any(
+        all(_holds(layout, *inputs) for inputs in zip(both, first, second, strict=True))
+        for layout in (_side_by_side, _halves)
+    )
+
+
+def _is_single(both: torch.Tensor, alone: torch.Tensor) -> bool:
+    return both.ndim > 0 and both.shape == alone.shape
+
+
+def _side_by_side(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Rows of each part of guidance beside each other: unconditional ones of both candidates, then conditional ones."""
+    return torch.stack([first, second], 1).flatten(0, 1)
+
+
+def _halves(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """All rows of the first candidate, then all of the second."""
+    return torch.cat([first, second])
+
+
+def _holds(layout: Callable, both: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Whether a model input of two candidates holds that of each alone in a layout, or one for both."""
+    if both.shape == first.shape == second.shape:
+        return near(both, first) and near(both, second)
+    if both.ndim == 0 or first.shape != second.shape or both.shape != (2 * len(first), *first.shape[1:]):
+        return False
+    return near(both, layout(first, second))
