@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 _GAP, _LINE = 6, 16
-_PAPER, _INK, _MARK = "white", "black", (20, 140, 60)
+_PAPER, _INK, _MARK, _DISPUTE = "white", "black", (20, 140, 60), (210, 30, 30)
 
 
 def contact_sheet(
@@ -15,6 +15,7 @@ def contact_sheet(
     captions: Sequence[str],
     columns: int = 8,
     marked: Sequence[int] = (),
+    disputed: Sequence[int] = (),
     title: str | None = None,
     side: int = 192,
 ) -> Image.Image:
@@ -24,7 +25,8 @@ def contact_sheet(
         images: brought to (at most) `side` pixels.
         captions: lines under each picture, parted by newlines.
         columns: pictures a row.
-        marked: numbers of the pictures that get a frame.
+        marked: numbers of the pictures that get a green frame.
+        disputed: numbers of the pictures that get a red frame.
         title: a line on top.
         side: of a picture's place.
     """
@@ -42,11 +44,11 @@ def contact_sheet(
         factor = side / max(image.size)
         size = (round(image.width * factor), round(image.height * factor))
         sheet.paste(image.resize(size, Image.Resampling.LANCZOS), (x, y))
-        if i in marked:
-            pen.rectangle((x - 3, y - 3, x + side + 2, y + side + 2), outline=_MARK, width=3)
+        mark = _DISPUTE if i in disputed else _MARK if i in marked else None
+        if mark:
+            pen.rectangle((x - 3, y - 3, x + side + 2, y + side + 2), outline=mark, width=3)
         for k, line in enumerate(caption.split("\n")):
-            ink = _MARK if i in marked else _INK
-            pen.text((x, y + side + 2 + k * _LINE), _fitted(pen, line, side), fill=ink, font_size=12)
+            pen.text((x, y + side + 2 + k * _LINE), _fitted(pen, line, side), fill=mark or _INK, font_size=12)
     return sheet
 
 
