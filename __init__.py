@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from . import assets, evaluation, fashion, pipelines, samplers, scenes, verifiers
     from .pipelines.class_conditional import ClassConditionalPipeline
     from .pipelines.loading import load
+    from .pipelines.support import support
     from .samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ __all__ = [
     "pipelines",
     "samplers",
     "scenes",
+    "support",
     "verifiers",
 ]
 
@@ -34,6 +36,7 @@ _NAMES = {
     "TimeShiftScheduler": ".samplers",
     "WindowedScheduler": ".samplers",
     "load": ".pipelines.loading",
+    "support": ".pipelines.support",
 }
 # diffusers looks for the base beside a saved class to know what it is.
 _BASES = {"SchedulerMixin": "diffusers"}

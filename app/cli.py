@@ -274,11 +274,25 @@ def _scored(file: Path, score: float) -> dict[str, Any]:
 
 
 @app.command(cls=Interruptible)
-def models(as_json: Json = False) -> None:
-    """List the shipped models.
+def models(
+    pipeline: Annotated[
+        str | None, typer.Option(help="say what this pipeline can do: a shipped model, a folder, a file or a hub id")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the shipped models, or say what any pipeline can do with the methods of this package.
 
-    Example: `samplesmith models`
+    Example: `samplesmith models --pipeline ./my-model`
     """
+    if pipeline is not None:
+        from ..pipelines.support import support
+
+        answers = support(load_pipeline(pipeline, "float32", "cpu", False))
+        if as_json:
+            print(to_json(answers.as_dict(), indent=2))
+        else:
+            console.print(answers)
+        return
     rows = []
     for name in assets.names():
         card = assets.card(name)

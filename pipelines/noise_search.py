@@ -8,7 +8,7 @@ each batch size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -134,7 +134,7 @@ class NoiseSearch:
         allocation = allocate(self.calibration, self.pipe, self.verifier, budget, pipeline_kwargs)
         if allocation is not None:
             pipeline_kwargs["num_inference_steps"] = allocation.num_inference_steps
-        call = PipelineCall(self.pipe, pipeline_kwargs)
+        call = self.check(pipeline_kwargs)
         run: dict[str, Any] = {}
         if output_dir is not None:
             run = self._describe(prompts, budget, num_candidates, seed, batch_size, stop_at, pipeline_kwargs)
@@ -143,7 +143,6 @@ class NoiseSearch:
 
         kind = PoolRun
         if self.strategy.has_rungs:
-            check_steps_alike(self.pipe, pipeline_kwargs)
             if self.calibration is not None:
                 self.calibration.check(**names(self.pipe, self.verifier, pipeline_kwargs))
                 run["calibration"] = describe(asdict(self.calibration))
@@ -185,6 +184,20 @@ class NoiseSearch:
                 return search(None, everything, progress)
             with RecordFile(output_dir, run, reads_only=team.rank > 0) as file:
                 return search(file, everything, progress and team.size == 1, mends=team.size == 1)
+
+    def check(self, arguments: Mapping[str, Any]) -> PipelineCall:
+        """Whether a search whose calls have these arguments can run, as far as can be said before one does.
+
+        Args:
+            arguments: of the pipeline's call, beside prompt and generator.
+
+        Raises:
+            ValueError: where it cannot, with the reason.
+        """
+        call = PipelineCall(self.pipe, arguments)
+        if self.strategy.has_rungs:
+            check_steps_alike(self.pipe, arguments)
+        return call
 
     def _place(self, verifier: Verifier | None) -> None:
         device = getattr(self.pipe, "_execution_device", torch.device("cpu"))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .dry_run import first_model_inputs, same_inputs
+from .loop_schedulers import loop_schedulers
 from .moved_noise import Lineage, TurnedDraws, turned_draws
 from .shadow import shadowed
 from .step_noise import draws_in_steps, schedulers
@@ -31,6 +32,11 @@ def plain_start(pipe: Any, seed: int, lineage: Lineage, arguments: Mapping[str, 
     name = type(pipe).__name__
     if "latents" not in inspect.signature(type(pipe).__call__).parameters:
         raise ValueError(f"{name} takes no latents=; make the image again with reproduce(pipe)")
+    if len(loop_schedulers(pipe)) > 1:
+        raise ValueError(
+            f"{name} runs several diffusions, each from a noise of its own, and latents= is one; make the "
+            "image again with reproduce(pipe)"
+        )
     generator = torch.Generator().manual_seed(seed)
     turned = TurnedDraws([generator], [lineage])
     prepared: list[torch.Tensor] = []

@@ -361,6 +361,18 @@ def test_the_numbers_are_printed_whatever_happens_to_the_folder(samplesmith, mon
     assert "no space left" in run.stderr
 
 
+def test_models_says_what_a_pipeline_can_do(samplesmith):
+    answers = json.loads(samplesmith("models", "--pipeline", "emoji-sd3", "--json").stdout)
+    assert answers["pipeline"] == "StableDiffusion3Pipeline"
+    assert set(answers["methods"].values()) == {None}
+    table = samplesmith("models", "--pipeline", "fashion-ddpm")
+    assert table.returncode == 0
+    assert "halving" in table.stdout
+    assert "no flow" in " ".join(table.stdout.split())
+    nowhere = samplesmith("models", "--pipeline", "no/such/folder")
+    assert nowhere.returncode == 2
+
+
 def test_all_candidates_failed_is_exit_1(samplesmith, monkeypatch):
     """A guide that cannot read the pictures loses every candidate: said, recorded, exit code 1."""
 

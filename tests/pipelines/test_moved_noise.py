@@ -150,3 +150,17 @@ def test_what_no_arguments_can_start_is_told():
     with pytest.raises(ValueError, match=r"cannot be started .* reproduce\(pipe\)"):
         moved.pipeline_kwargs(pipe)
     assert type(lcm).step is step
+
+
+@pytest.mark.parametrize("row", ["KandinskyV22CombinedPipeline", "StableCascadeCombinedPipeline"])
+def test_one_latents_cannot_start_several_diffusions(row):
+    _, prompt, arguments = toys.TOYS[row]
+    pipe = toys.build(row)
+    search = NoiseSearch(pipe, Brightness(), strategy="zero-order:neighbours=2")
+    result = search(prompt, num_candidates=4, progress=False, **arguments)
+    moved = result.candidates[0][-1]
+    assert moved.lineage
+    with pytest.raises(ValueError, match=r"several diffusions.*reproduce\(pipe\)"):
+        moved.pipeline_kwargs(pipe)
+    apart = np.abs(np.asarray(moved.reproduce(pipe), dtype=int) - np.asarray(moved.image, dtype=int))
+    assert apart.max() <= 1

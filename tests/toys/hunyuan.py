@@ -58,7 +58,7 @@ _CALL = {**SMALL, "height": 64, "width": 64, "use_resolution_binning": False}
 TOYS = {
     "HunyuanDiTPipeline": Recipe(hunyuan_dit, PROMPT, _CALL),
     "HunyuanDiTPAGPipeline": Recipe(
-        lambda: hunyuan_dit(diffusers.HunyuanDiTPAGPipeline, pag_applied_layers=["blocks.1"]),
+        lambda: hunyuan_dit(diffusers.HunyuanDiTPAGPipeline),
         PROMPT,
         {**_CALL, "pag_scale": 2.0},
     ),

@@ -8,7 +8,6 @@ from .parts import PROMPT, SMALL, Recipe, autoencoder, t5_text, tokenizer
 def _transformer(**changes):
     settings = {
         "sample_size": 16,
-        "num_layers": 2,
         "patch_size": 2,
         "attention_head_dim": 8,
         "num_attention_heads": 2,
@@ -18,9 +17,9 @@ def _transformer(**changes):
     return {**settings, **changes}
 
 
-def pixart(cls=diffusers.PixArtAlphaPipeline, **extra):
+def pixart(cls=diffusers.PixArtAlphaPipeline, layers=1, **extra):
     transformer = diffusers.PixArtTransformer2DModel(
-        **_transformer(num_layers=1),
+        **_transformer(num_layers=layers),
         cross_attention_dim=16,
         caption_channels=32,
         norm_type="ada_norm_single",
@@ -57,7 +56,7 @@ TOYS = {
     "PixArtAlphaPipeline": Recipe(pixart, PROMPT, _CALL),
     "PixArtSigmaPipeline": Recipe(lambda: pixart(diffusers.PixArtSigmaPipeline), PROMPT, _CALL),
     "PixArtSigmaPAGPipeline": Recipe(
-        lambda: pixart(diffusers.PixArtSigmaPAGPipeline, pag_applied_layers=["blocks.0"]),
+        lambda: pixart(diffusers.PixArtSigmaPAGPipeline, layers=2),
         PROMPT,
         {**_CALL, "pag_scale": 3.0},
     ),

@@ -77,9 +77,7 @@ _CALL = {**SMALL, "use_resolution_binning": False, "max_sequence_length": 16, "c
 TOYS = {
     "SanaPipeline": Recipe(sana, PROMPT, _CALL),
     "SanaPipeline, DPM-Solver++": Recipe(sana_by_solver, PROMPT, {**_CALL, "num_inference_steps": 4}),
-    "SanaPAGPipeline": Recipe(
-        lambda: sana(diffusers.SanaPAGPipeline, pag_applied_layers=["blocks.0"]), PROMPT, {**_CALL, "pag_scale": 2.0}
-    ),
+    "SanaPAGPipeline": Recipe(lambda: sana(diffusers.SanaPAGPipeline), PROMPT, {**_CALL, "pag_scale": 2.0}),
     "SanaSprintPipeline": Recipe(sana_sprint, PROMPT, _CALL),
     "SanaControlNetPipeline": Recipe(
         lambda: sana(diffusers.SanaControlNetPipeline, controlnet=_controlnet()),

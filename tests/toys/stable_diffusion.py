@@ -81,11 +81,9 @@ TOYS = {
     "StableDiffusionPipeline": Recipe(stable_diffusion, PROMPT, SMALL),
     "StableDiffusionPipeline, v-prediction": Recipe(stable_diffusion_2, PROMPT, SMALL),
     "StableDiffusionXLPipeline": Recipe(stable_diffusion_xl, PROMPT, SMALL),
-    "StableDiffusionPAGPipeline": Recipe(
-        lambda: stable_diffusion(diffusers.StableDiffusionPAGPipeline, pag_applied_layers=["mid"]), PROMPT, _PAG
-    ),
+    "StableDiffusionPAGPipeline": Recipe(lambda: stable_diffusion(diffusers.StableDiffusionPAGPipeline), PROMPT, _PAG),
     "StableDiffusionXLPAGPipeline": Recipe(
-        lambda: stable_diffusion_xl(diffusers.StableDiffusionXLPAGPipeline, pag_applied_layers=["mid"]), PROMPT, _PAG
+        lambda: stable_diffusion_xl(diffusers.StableDiffusionXLPAGPipeline), PROMPT, _PAG
     ),
     "StableDiffusionControlNetPipeline": Recipe(
         controlnet, PROMPT, {**SMALL, "image": picture(), "negative_prompt": "a dog"}
@@ -96,7 +94,7 @@ TOYS = {
         {**SMALL, "image": picture()},
     ),
     "StableDiffusionControlNetPAGPipeline": Recipe(
-        lambda: controlnet(diffusers.StableDiffusionControlNetPAGPipeline, pag_applied_layers=["mid"]),
+        lambda: controlnet(diffusers.StableDiffusionControlNetPAGPipeline),
         PROMPT,
         {**_PAG, "image": picture()},
     ),

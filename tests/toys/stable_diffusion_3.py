@@ -50,7 +50,7 @@ TOYS = {
         stable_diffusion_3, PROMPT, {**_CALL, "num_inference_steps": 4, "skip_guidance_layers": [1]}
     ),
     "StableDiffusion3PAGPipeline": Recipe(
-        lambda: stable_diffusion_3(diffusers.StableDiffusion3PAGPipeline, pag_applied_layers=["blocks.0"]),
+        lambda: stable_diffusion_3(diffusers.StableDiffusion3PAGPipeline),
         PROMPT,
         {**_CALL, "pag_scale": 2.0},
     ),

@@ -34,6 +34,6 @@ def consistency():
 
 TOYS = {
     "ConsistencyModelPipeline": Recipe(consistency, 3, {"num_inference_steps": 2}),
-    "DDPMPipeline": Recipe(ddpm, "", {"num_inference_steps": 3}),
-    "DDIMPipeline": Recipe(ddim, "", {"num_inference_steps": 3}),
+    "DDPMPipeline": Recipe(ddpm, 0, {"num_inference_steps": 3}),
+    "DDIMPipeline": Recipe(ddim, 0, {"num_inference_steps": 3}),
 }

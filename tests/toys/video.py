@@ -288,7 +288,7 @@ TOYS = {
     "TextToVideoSDPipeline": Recipe(text_to_video_sd, PROMPT, _FROM_IMAGES),
     "AnimateDiffPipeline": Recipe(animatediff, PROMPT, _FROM_IMAGES),
     "AnimateDiffPAGPipeline": Recipe(
-        lambda: animatediff(diffusers.AnimateDiffPAGPipeline, pag_applied_layers=["mid"]),
+        lambda: animatediff(diffusers.AnimateDiffPAGPipeline),
         PROMPT,
         {**_FROM_IMAGES, "pag_scale": 2.0},
     ),

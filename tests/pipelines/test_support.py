@@ -1,0 +1,71 @@
+import io
+
+import pytest
+import toys
+from fakes import Brightness
+from rich.console import Console
+from samplesmith import TimeShiftScheduler, support
+from samplesmith.pipelines import NoiseSearch
+
+
+def test_says_yes_where_all_can_be_had():
+    answers = support(toys.build("Flux"))
+    assert answers.pipeline == "FluxPipeline"
+    assert answers.scheduler == "FlowMatchEulerDiscreteScheduler"
+    assert not any(answers.refusals.values())
+    assert answers["halving"]
+    assert answers.as_dict()["methods"] == dict.fromkeys(answers.refusals)
+
+
+def test_refuses_in_the_words_of_the_methods_themselves():
+    pipe = toys.build("Img2Img")
+    answers = support(pipe)
+    for method, name in (("zero-order search", "zero-order"), ("halving", "halving")):
+        if answers[method]:
+            continue
+        with pytest.raises(ValueError, match="picture") as refusal:
+            NoiseSearch(pipe, Brightness(), strategy=name)(toys.PROMPT, num_candidates=2, image=toys.picture())
+        assert answers.refusals[method] == str(refusal.value)
+    assert not answers["halving"]
+    assert not answers["flow SDE"]
+    assert answers["random search"]
+
+
+def test_minds_what_is_planned():
+    pipe = toys.build("StableDiffusion3")
+    assert support(pipe)["halving"]
+    skipping = support(pipe, skip_guidance_layers=[1])
+    assert "skip_guidance_layers" in skipping.refusals["halving"]
+    assert skipping["random search"]
+    assert "takes no colour" in support(pipe, colour="red").refusals["random search"]
+
+
+def test_a_pipeline_without_a_scheduler_of_its_own():
+    answers = support(toys.build("UnCLIPPipeline"))
+    assert answers.scheduler is None
+    assert "no component named scheduler" in answers.refusals["time shift"]
+    assert "without a scheduler" in str(answers)
+
+
+def test_leaves_the_pipeline_as_it_is():
+    pipe = toys.build("StableDiffusion3")
+    before = (pipe.scheduler, dict(pipe.scheduler.config), set(vars(pipe)))
+    support(pipe)
+    assert (pipe.scheduler, dict(pipe.scheduler.config), set(vars(pipe))) == before
+
+
+def test_both_tables_say_the_same():
+    answers = support(toys.build("DiT"))
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(answers)
+    table = console.export_text()
+    for method, why in answers.refusals.items():
+        assert method in str(answers)
+        assert method in table
+        assert (why or "yes") in table
+
+
+def test_a_time_shift_can_be_halved_or_says_why():
+    pipe = toys.build("StableDiffusion3")
+    pipe.scheduler = TimeShiftScheduler.from_scheduler(pipe.scheduler)
+    assert "time shift" in support(pipe).refusals["halving"]
