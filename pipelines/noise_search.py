@@ -31,6 +31,8 @@ from .run_description import describe, describe_model, describe_verifiers, descr
 from .search_result import SearchResult
 from .search_run import SEEDS_PER_PROMPT, BatchReport, progress_bar
 
+LARGEST_SEED = 2**62
+
 
 class NoiseSearch:
     """Search over initial noises with any diffusers pipeline.
@@ -234,6 +236,10 @@ def _check(prompts, budget, num_candidates, seed, batch_size) -> None:
     ):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             raise ValueError(f"{name} is {value!r}; give a whole number of at least {least}")
+    if seed > LARGEST_SEED:
+        raise ValueError(
+            f"seed is {seed}; give at most {LARGEST_SEED}: generators take 64 bits, for all prompts of a list"
+        )
     if num_candidates is not None and num_candidates > SEEDS_PER_PROMPT:
         raise ValueError(
             f"num_candidates is {num_candidates}; at most {SEEDS_PER_PROMPT} a prompt have seeds of their own"

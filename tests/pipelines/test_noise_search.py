@@ -461,6 +461,7 @@ def test_save_writes_what_a_person_looks_at(pipe, tmp_path):
     [
         ({"prompt": "  "}, "the prompt is empty"),
         ({"prompt": []}, "the prompt is empty"),
+        ({"seed": 2**64}, "seed is 18446744073709551616; give at most 4611686018427387904"),
         ({"seed": -1}, "seed is -1; give a whole number of at least 0"),
         ({"num_candidates": 0}, "num_candidates is 0"),
         ({"batch_size": 2.5}, "batch_size is 2.5"),
