@@ -113,7 +113,8 @@ class PipelineCall:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         shown = {"output_type": "np"} if "output_type" in self.parameters else {}
         with step_noise(self.pipe, step_generators(seeds)) as steps, moved_noise(self.pipe, generators, moves):
-            out = self.pipe(**self.row_arguments(prompt, len(seeds)), generator=generators, **shown)
+            arguments = self.row_arguments(prompt, len(seeds))
+            out = self.pipe(**arguments, generator=generators if len(seeds) > 1 else generators[0], **shown)
         self.gives_noise |= steps.given
         pixels, usable = finished_pixels(out)
         if len(pixels) != len(seeds):

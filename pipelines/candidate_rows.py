@@ -76,14 +76,16 @@ def find_form(pipe: Any, parameters: set[str], one: Mapping[str, Any]) -> Form |
     if makes_clips(pipe):
         return None
     number = number_parameter(parameters)
-    if number == "num_images_per_prompt" and all(isinstance(value, _PLAIN) for value in one.values()):
-        return by_number
     alone = [_inputs(pipe, one, [seed]) for seed in (0, 1)]
+    if all(map(_equal, *alone)):  # no noise has been drawn by then: rows could not be told apart
+        return None
     fitting = []
     for form in (by_number, by_rows) if number else (by_rows,):
         with suppress(Exception):  # not its form
             both = _inputs(pipe, form(one, parameters, 2), [0, 1])
             if _hold_both(both, *alone):
+                if all(isinstance(value, _PLAIN) for value in one.values()):  # nothing that a form may leave unrepeated
+                    return form
                 fitting.append((form, sum(map(_is_single, both, alone[0]))))
     # Embeddings that one form leaves unrepeated look like what all rows share.
     return min(fitting, key=lambda pair: pair[1])[0] if fitting else None
@@ -92,17 +94,23 @@ def find_form(pipe: Any, parameters: set[str], one: Mapping[str, Any]) -> Form |
 def _inputs(pipe: Any, arguments: Mapping[str, Any], seeds: list[int]) -> list[torch.Tensor]:
     """What the pipeline's first model call is given for candidates of these seeds."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    given = generators if len(seeds) > 1 else generators[0]
     with step_noise(pipe, step_generators(seeds)):
-        inputs = first_model_inputs(pipe, {**arguments, "generator": generators})
+        inputs = first_model_inputs(pipe, {**arguments, "generator": given})
     return [value for value in inputs if isinstance(value, torch.Tensor)]
 
 
 def _hold_both(both: list[torch.Tensor], first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
     """Whether the model inputs of two candidates hold those of each alone, all in one layout."""
+    rows = next((len(value) for value in first if value.ndim > 1), 1)
     return len(both) == len(first) == len(second) and any(
-        all(_holds(layout, *inputs) for inputs in zip(both, first, second, strict=True))
+        all(_holds(layout, rows, *inputs) for inputs in zip(both, first, second, strict=True))
         for layout in (_side_by_side, _halves)
     )
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and near(one, other)
 
 
 def _is_single(both: torch.Tensor, alone: torch.Tensor) -> bool:
@@ -119,10 +127,13 @@ def _halves(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return torch.cat([first, second])
 
 
-def _holds(layout: Callable, both: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> bool:
-    """Whether a model input of two candidates holds that of each alone in a layout, or one for both."""
+def _holds(layout: Callable, rows: int, both: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Whether a model input of two candidates holds that of each alone, of some rows, in a layout, or one for both."""
     if both.shape == first.shape == second.shape:
-        return near(both, first) and near(both, second)
+        of_rows = rows > 1 and both.ndim > 0 and len(both) == rows  # should have become twice as many
+        return not of_rows and near(both, first) and near(both, second)
+    if first.ndim > 1 and first.shape[1] == rows and both.shape[1] == 2 * rows:  # rows of each layer's embeddings
+        both, first, second = both.transpose(0, 1), first.transpose(0, 1), second.transpose(0, 1)
     if both.ndim == 0 or first.shape != second.shape or both.shape != (2 * len(first), *first.shape[1:]):
         return False
     return near(both, layout(first, second))

@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils._pytree import tree_leaves
 
 from .ledger import denoisers
@@ -21,7 +22,7 @@ class _Reached(Exception):
 
 @torch.no_grad()
 def first_model_inputs(pipe: Any, arguments: Mapping[str, Any]) -> list[Any]:
-    """What the first model call of a pipeline's call is given: tensors, lists of tensors that fit together as one, and
+    """What the first model call of a pipeline's call is given: tensors, lists of tensors as one, and
     plain values, in their order.
 
     Args:
@@ -50,9 +51,13 @@ def first_model_inputs(pipe: Any, arguments: Mapping[str, Any]) -> list[Any]:
 
 
 def _stacked(value: Any) -> Any:
-    """A list of tensors of one shape as one tensor, with the list's place first; anything else as it is."""
-    tensors = isinstance(value, (list, tuple)) and value and all(isinstance(one, torch.Tensor) for one in value)
-    return torch.stack(tuple(value)) if tensors and len({one.shape for one in value}) == 1 else value
+    """A list of tensors as one tensor, with the list's place first; anything else as it is.
+
+    Those of several lengths are filled up with zeros. Rows come in lists; sines and cosines of positions, for one, come
+    in tuples.
+    """
+    tensors = isinstance(value, list) and value and all(isinstance(one, torch.Tensor) and one.ndim for one in value)
+    return pad_sequence(value, batch_first=True) if tensors and len({one.shape[1:] for one in value}) == 1 else value
 
 
 def same_inputs(one: list[Any], other: list[Any]) -> bool:

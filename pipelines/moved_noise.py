@@ -7,7 +7,7 @@ them: what it draws before and after is what an unmoved row gets. Cost: a draw f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,8 +17,9 @@ from torch.overrides import TorchFunctionMode
 
 from ..samplers.noise import rotate
 from ..samplers.strategies.base import Move
+from .dry_run import first_model_inputs
 from .shadow import shadowed
-from .step_noise import before_first_model_call
+from .step_noise import before_first_model_call, step_generators, step_noise
 
 Lineage = Sequence[Move]
 
@@ -51,6 +52,22 @@ class TurnedDraws(TorchFunctionMode):
         return out
 
 
+def check_moves_noise(pipe: Any, arguments: Mapping[str, Any]) -> None:
+    """Whether a pipeline draws a noise that can be moved, by calling it up to its first model call; no NFE is spent.
+
+    Args:
+        pipe: a diffusers pipeline.
+        arguments: of one candidate's call, but for its generator.
+
+    Raises:
+        ValueError: where it draws none, or in another way.
+    """
+    generator = torch.Generator().manual_seed(0)
+    own = step_noise(pipe, step_generators([0]))
+    with own, moved_noise(pipe, [generator], [[(1, 0.5)]]):
+        first_model_inputs(pipe, {**arguments, "generator": generator})
+
+
 @contextmanager
 def moved_noise(
     pipe: Any, generators: Sequence[torch.Generator], lineages: Sequence[Lineage]
@@ -78,6 +95,12 @@ def moved_noise(
         )
 
 
+def stages(pipe: Any) -> list[Any]:
+    """The pipelines that prepare latents in a pipeline's call: itself, or those that it is combined of."""
+    held = [pipe, *(part for part in vars(pipe).values() if isinstance(part, DiffusionPipeline))]
+    return [stage for stage in held if hasattr(stage, "prepare_latents")]
+
+
 @contextmanager
 def turned_draws(pipe: Any, turned: TurnedDraws) -> Iterator[None]:
     """Enter `turned` where the pipeline prepares its latents: in `prepare_latents`, or before its first model call."""
@@ -86,8 +109,7 @@ def turned_draws(pipe: Any, turned: TurnedDraws) -> Iterator[None]:
         with turned:
             return original(*args, **kwargs)
 
-    stages = [pipe, *(part for part in vars(pipe).values() if isinstance(part, DiffusionPipeline))]
-    preparing = [stage for stage in stages if hasattr(stage, "prepare_latents")]
+    preparing = stages(pipe)
     with ExitStack() as stack:
         for stage in preparing:
             stack.enter_context(shadowed(stage, "prepare_latents", prepare_latents))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -39,39 +41,56 @@ def plain_start(pipe: Any, seed: int, lineage: Lineage, arguments: Mapping[str, 
         )
     generator = torch.Generator().manual_seed(seed)
     turned = TurnedDraws([generator], [lineage])
-    prepared: list[torch.Tensor] = []
-    starts = [generator.get_state()]
-
-    def prepare_latents(original: Any, *args: Any, **kwargs: Any) -> Any:
-        out = original(*args, **kwargs)
-        starts.append(generator.get_state())
-        prepared.extend(part for part in (out if isinstance(out, tuple) else (out,)) if isinstance(part, torch.Tensor))
-        return out
-
     with turned_draws(pipe, turned):
-        if hasattr(pipe, "prepare_latents"):
-            with shadowed(pipe, "prepare_latents", prepare_latents):
-                inputs = first_model_inputs(pipe, {**arguments, "generator": generator})
-        else:
-            inputs = first_model_inputs(pipe, {**arguments, "generator": generator})
-    state = generator.get_state()
-    starts.append(state)
-    for latents in _forms(pipe, turned.drawn, prepared):
-        for start in reversed(starts):
+        moved = _start(pipe, {**arguments, "generator": generator})
+    for latents in _forms(pipe, turned.drawn, moved.prepared):
+        for start in (moved.state, moved.state_prepared, torch.Generator().manual_seed(seed).get_state()):
             again = torch.Generator()
             again.set_state(start)
             try:
-                plain = first_model_inputs(pipe, {**arguments, "latents": latents.clone(), "generator": again})
+                plain = _start(pipe, {**arguments, "latents": latents.clone(), "generator": again})
             except Exception:  # latents of another form than it takes
                 break
-            stands = torch.equal(again.get_state(), state) or not any(map(draws_in_steps, schedulers(pipe)))
-            if stands and same_inputs(inputs, plain):
+            stands = torch.equal(plain.state, moved.state) or not any(map(draws_in_steps, schedulers(pipe)))
+            if stands and same_inputs(moved.inputs, plain.inputs) and same_inputs(moved.prepared, plain.prepared):
                 again.set_state(start)
                 return {"latents": latents, "generator": again}
     raise ValueError(
         f"{name} cannot be started from this candidate's moved noise by latents= and generator= alone; make the image "
         "again with reproduce(pipe)"
     )
+
+
+@dataclass
+class _Start:
+    """How a call of a pipeline starts.
+
+    Attributes:
+        inputs: of its first model call.
+        prepared: what `prepare_latents` gave: some pipelines use its noise again in their steps.
+        state, state_prepared: of the generator then, and right after `prepare_latents`.
+    """
+
+    inputs: list[Any]
+    prepared: list[torch.Tensor]
+    state: torch.Tensor
+    state_prepared: torch.Tensor
+
+
+def _start(pipe: Any, arguments: Mapping[str, Any]) -> _Start:
+    generator, prepared, states = arguments["generator"], [], []
+
+    def prepare_latents(original: Any, *args: Any, **kwargs: Any) -> Any:
+        out = original(*args, **kwargs)
+        states.append(generator.get_state())
+        prepared.extend(part for part in (out if isinstance(out, tuple) else (out,)) if isinstance(part, torch.Tensor))
+        return out
+
+    has = hasattr(pipe, "prepare_latents")
+    with shadowed(pipe, "prepare_latents", prepare_latents) if has else nullcontext():
+        inputs = first_model_inputs(pipe, arguments)
+    state = generator.get_state()
+    return _Start(inputs, prepared, state, states[-1] if states else state)
 
 
 def _forms(pipe: Any, drawn: list[torch.Tensor], prepared: list[torch.Tensor]) -> Iterator[torch.Tensor]:

@@ -10,6 +10,7 @@ from typing import Any
 from ..samplers.strategies import Proposal, Strategy
 from ..verifiers import Verifier
 from .decode import Decoder
+from .moved_noise import check_moves_noise
 from .previews import record_previews
 from .records import Record
 from .search_result import Candidate
@@ -27,6 +28,9 @@ class PoolRun(SearchRun):
         self.preview_at = next((one.preview_at for one in self.verifiers if one.needs_previews), None)
 
     def _search(self) -> None:
+        if self.strategy.moves_noise and self.indices:
+            prompt = self.prompts[self.indices[0]]
+            check_moves_noise(self.call.pipe, self.call.row_arguments(prompt, 1))
         for i in self.indices:
             self._begin(i)
             self._go_on(i)

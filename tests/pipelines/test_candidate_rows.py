@@ -15,6 +15,9 @@ FORMS = {
     "ZImagePipeline": by_number,  # its transformer takes lists
     "Flux2KleinPipeline": by_number,
     "StableDiffusionControlNetPipeline": by_number,
+    "StableDiffusionPanoramaPipeline": None,  # pairs rows and texts of a batch in two orders
+    "PRXPipeline": None,  # has one time for both halves of guidance, whatever the rows
+    "AmusedPipeline": None,  # takes no list of generators
     "StableDiffusion3ControlNetPipeline": by_number,  # encodes doubled pictures without a generator
     "FluxFillPipeline": by_rows,
     "StableDiffusionInpaintPipeline": by_rows,
@@ -61,7 +64,17 @@ def test_the_form_is_found_without_a_model_call(name):
             call.row_arguments(prompt, 2)
 
 
-@pytest.mark.parametrize("name", ["ZImagePipeline", "StableDiffusion3ControlNetPipeline", "ConsistencyModelPipeline"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ZImagePipeline",
+        "StableDiffusion3ControlNetPipeline",
+        "ConsistencyModelPipeline",
+        "StableDiffusionPanoramaPipeline",
+        "PRXPipeline",
+        "AmusedPipeline",
+    ],
+)
 def test_candidates_do_not_depend_on_their_batch(name):
     _, prompt, arguments = toys.TOYS[name]
     pipe = toys.build(name)
