@@ -6,6 +6,7 @@ run changes. Cost: a few operations of the latents' size for each recorded step.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,7 @@ class Previews:
 
     def __init__(self, scheduler: Any, steps: Iterable[int | float] | None):
         self.latents: dict[int, Tensor] = {}
-        self._scheduler = scheduler
+        self._shown, self._scheduler = scheduler, innermost(scheduler)
         self._asked = None if steps is None else list(steps)
         self.reset()
 
@@ -50,7 +51,7 @@ class Previews:
 
     def _begin(self, timestep: float | Tensor) -> None:
         self.latents.clear()
-        self._call = locate(self._scheduler, timestep)
+        self._call = locate(self._shown, timestep)
         self._times = self._scheduler.timesteps.tolist()  # once a run, so that no step waits for the device
         order, steps = self._scheduler.order, self._scheduler.num_inference_steps
         # PNDM makes more calls than steps: as in pipelines' progress bars, those of its start count as its first step.
@@ -84,17 +85,18 @@ def record_previews(pipe: Any, steps: Iterable[int | float] | None = None) -> It
         ValueError: within the pipeline's call, for a step that the run does not have or a scheduler whose path is not
             known.
     """
-    scheduler = innermost(pipe.scheduler)
+    scheduler = pipe.scheduler
     previews = Previews(scheduler, steps)
+    signature = inspect.signature(scheduler.step)
 
-    def seen_step(
-        step: Any, model_output: Tensor, timestep: float | Tensor, sample: Tensor, *args: Any, **kwargs: Any
-    ) -> Any:
-        previews.see(model_output, timestep, sample)
-        return step(model_output, timestep, sample, *args, **kwargs)
+    def seen_step(step: Any, *args: Any, **kwargs: Any) -> Any:
+        call = signature.bind(*args, **kwargs).arguments
+        previews.see(call["model_output"], call["timestep"], call["sample"])
+        return step(*args, **kwargs)
 
     def new_timesteps(set_timesteps: Any, *args: Any, **kwargs: Any) -> Any:
-        previews.reset()
+        if not getattr(scheduler, "resumes", False):
+            previews.reset()
         return set_timesteps(*args, **kwargs)
 
     with shadowed(scheduler, "step", seen_step), shadowed(scheduler, "set_timesteps", new_timesteps):

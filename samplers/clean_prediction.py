@@ -9,28 +9,29 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import SchedulerMixin
 from torch import Tensor
 
+from . import compat
 from .interpolants import Interpolant, Linear, NoiseRatio
 from .interpolants import from_scheduler as path_of
 from .live_timesteps import position
 from .predictions import Prediction
-
-
-def innermost(scheduler: Any) -> Any:
-    """The scheduler that does the update: the child of one that wraps another, at any depth."""
-    while isinstance(child := getattr(scheduler, "child", None), SchedulerMixin):
-        scheduler = child
-    return scheduler
+from .wrapped import Wrapped, innermost
 
 
 def locate(scheduler: Any, timestep: float | Tensor) -> int:
-    """Index of a time in the scheduler's `timesteps`; without a host sync where it is a view of an entry.
+    """Index of a time in the whole run of a scheduler; without a host sync where it is a view of an entry.
+
+    Args:
+        scheduler: whose timesteps are set; of one that wraps another (time shift, windows), the time is one that it
+            shows, and the index that of the child's run.
+        timestep: an entry of its `timesteps`.
 
     Raises:
         ValueError: for a time that is no entry.
     """
+    if isinstance(scheduler, Wrapped):
+        return scheduler.run_index(timestep)
     if (index := position(scheduler.timesteps, timestep)) is not None:
         return index
     found = (scheduler.timesteps.cpu() == float(timestep)).nonzero()
@@ -58,9 +59,15 @@ def clean_prediction(
     Raises:
         ValueError: for a scheduler whose path is not known, or a time that is no entry.
     """
-    scheduler = innermost(scheduler)
+    inner = innermost(scheduler)
+    if inner is not scheduler:
+        index = locate(scheduler, timestep) if index is None else index
+        scheduler, timestep = inner, inner.timesteps[index]
     path, t = _place(scheduler, known_path(scheduler), timestep, index)
-    kind = "velocity" if isinstance(path, Linear) else scheduler.config.prediction_type
+    if isinstance(path, Linear):
+        kind = "velocity"
+    else:  # a flow's scheduler far beyond sigma 1 steps along the noise
+        kind = "epsilon" if compat.grows_without_bound(scheduler) else scheduler.config.prediction_type
     if model_output.shape[1] == 2 * sample.shape[1]:
         model_output = model_output[:, : sample.shape[1]]
     return _clipped(scheduler, Prediction.read(kind, model_output, sample, path, t).x0)
@@ -72,8 +79,6 @@ def known_path(scheduler: Any) -> Interpolant:
     Raises:
         ValueError: where it is not known, and so no clean prediction either.
     """
-    if scheduler.config.get("invert_sigmas"):
-        raise ValueError(f"{type(scheduler).__name__} runs with inverted sigmas, whose clean prediction is not known")
     return path_of(scheduler)
 
 
@@ -86,11 +91,10 @@ def _place(
     if sigmas is None or not hasattr(scheduler, "step_index"):
         return path, t
     index = locate(scheduler, timestep) if index is None else index
-    if isinstance(path, Linear):
+    if isinstance(path, (Linear, NoiseRatio)):
         return path, sigmas[index]
-    # Solvers in log-SNR (DPM-Solver, UniPC, DEIS) keep the sample's variance; the others let it grow.
-    preserving = hasattr(scheduler, "lambda_t")
-    if hasattr(scheduler, "sigmas_interpol") and index % 2:  # KDPM2's second call is between two sigmas
+    preserving = compat.keeps_variance(scheduler)
+    if compat.calls_between_sigmas(scheduler) and index % 2:
         return NoiseRatio(preserving), (-path.log_snr(t) / 2).exp()
     return NoiseRatio(preserving), sigmas[index]
 

@@ -7,8 +7,10 @@ are set.
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +18,9 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from . import compat
 from .flow_coefficients import (
     DIFFUSIONS,
     GRIDS,
@@ -29,9 +31,11 @@ from .flow_coefficients import (
     step_coefficients,
     time_grid,
 )
+from .flow_settings import flow_settings, settings_of
 from .interpolants import Interpolant, Linear, VariancePreserving, expand
 from .live_timesteps import position
-from .noise import stream_seed
+from .row_noise import RowNoise
+from .wrapped import OURS, innermost
 
 
 @dataclass
@@ -54,15 +58,16 @@ class FlowSDESchedulerOutput(BaseOutput):
     log_prob: Tensor | None = None
 
 
-class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
+class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
     """
     Stochastic (or deterministic) sampling of flow-matching models.
 
     This model inherits from [`FlowMatchEulerDiscreteScheduler`]: time grids, resolution shift (`shift`, `mu`), Karras
-    and other options are the parent's. With `diffusion=None` and `interpolant="linear"` it is the parent, bit for bit.
+    and other options are the parent's. With `diffusion=None` and `interpolant="linear"` it is the parent, bit for bit;
+    with the parent's `stochastic_sampling` it makes the parent's steps, but draws their noise as described at `seed`.
     The sample stays in the linear path's coordinates between steps, also with `interpolant="vp"`.
 
-    Use `FlowSDEScheduler.from_config(pipe.scheduler.config, diffusion="square", norm=3.0)`.
+    Use `FlowSDEScheduler.from_scheduler(pipe.scheduler, diffusion="square", norm=3.0)`.
 
     Args:
         diffusion (`str`, *optional*):
@@ -81,7 +86,8 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
             `"log-snr"`, even in the logarithm of the signal-to-noise ratio; None for the parent's. `sigmas` that a
             pipeline passes then give their number only.
         kind (`str`, *optional*):
-            Alias: `"ode"` is `diffusion=None`, `"sde"` asks for a diffusion and takes `"square"` where none is given.
+            Alias: `"ode"` is `diffusion=None` and no `stochastic_sampling`, `"sde"` asks for a diffusion and takes
+            `"square"` where none is given.
         seed (`int`, defaults to 0):
             Row k of a batch draws its noise from a generator of its own, which `seed + k` decides, unless
             `set_generators` or `step(generator=...)` gives others. `set_timesteps` resets them, so the same call gives
@@ -116,21 +122,6 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
         kind: str | None = None,
         seed: int = 0,
     ):
-        for name, value, known in (
-            ("diffusion", diffusion, (None, *DIFFUSIONS)),
-            ("interpolant", interpolant, INTERPOLANTS),
-            ("integrator", integrator, INTEGRATORS),
-            ("grid", grid, (None, *GRIDS)),
-            ("kind", kind, (None, "ode", "sde")),
-        ):
-            if value not in known:
-                raise ValueError(f"unknown {name} {value!r}; known: {', '.join(map(str, known))}")
-        if norm < 0 or (integrator == "cps" and norm > 1):
-            raise ValueError(f"norm is {norm}; give at least 0, and with integrator='cps' at most 1")
-        if integrator == "heun" and kind != "ode" and (diffusion or kind):
-            raise ValueError("integrator='heun' is for the ODE; drop the diffusion, or use 'euler-maruyama'")
-        if invert_sigmas:
-            raise ValueError("invert_sigmas=True (Mochi) runs time backwards; FlowSDEScheduler does not support it")
         super().__init__(
             num_train_timesteps=num_train_timesteps,
             shift=shift,
@@ -147,46 +138,111 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
             time_shift_type=time_shift_type,
             stochastic_sampling=stochastic_sampling,
         )
-        if kind == "ode":
-            diffusion = None
-        elif kind == "sde" and diffusion is None:
-            diffusion = "square"
-        self._diffusion = diffusion
-        self._path: Interpolant = Linear() if interpolant == "linear" else VariancePreserving()
-        self._given_generators: tuple[list[torch.Generator], list[Tensor]] | None = None
-        self._row_generators: list[torch.Generator] | None = None
+        self.set_generators(None)
+        self._slope: Tensor | None = None
+        self._check()
+
+    def _check(self) -> None:
+        """Check the settings, which may have been changed since construction."""
+        config = self.config
+        for name, known in (
+            ("diffusion", (None, *DIFFUSIONS)),
+            ("interpolant", INTERPOLANTS),
+            ("integrator", INTEGRATORS),
+            ("grid", (None, *GRIDS)),
+            ("kind", (None, "ode", "sde")),
+        ):
+            if config[name] not in known:
+                raise ValueError(f"unknown {name} {config[name]!r}; known: {', '.join(map(str, known))}")
+        if config.norm < 0 or (config.integrator == "cps" and config.norm > 1):
+            raise ValueError(f"norm is {config.norm}; give at least 0, and with integrator='cps' at most 1")
+        if config.integrator == "heun" and config.kind != "ode" and (config.diffusion or config.kind):
+            raise ValueError("integrator='heun' is for the ODE; drop the diffusion, or use 'euler-maruyama'")
+        if config.invert_sigmas:
+            raise ValueError("invert_sigmas=True (Mochi) runs time backwards; FlowSDEScheduler does not support it")
+        if not self._is_parents_ode and compat.grows_without_bound(self):
+            raise ValueError(
+                f"the pipeline runs its scheduler with sigmas up to {config.sigma_max:g}, along x_0 + sigma eps; "
+                "FlowSDEScheduler knows linear flows, and there only the plain ODE"
+            )
+
+    @property
+    def _rule(self) -> tuple[str | None, float, str]:
+        """Diffusion, norm and integrator of the steps."""
+        config = self.config
+        if config.kind == "ode":
+            return None, config.norm, config.integrator
+        if config.diffusion is None and config.kind is None and config.stochastic_sampling:
+            # The parent's: the clean prediction is noised anew, which is what keeps the level with all noise fresh.
+            return (None, config.norm, "heun") if config.integrator == "heun" else (DIFFUSIONS[0], 1.0, "cps")
+        return config.diffusion or (DIFFUSIONS[0] if config.kind == "sde" else None), config.norm, config.integrator
+
+    @property
+    def _path(self) -> Interpolant:
+        return Linear() if self.config.interpolant == "linear" else VariancePreserving()
+
+    @property
+    def _is_parents_ode(self) -> bool:
+        """Whether the steps are the parent's own."""
+        plain = self.config.interpolant == "linear" and self.order == 1 and not self.config.stochastic_sampling
+        return plain and not self.is_stochastic
 
     @classmethod
     def from_scheduler(cls, scheduler: Any, **settings: Any) -> FlowSDEScheduler:
         """
-        Make one from a pipeline's scheduler.
+        Make one from a pipeline's scheduler: its settings and state are taken over, however it came to have them.
 
         Args:
-            scheduler: a flow-matching scheduler whose config has FlowMatchEulerDiscreteScheduler's form.
+            scheduler: of linear flows, such as FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler,
+                FlowMatchLCMScheduler, and DPMSolverMultistepScheduler and UniPCMultistepScheduler that predict flows.
+                Of one that wraps another, that one is taken.
             settings: of this class, such as `diffusion` and `norm`.
 
         Raises:
-            ValueError: for a scheduler that is none of flow matching.
+            ValueError: for a scheduler of another kind.
         """
-        if "FlowMatch" not in type(scheduler).__name__ and not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+        scheduler, parent = innermost(scheduler), FlowMatchEulerDiscreteScheduler
+        config = settings_of(scheduler)
+        theirs = set(inspect.signature(parent.__init__).parameters)
+        if not isinstance(scheduler, parent) or theirs & set(settings):
+            return cls.from_config(config, **settings)
+        if not isinstance(scheduler, FlowSDEScheduler) and type(scheduler).set_timesteps != parent.set_timesteps:
             raise ValueError(
-                f"{type(scheduler).__name__} is no flow-matching scheduler; FlowSDEScheduler samples SD3, FLUX and such"
+                f"{type(scheduler).__name__} sets timesteps in its own way, which FlowSDEScheduler would not; give a "
+                f"{parent.__name__} made from its config"
             )
-        return cls.from_config(scheduler.config, **settings)
+        made = cls.from_config(config, **settings)
+        own = vars(made).keys() - vars(parent()).keys() | {"_internal_dict"}
+        vars(made).update({name: value for name, value in copy.deepcopy(vars(scheduler)).items() if name not in own})
+        return made
 
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any):
         """
-        Make one from the config of a flow-matching scheduler.
+        Make one from the config of a scheduler of linear flows.
 
         Raises:
-            ValueError: for the config of a scheduler that adds noise by betas.
+            ValueError: for the config of another.
         """
-        if config is not None and "beta_start" in config:
-            raise ValueError(
-                "the config is of no flow-matching scheduler: it has betas; FlowSDEScheduler samples SD3, FLUX and such"
-            )
-        return super().from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)
+        if not isinstance(config, Mapping):
+            return super().from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)
+        if config.get("_class_name") != cls.__name__:
+            config = flow_settings(config)
+        takes = inspect.signature(cls.__init__).parameters
+        known = {name: value for name, value in config.items() if name in takes or name == "_use_default_values"}
+        made, unused = super().from_config(known, return_unused_kwargs=True, **kwargs)
+        hidden = {name: value for name, value in config.items() if name not in takes and not name.startswith("_")}
+        made.register_to_config(**hidden, _class_name=cls.__name__)
+        made._check()
+        return (made, unused) if return_unused_kwargs else made
+
+    @classmethod
+    def _get_compatibles(cls) -> list[type]:
+        return FlowMatchEulerDiscreteScheduler._get_compatibles()
+
+    def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
+        """The sample: pipelines that ask for the parent's exact class (Bria) call it of every other."""
+        return sample
 
     @property
     def order(self) -> int:
@@ -196,21 +252,8 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
     @property
     def is_stochastic(self) -> bool:
         """Whether steps draw noise."""
-        return self._diffusion is not None and self.config.norm > 0
-
-    def set_generators(self, generators: Sequence[torch.Generator] | None) -> None:
-        """
-        Give each row of the batch its own source of noise; None goes back to `seed`.
-
-        Args:
-            generators (`list[torch.Generator]`):
-                One a row, separate objects. Each run starts from the state that they have now.
-        """
-        self._row_generators = None
-        if generators is None:
-            self._given_generators = None
-        else:
-            self._given_generators = (list(generators), [generator.get_state() for generator in generators])
+        diffusion, norm, _ = self._rule
+        return diffusion is not None and norm > 0
 
     def set_timesteps(
         self,
@@ -224,8 +267,10 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
         Set the timesteps of the run; arguments are the parent's. Resets the rows' generators.
 
         Raises:
-            ValueError: for less than one step, or `timesteps` beside a `grid` of this scheduler's own.
+            ValueError: for less than one step, `timesteps` beside a `grid` of this scheduler's own, settings that were
+                changed and do not fit, or sigmas beyond 1 where more than the parent's ODE is asked for.
         """
+        self._check()
         if num_inference_steps is not None and num_inference_steps < 1:
             raise ValueError(f"num_inference_steps is {num_inference_steps}; give at least 1")
         if self.config.grid is not None:
@@ -233,15 +278,15 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
                 raise ValueError(f"timesteps are given, but grid={self.config.grid!r} makes its own; drop one of them")
             sigmas = time_grid(self.config.grid, num_inference_steps or len(sigmas)).tolist()
         super().set_timesteps(num_inference_steps, device, sigmas, mu, timesteps)
-        self._row_generators = None
+        self._new_run()
         self._slope = None
         if self.order == 2:
             self.timesteps, end = interleave(self.timesteps), self.sigmas[-1:]
             self.sigmas = torch.cat([interleave(self.sigmas[:-1]), end])
+        if not self._is_parents_ode and compat.exceeds_one(self):
+            raise ValueError("the sigmas go beyond 1, which no linear flow has; only the plain ODE can follow them")
         times = self.sigmas.detach().double().cpu()
-        coefficients = step_coefficients(
-            times[:-1], times[1:], self._path, self._diffusion, self.config.norm, self.config.integrator
-        )
+        coefficients = step_coefficients(times[:-1], times[1:], self._path, *self._rule)
         self._noisy_steps = int((coefficients[2] > 0).sum())
         # Tensors on the sample's device: no host sync in a step, and one compiled graph for all steps.
         self._tables = [values.float().to(self.sigmas.device) for values in coefficients]
@@ -254,25 +299,6 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
             self._step_index = index
         else:
             super()._init_step_index(timestep)
-
-    def _noise(self, sample: Tensor, generator: torch.Generator | list[torch.Generator] | None) -> Tensor:
-        if generator is None:
-            if self._row_generators is None:
-                self._row_generators = self._fresh_generators(len(sample))
-            if len(self._row_generators) != len(sample):
-                raise ValueError(
-                    f"{len(self._row_generators)} generators but {len(sample)} rows; give set_generators one a row"
-                )
-            generator = self._row_generators
-        return randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=torch.float32)
-
-    def _fresh_generators(self, rows: int) -> list[torch.Generator]:
-        if self._given_generators is None:
-            return [torch.Generator().manual_seed(stream_seed(self.config.seed + k)) for k in range(rows)]
-        generators, states = self._given_generators
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
-        return generators
 
     def _heun_step(self, sample: Tensor, x0: Tensor, eps: Tensor) -> Tensor:
         """Euler's step at the even indices, its correction by the mean of both slopes at the odd ones."""
@@ -293,6 +319,10 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
         model_output: Tensor,
         timestep: float | Tensor,
         sample: Tensor,
+        s_churn: float = 0.0,
+        s_tmin: float = 0.0,
+        s_tmax: float = float("inf"),
+        s_noise: float = 1.0,
         generator: torch.Generator | list[torch.Generator] | None = None,
         per_token_timesteps: Tensor | None = None,
         return_dict: bool = True,
@@ -305,6 +335,7 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
             model_output (`torch.Tensor`): the predicted velocity, `(batch, ...)`.
             timestep (`float` or `torch.Tensor`): the pipeline's current timestep.
             sample (`torch.Tensor`): the current sample.
+            s_churn, s_tmin, s_tmax, s_noise (`float`): without effect, as in the parent.
             generator (`torch.Generator` or a list, *optional*): in place of the scheduler's own; one a row, or one for
                 all, which makes a row depend on the batch size.
             per_token_timesteps (`torch.Tensor`, *optional*): for the linear ODE only, as the parent takes it.
@@ -318,7 +349,7 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
         Raises:
             ValueError: for a time per token in a stochastic step, or a run that begins in the middle of a Heun step.
         """
-        plain = not self.is_stochastic and self.config.interpolant == "linear" and self.order == 1
+        plain = self._is_parents_ode
         if plain and (not return_dict or per_token_timesteps is not None):
             (previous,) = super().step(
                 model_output, timestep, sample, per_token_timesteps=per_token_timesteps, return_dict=False
@@ -326,7 +357,7 @@ class FlowSDEScheduler(FlowMatchEulerDiscreteScheduler):
             return FlowSDESchedulerOutput(prev_sample=previous) if return_dict else (previous,)
         if per_token_timesteps is not None:
             raise ValueError(
-                "per_token_timesteps need the linear ODE: diffusion=None, interpolant='linear' and no Heun step"
+                "per_token_timesteps need the parent's ODE: no diffusion, interpolant='linear' and no Heun step"
             )
         if self.step_index is None:
             self._init_step_index(timestep)
@@ -389,3 +420,6 @@ def _log_density(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """log N(x; mean, std^2), averaged over the elements of each row."""
     elements = -((x - mean) ** 2) / (2 * std**2) - torch.log(std) - 0.5 * math.log(2 * math.pi)
     return elements.flatten(1).mean(1)
+
+
+OURS[FlowSDEScheduler.__name__] = FlowSDEScheduler

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import compat
+
 
 def _precise(t: Tensor) -> Tensor:
     return t if t.dtype == torch.float64 else t.float()
@@ -260,17 +262,20 @@ def expand(values: Tensor, like: Tensor) -> Tensor:
 def from_scheduler(scheduler: Any) -> Interpolant:
     """The path that a diffusers scheduler moves its samples along, in the samples' own coordinates.
 
-    A flow-matching scheduler gives `Linear` (its time is sigma, `timestep / num_train_timesteps`); one with
-    `alphas_cumprod` gives `Tabulated` over its training timesteps, with alpha = 1 where the scheduler works with
-    sigmas and scales the model's input.
+    A flow's scheduler gives `Linear` (its time is sigma, `timestep / num_train_timesteps`), or, where a pipeline runs
+    it with sigmas far beyond 1, `NoiseRatio(preserving=False)`; one with `alphas_cumprod` gives `Tabulated` over its
+    training timesteps, with alpha = 1 where the scheduler works with sigmas and scales the model's input.
 
     Raises:
-        ValueError: for a scheduler that has neither.
+        ValueError: for a scheduler that has none of them, or runs with inverted sigmas.
     """
     name = type(scheduler).__name__
-    flow_matching = any("FlowMatch" in kind.__name__ for kind in type(scheduler).__mro__)
-    if flow_matching or scheduler.config.get("prediction_type") == "flow_prediction":
+    if scheduler.config.get("invert_sigmas"):
+        raise ValueError(f"{name} runs with inverted sigmas, whose path is not known")
+    if compat.is_linear_flow(scheduler):
         return Linear()
+    if compat.grows_without_bound(scheduler):
+        return NoiseRatio(preserving=False)
     alphas_cumprod = getattr(scheduler, "alphas_cumprod", None)
     if alphas_cumprod is None:
         raise ValueError(f"{name} has no alphas_cumprod and is no flow-matching scheduler: its path is not known")

@@ -9,33 +9,24 @@ last window's images are the plain run's, bit for bit. Seam: the scheduler. Cost
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
-import diffusers
 import numpy as np
 import torch
-from diffusers import ConfigMixin, SchedulerMixin
-from diffusers.configuration_utils import register_to_config
+from diffusers import SchedulerMixin
 from torch import Tensor
 
-from .child_scheduler import times_for
-from .flow_sde import FlowSDEScheduler
-from .time_shift import TimeShiftScheduler
-
-_OURS = {kind.__name__: kind for kind in (FlowSDEScheduler, TimeShiftScheduler)}
-
-_ROW_VECTORS = ("row_times",)
-"""Vectors with an entry a row; every other vector that a scheduler holds is a table of times."""
+from .live_timesteps import position
+from .wrapped import OURS, Wrapped, gather_rows, run_tables
 
 
-class WindowedScheduler(SchedulerMixin, ConfigMixin):
+class WindowedScheduler(Wrapped):
     """
     Steps [start, stop) of a child scheduler's run.
 
-    This model inherits from [`SchedulerMixin`] and [`ConfigMixin`]; the child, of the class `child_class`, is made from
-    the same config. What is not described here is the child's.
+    The child is of the class `child_class`; ours is an instance of that class too, with its settings, state and
+    methods. What is not described here is the child's.
 
     ```python
     pipe.scheduler = WindowedScheduler.from_scheduler(pipe.scheduler, stop=8)
@@ -60,98 +51,88 @@ class WindowedScheduler(SchedulerMixin, ConfigMixin):
         ValueError: for a window that is empty or begins below 0.
     """
 
-    @register_to_config
+    child_setting: ClassVar[str] = "child_class"
+    outermost: ClassVar[bool] = True
+
     def __init__(self, start: int = 0, stop: int | None = None, child_class: str = "DDIMScheduler"):
-        _check_window(start, stop)
-        self._kind: type[SchedulerMixin] | None = None
-        self._child: SchedulerMixin | None = None
-        self._asked: dict[str, Any] | None = None
-        self._calls = 0
-        self._shape: tuple[int, ...] | None = None
+        vars(self).update(vars(self.child_kind()))
+        self.begin(start=start, stop=stop)
 
     @classmethod
-    def from_scheduler(cls, scheduler: SchedulerMixin, start: int = 0, stop: int | None = None) -> WindowedScheduler:
+    def from_scheduler(
+        cls, scheduler: SchedulerMixin, start: int = 0, stop: int | None = None, **settings: Any
+    ) -> WindowedScheduler:
         """
-        Wrap a pipeline's scheduler.
+        Wrap a pipeline's scheduler: its settings and state are taken over, however it came to have them.
 
         Args:
             scheduler: any; a windowed one's child is taken.
             start, stop: the window.
-        """
-        scheduler = scheduler.child if isinstance(scheduler, cls) else scheduler
-        windowed = cls.from_config(scheduler.config, start=start, stop=stop, child_class=type(scheduler).__name__)
-        windowed._kind = type(scheduler)
-        return windowed
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], return_unused_kwargs: bool = False, **kwargs: Any):
-        """
-        Make one from a scheduler's config.
+            settings: `child_class` for another child, and settings of that.
 
         Raises:
-            ValueError: where neither the config nor `child_class=` says which class the child is.
+            ValueError: for a window that is empty or begins below 0, or a scheduler whose methods were replaced on the
+                instance.
         """
-        ours = set(inspect.signature(cls.__init__).parameters) - {"self"}
-        settings = {name: config[name] for name in ours if name in config}
-        settings |= {name: kwargs.pop(name) for name in ours if name in kwargs}
-        name = config.get("_class_name")
-        settings.setdefault("child_class", None if name == cls.__name__ else name)
-        if settings["child_class"] is None:
-            raise ValueError(
-                "the config does not name its scheduler class; use WindowedScheduler.from_scheduler(pipe.scheduler) "
-                "or pass child_class="
-            )
-        windowed = cls(**settings)
-        # All of the child's settings, its defaults too: they are what it is made from.
-        hidden = {key: value for key, value in config.items() if key not in ours and not key.startswith("_")}
-        windowed.register_to_config(**hidden)
-        return (windowed, kwargs) if return_unused_kwargs else windowed
+        return super().from_scheduler(scheduler, start=start, stop=stop, **settings)
 
-    @property
-    def child(self) -> Any:
-        """The scheduler whose run is cut.
+    def begin(self, **settings: Any) -> None:
+        """Take up the work around a child's state."""
+        self.__asked: dict[str, Any] | None = None
+        self.__made_calls = 0
+        self.__batch: tuple[int, ...] | None = None
+        self.__tables: frozenset[str] = frozenset()
+        super().begin(**settings)
+
+    def check(self) -> None:
+        """Check the window.
 
         Raises:
-            ValueError: for a class that is not known.
+            ValueError: for one that is empty or begins below 0.
         """
-        if self._child is None:
-            name = self.config.child_class
-            kind = self._kind or _OURS.get(name) or getattr(diffusers, name, None)
-            if kind is None:
-                raise ValueError(f"unknown scheduler class {name!r}; give one of diffusers, or {', '.join(_OURS)}")
-            ours = set(inspect.signature(type(self).__init__).parameters)
-            config = {k: v for k, v in self.config.items() if k not in ours and not k.startswith("_")}
-            self._child = kind.from_config(config)
-        return self._child
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "config":
-            return super().__getattr__(name)
-        return getattr(self.child, name)
-
-    def __len__(self) -> int:
-        return self.child.config.num_train_timesteps
+        _check_window(self.config.start, self.config.stop)
 
     @property
-    def order(self) -> int:
-        """Model calls a step."""
-        return self.child.order
+    def _order(self) -> int:
+        return getattr(self.child, "order", 1)  # UnCLIPScheduler has none
 
     @property
     def num_steps(self) -> int:
         """Steps of the whole run, whose timesteps are set."""
-        return -(-len(self.child.timesteps) // self.order)
+        return -(-len(self.child.timesteps) // self._order)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the window goes on with a run that was begun."""
+        return self.config.start > 0
 
     @property
     def timesteps(self) -> Tensor:
         """Times of the window, a view of the child's."""
-        stop = self.config.stop
-        return self.child.timesteps[self.config.start * self.order : None if stop is None else stop * self.order]
+        start, stop = (None if step is None else step * self._order for step in (self.config.start, self.config.stop))
+        return self.child.timesteps if start == 0 and stop is None else self.child.timesteps[start:stop]
+
+    @timesteps.setter
+    def timesteps(self, times: Tensor) -> None:
+        self.child.timesteps = times
+
+    @property
+    def sigmas(self) -> Tensor:
+        """The child's from the window's first call to the run's end: pipelines count from 0 and look at the last."""
+        return self.child.sigmas[self.config.start * self._order :] if self.resumes else self.child.sigmas
+
+    @sigmas.setter
+    def sigmas(self, sigmas: Tensor) -> None:
+        self.child.sigmas = sigmas
 
     @property
     def init_noise_sigma(self) -> float | Tensor:
         """Scale of the first latents: the child's for noise, 1 for latents of an earlier window."""
-        return 1.0 if self.config.start else getattr(self.child, "init_noise_sigma", 1.0)
+        return 1.0 if self.resumes else getattr(self.child, "init_noise_sigma", 1.0)
+
+    @init_noise_sigma.setter
+    def init_noise_sigma(self, scale: float | Tensor) -> None:
+        self.child.init_noise_sigma = scale
 
     def set_window(self, start: int, stop: int | None = None) -> None:
         """
@@ -177,89 +158,83 @@ class WindowedScheduler(SchedulerMixin, ConfigMixin):
         Raises:
             ValueError: above 0 in a run that is resumed: the pipeline would noise its picture again.
         """
-        if self.config.start:
+        if self.resumes:
             if begin_index:
                 raise ValueError("an image-to-image call begins a run of its own; only runs from noise can be resumed")
             return
-        self._calls = begin_index
-        if hasattr(self.child, "set_begin_index"):
-            self.child.set_begin_index(begin_index)
+        self.__made_calls = begin_index
+        if hasattr(self.child_kind, "set_begin_index"):
+            self.ask_child("set_begin_index", begin_index)
 
-    def set_timesteps(
-        self,
-        num_inference_steps: int | None = None,
-        device: str | torch.device | None = None,
-        sigmas: list[float] | None = None,
-        mu: float | None = None,
-        timesteps: list[int] | None = None,
-    ) -> None:
+    def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
         """
-        Set the times of the whole run; a run that is resumed keeps those that it has.
-
-        Arguments are the child's; those that are None are not passed on.
+        Set the times of the whole run, by the child's arguments; a run that is resumed keeps those that it has.
 
         Raises:
             ValueError: for an argument that the child does not take, a window that the run does not have, or a run to
                 be resumed that is another, or stands at another step.
         """
-        given = times_for(
-            self.child, num_inference_steps=num_inference_steps, sigmas=sigmas, mu=mu, timesteps=timesteps
-        )
-        asked = {name: np.ravel(value).tolist() for name, value in given.items()}
-        if self.config.start:
+        call = self.arguments("set_timesteps", args, kwargs)
+        given = {name: value for name, value in list(call.arguments.items())[1:] if name != "device"}
+        asked = {name: _plain(value) for name, value in _flat(given).items() if value is not None}
+        if self.resumes:
             self._check_resumes(asked)
         else:
-            self.child.set_timesteps(device=device, **given)
-            self._asked, self._calls, self._shape = asked, 0, None
+            before = dict(vars(self))
+            self.child_kind.set_timesteps(*call.args, **call.kwargs)
+            self.__tables = run_tables(self.child, before)
+            self.__asked, self.__made_calls, self.__batch = asked, 0, None
         last = max(self.config.start + 1, self.config.stop or 0)
         if last > self.num_steps:
             raise ValueError(f"the window reaches step {last}, but the run has {self.num_steps}")
 
     def _check_resumes(self, asked: dict[str, Any]) -> None:
         start = self.config.start
-        if self._asked is None:
+        if self.__asked is None:
             raise ValueError(f"the window starts at step {start} of a run that was never begun; run [0, {start}) first")
-        if asked != self._asked:
-            raise ValueError(f"a run begun with {self._asked} cannot be resumed with {asked}")
-        if self._calls != start * self.order:
+        if asked != self.__asked:
+            raise ValueError(f"a run begun with {self.__asked} cannot be resumed with {asked}")
+        if self.__made_calls != start * self._order:
             raise ValueError(
-                f"the window starts at step {start}, but the run stands at step {self._calls / self.order:g}; "
+                f"the window starts at step {start}, but the run stands at step {self.__made_calls / self._order:g}; "
                 "run the steps between first"
             )
 
-    def step(
-        self,
-        model_output: Tensor,
-        timestep: float | Tensor,
-        sample: Tensor,
-        eta: float = 0.0,
-        generator: torch.Generator | list[torch.Generator] | None = None,
-        return_dict: bool = True,
-    ) -> Any:
+    def run_index(self, timestep: float | Tensor) -> int:
+        """Index of a time of the window in the whole run's; without a host sync where it is a view of an entry.
+
+        Raises:
+            ValueError: for a time that is no entry.
+        """
+        child = self.child
+        if isinstance(child, Wrapped):
+            return child.run_index(timestep)
+        if (index := position(child.timesteps, timestep)) is not None:
+            return index
+        found = (child.timesteps.cpu() == float(timestep)).nonzero()
+        if not len(found):
+            raise ValueError(f"timestep {float(timestep):g} is not on the grid; pass an entry of timesteps")
+        return int(found[0])
+
+    def step(self, *args: Any, **kwargs: Any) -> Any:
         """
         The child's step.
 
         Args:
-            model_output (`torch.Tensor`): the model's, `(batch, ...)`.
-            timestep (`float` or `torch.Tensor`): an entry of `timesteps`.
-            sample (`torch.Tensor`): the current sample.
-            eta (`float`, defaults to 0.0): for children that take it (DDIM).
-            generator (`torch.Generator` or a list, *optional*): for children that draw noise.
-            return_dict (`bool`, defaults to True): the child's output class, or a tuple.
+            args, kwargs: the child's, of which `sample` is `(batch, ...)`.
 
         Raises:
             ValueError: where the batch is of another size than in the step before.
         """
-        if self._shape is not None and len(sample) != self._shape[0]:
+        call = self.arguments("step", args, kwargs)
+        sample = call.arguments["sample"]
+        if self.__batch is not None and len(sample) != self.__batch[0]:
             raise ValueError(
-                f"the run has {self._shape[0]} rows and this step {len(sample)}; tell keep_rows which of them go on"
+                f"the run has {self.__batch[0]} rows and this step {len(sample)}; tell keep_rows which of them go on"
             )
-        takes = inspect.signature(self.child.step).parameters
-        extra = {"eta": eta, "generator": generator}
-        extra = {name: value for name, value in extra.items() if name in takes}
-        out = self.child.step(model_output, timestep, sample, **extra, return_dict=return_dict)
-        self._calls += 1
-        self._shape = tuple(sample.shape)
+        out = self.child_kind.step(*call.args, **call.kwargs)
+        self.__made_calls += 1
+        self.__batch = tuple(sample.shape)
         return out
 
     def keep_rows(self, rows: Sequence[int] | Tensor) -> None:
@@ -276,8 +251,8 @@ class WindowedScheduler(SchedulerMixin, ConfigMixin):
                 to the batch as a whole.
         """
         chosen = self._checked(rows)
-        _gather([self.child], [chosen], [self._shape])
-        self._shape = (len(chosen), *self._shape[1:])
+        gather_rows([self.child], [chosen], [self.__batch[0]], self.__tables)
+        self.__batch = (len(chosen), *self.__batch[1:])
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[WindowedScheduler, Sequence[int] | Tensor]]) -> WindowedScheduler:
@@ -293,21 +268,22 @@ class WindowedScheduler(SchedulerMixin, ConfigMixin):
                 a time shift gives each batch its own.
         """
         rows = [part._checked(chosen) for part, chosen in parts]
-        runs, shapes = [part for part, _ in parts], [part._shape for part, _ in parts]
-        if len({(run._calls, str(run._asked)) for run in runs}) > 1:
-            raise ValueError(f"the runs stand at calls {[run._calls for run in runs]}; join those at the same step")
+        runs, sizes = [part for part, _ in parts], [part.__batch[0] for part, _ in parts]
+        if len({(run.__made_calls, str(run.__asked)) for run in runs}) > 1:
+            stand = [run.__made_calls for run in runs]
+            raise ValueError(f"the runs stand at calls {stand}; join those at the same step")
         # The sources may have to go on too; copies of generators have the same state.
         copies = [copy.deepcopy(run) for run in runs]
         first = copies[0]
-        _gather([one.child for one in copies], rows, shapes)
-        first._shape = (sum(map(len, rows)), *first._shape[1:])
+        gather_rows([one.child for one in copies], rows, sizes, first.__tables)
+        first.__batch = (sum(map(len, rows)), *first.__batch[1:])
         return first
 
     def _checked(self, rows: Sequence[int] | Tensor) -> list[int]:
         """Rows that can go on."""
-        if self._shape is None:
+        if self.__batch is None:
             raise ValueError("no step was made yet, so there are no rows to keep")
-        chosen, count = [int(row) for row in rows], self._shape[0]
+        chosen, count = [int(row) for row in rows], self.__batch[0]
         if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(count)):
             raise ValueError(f"rows are {chosen}; give different ones from 0 to {count - 1}")
         return chosen
@@ -318,29 +294,15 @@ def _check_window(start: int, stop: int | None) -> None:
         raise ValueError(f"the window is [{start}, {stop}); give 0 <= start < stop")
 
 
-def _gather(schedulers: Sequence[Any], rows: Sequence[list[int]], shapes: Sequence[tuple[int, ...]]) -> None:
-    """Put chosen rows of what all hold by row into the first: tensors of the sample's shape, generators, one a row."""
-    first = schedulers[0]
-    if getattr(first, "noise_sampler", None) is not None:
-        raise ValueError(f"{type(first).__name__} draws the noise of a whole batch, so no row can go on alone")
-    for name, value in vars(first).items():
-        values = [vars(one)[name] for one in schedulers]
-        if isinstance(value, SchedulerMixin):
-            _gather(values, rows, shapes)
-        elif isinstance(value, (Tensor, list)):
-            vars(first)[name] = _gathered(name, values, rows, shapes)
+def _flat(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by name, those that a child takes by `**kwargs` among them."""
+    kwargs = given.get("kwargs")
+    return {**given, **kwargs, "kwargs": None} if isinstance(kwargs, dict) else dict(given)
 
 
-def _gathered(name: str, values: list[Any], rows: Sequence[list[int]], shapes: Sequence[tuple[int, ...]]) -> Any:
-    first = values[0]
-    if isinstance(first, list):
-        if len(first) == shapes[0][0] and isinstance(first[0], torch.Generator):
-            return [own[k] for own, some in zip(values, rows, strict=True) for k in some]
-        return [_gathered("", list(entries), rows, shapes) for entries in zip(*values, strict=True)]
-    if not isinstance(first, Tensor):
-        return first
-    if name in _ROW_VECTORS or tuple(first.shape) == shapes[0]:
-        return torch.cat([own[some] for own, some in zip(values, rows, strict=True)])
-    if not all(own is first or torch.equal(own, first) for own in values):
-        raise ValueError("the batches stand at different times, so their rows cannot be joined; make one batch of them")
-    return first
+def _plain(value: Any) -> Any:
+    """An argument as numbers or texts that compare."""
+    return np.ravel(value.cpu() if isinstance(value, torch.Tensor) else value).tolist()
+
+
+OURS[WindowedScheduler.__name__] = WindowedScheduler

@@ -101,13 +101,13 @@ class TestShift:
 
     def choose(self, scheduler, *variances, index=4):
         """Times that the scheduler picks where a step ends with these variances."""
-        scheduler._choose(self.sample_with_variance(*variances), index, scheduler._grid_numbers[index])
+        scheduler._choose(self.sample_with_variance(*variances), index, scheduler.grid[index].item())
         return scheduler
 
     def test_the_time_whose_variance_fits_is_found(self):
         """On the grid t = 501 is next; a sample of time 515's variance moves the call to 515."""
         scheduler = self.scheduler()
-        next_time = scheduler._grid_numbers[4]
+        next_time = scheduler.grid[4].item()
         wanted = next_time + 14
         variance = float(forward_variance(scheduler.child, 0.0)[wanted])
         assert self.choose(scheduler, variance).timesteps[4] == wanted
@@ -115,13 +115,13 @@ class TestShift:
 
     def test_it_saturates_at_the_edge_of_the_window(self):
         scheduler = self.scheduler()
-        assert self.choose(scheduler, 9.0).timesteps[4] == scheduler._grid_numbers[4] + 30
-        assert self.choose(scheduler, 0.0).timesteps[4] == scheduler._grid_numbers[4] - 30
+        assert self.choose(scheduler, 9.0).timesteps[4] == scheduler.grid[4].item() + 30
+        assert self.choose(scheduler, 0.0).timesteps[4] == scheduler.grid[4].item() - 30
 
     def test_data_variance_makes_the_match_unbiased(self):
         """A sample that lies exactly on the forward process is not shifted, where the paper's match would be."""
         biased, unbiased = self.scheduler(), self.scheduler(data_variance=0.4)
-        time = biased._grid_numbers[4]
+        time = biased.grid[4].item()
         alpha_bar = float(biased.child.alphas_cumprod[time])
         variance = alpha_bar * 0.4 + 1 - alpha_bar
         assert self.choose(unbiased, variance).timesteps[4] == time
@@ -248,7 +248,7 @@ def test_a_saved_pipeline_gives_it_back(tmp_path):
     with torch.random.fork_rng():
         loaded = DiffusionPipeline.from_pretrained(tmp_path)
     loaded.set_progress_bar_config(disable=True)
-    assert type(loaded.scheduler) is TimeShiftScheduler
+    assert isinstance(loaded.scheduler, TimeShiftScheduler)
     assert torch.equal(run(loaded, name="StableDiffusionXL"), expected)
 
 
@@ -271,7 +271,10 @@ def test_from_config_needs_the_class(tmp_path):
         (lambda: TimeShiftScheduler(cutoff=-5).child, "cutoff -5"),
         (lambda: TimeShiftScheduler().set_timesteps(0), "num_inference_steps is 0"),
         (lambda: TimeShiftScheduler.from_scheduler(HeunDiscreteScheduler()).child, "is of order 2"),
-        (lambda: TimeShiftScheduler().set_timesteps(5, sigmas=[1.0]), "takes no sigmas"),
+        (
+            lambda: TimeShiftScheduler().set_timesteps(5, sigmas=[1.0]),
+            "takes no sigmas; it takes num_inference_steps, device",
+        ),
     ],
 )
 def test_bad_settings_are_one_sentence(make, message):

@@ -369,10 +369,10 @@ class TestErrors:
             scheduler.keep_rows([0])
 
     def test_unknown_classes_and_arguments(self):
-        with pytest.raises(ValueError, match="unknown scheduler class 'NoScheduler'"):
-            _ = WindowedScheduler(child_class="NoScheduler").child
-        with pytest.raises(ValueError, match="does not name its scheduler class"):
-            WindowedScheduler.from_config(WindowedScheduler().config, child_class=None)
+        with pytest.raises(ValueError, match="unknown child class 'NoScheduler'; known: FlowSDEScheduler"):
+            WindowedScheduler(child_class="NoScheduler")
+        with pytest.raises(ValueError, match="does not name its scheduler class; use WindowedScheduler"):
+            WindowedScheduler.from_config(DDIMScheduler().config)
         with pytest.raises(ValueError, match=r"DDIMScheduler.set_timesteps takes no sigmas, mu"):
             WindowedScheduler.from_scheduler(DDIMScheduler()).set_timesteps(sigmas=np.linspace(1, 0, 3), mu=1.0)
 

@@ -1,0 +1,53 @@
+"""Which time fits a sample's variance: the matching rule of time-shift sampling (Li et al., arXiv 2305.15583)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .interpolants import from_scheduler as path_of
+
+
+def forward_variance(child: Any, data_variance: float) -> Tensor:
+    """Variance of a noised sample at each training time: alpha^2 data_variance + sigma^2, (training times,).
+
+    Raises:
+        ValueError: for a scheduler whose path is not known.
+    """
+    path = path_of(child)
+    steps = child.config.num_train_timesteps
+    times = torch.arange(steps + 1, dtype=torch.float64)
+    if not hasattr(path, "table"):  # a flow's time is timestep / training steps, 0 to 1
+        times = times / steps
+    else:
+        times = times[:-1]
+    return (path.alpha(times) ** 2 * data_variance + path.sigma(times) ** 2).float()
+
+
+def sigma_at(child: Any, time: Tensor) -> Tensor:
+    """The child's own sigma at a training time."""
+    path = path_of(child)
+    if not hasattr(path, "table"):
+        return time / child.config.num_train_timesteps
+    return (-path.log_snr(time.float()) / 2).exp()
+
+
+def row_variances(sample: Tensor) -> Tensor:
+    """Unbiased variance of each row's own elements, (batch,)."""
+    return sample.float().flatten(1).var(1)
+
+
+def matching_times(variances: Tensor, table: Tensor, shared: bool) -> Tensor:
+    """Indices into `table` whose variance is nearest to each row's, (batch,).
+
+    Args:
+        variances: of the rows, (batch,).
+        table: forward variances of the candidate times, (candidates,).
+        shared: one time for all rows, the least mean squared mismatch, as a scheduler can only give one a batch.
+    """
+    mismatch = (variances[:, None] - table[None]).square()
+    if shared:
+        return mismatch.mean(0).argmin().expand(len(variances))
+    return mismatch.argmin(1)
