@@ -87,10 +87,10 @@ def record_previews(pipe: Any, steps: Iterable[int | float] | None = None) -> It
     """
     scheduler = pipe.scheduler
     previews = Previews(scheduler, steps)
-    signature = inspect.signature(scheduler.step)
+    signature = inspect.signature(type(scheduler).step)  # a user's own step need not name what it passes on
 
     def seen_step(step: Any, *args: Any, **kwargs: Any) -> Any:
-        call = signature.bind(*args, **kwargs).arguments
+        call = signature.bind(scheduler, *args, **kwargs).arguments
         previews.see(call["model_output"], call["timestep"], call["sample"])
         return step(*args, **kwargs)
 

@@ -17,7 +17,7 @@ from samplesmith.samplers.hooks.networks import argument_names, time_arguments
 
 # The data variances lay the samples of these untrained models inside of their windows.
 SETTINGS = {
-    "StableDiffusion": {"solver": "ddim"},
+    "StableDiffusion": {"solver": "ddim", "data_variance": 400.0},  # of the toy's latents, so that times within fit
     "StableDiffusionXL": {"solver": "dpmsolver++", "data_variance": 0.9},
     "StableDiffusion3": {"data_variance": 8.0},
     "ControlNet": {"solver": "ddim"},

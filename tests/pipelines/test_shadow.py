@@ -1,5 +1,6 @@
 import ast
 import inspect
+from contextlib import contextmanager
 from pathlib import Path
 
 import diffusers
@@ -60,7 +61,10 @@ def test_a_search_leaves_a_users_own_methods(strategy, fails):
     """Whatever a search replaces while it runs, on the pipeline or on its scheduler."""
     pipe = toys.build("StableDiffusion")
     own = {}
-    for owner, name in ((pipe, "encode_prompt"), (pipe, "prepare_latents"), (pipe.scheduler, "step")):
+    replaced = [(pipe, "encode_prompt"), (pipe, "prepare_latents")]
+    if not isinstance(strategy, Halving):  # it works on a copy of the scheduler, and refuses
+        replaced.append((pipe.scheduler, "step"))
+    for owner, name in replaced:
         original = getattr(owner, name)
 
         def of_user(*args, original=original, **kwargs):
@@ -79,11 +83,30 @@ def test_a_search_leaves_a_users_own_methods(strategy, fails):
         NoiseSearch(pipe, Brightness(), strategy)(toys.PROMPT, on_batch=on_batch, **call)
     except KeyboardInterrupt:
         assert fails
-    assert vars(pipe)["encode_prompt"] is own["encode_prompt"]
-    assert vars(pipe)["prepare_latents"] is own["prepare_latents"]
-    assert vars(pipe.scheduler)["step"] is own["step"]
+    for owner, name in replaced:
+        assert vars(owner)[name] is own[name]
     for owner, old in zip((pipe, pipe.scheduler), before, strict=True):
         assert {key for key in vars(owner) if key in METHODS} == {key for key in old if key in METHODS}
+
+
+def test_halving_refuses_a_users_own_step_before_any_model_call():
+    pipe = toys.build("StableDiffusion")
+    step = pipe.scheduler.step
+    own = pipe.scheduler.step = lambda *args, **kwargs: step(*args, **kwargs)
+    with watched(pipe.unet) as calls, pytest.raises(ValueError, match="step of the DDIMScheduler was replaced"):
+        NoiseSearch(pipe, Brightness(), Halving(keep=0.5, rungs=2))(
+            toys.PROMPT, num_candidates=4, progress=False, **{**toys.SMALL, "num_inference_steps": 4}
+        )
+    assert not calls
+    assert pipe.scheduler.step is own
+
+
+@contextmanager
+def watched(module):
+    calls = []
+    handle = module.register_forward_hook(lambda *args: calls.append(args))
+    yield calls
+    handle.remove()
 
 
 def test_previews_leave_a_users_own_step():
@@ -114,6 +137,13 @@ METHODS = {
 """Names of methods that pipelines, schedulers and models have."""
 
 
+def is_own(node):
+    """`self`, or the same state seen as an object of the child's class, `self.child`."""
+    if isinstance(node, ast.Attribute) and node.attr == "child":
+        node = node.value
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
 def replaced_methods(source):
     """Lines that put a method on an object, or take one off, other than an object's own on itself."""
     tree = ast.parse(source)
@@ -130,13 +160,13 @@ def replaced_methods(source):
                     lines.append(node.lineno)
             if not isinstance(target, ast.Attribute):
                 continue
-            on_self = isinstance(target.value, ast.Name) and target.value.id == "self"
+            on_self = is_own(target.value)
             value = getattr(node, "value", None)
             function = isinstance(value, ast.Lambda) or (isinstance(value, ast.Name) and value.id in functions)
             if not on_self and (target.attr in METHODS or function):
                 lines.append(node.lineno)
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("setattr", "delattr"):
-            on_self = isinstance(node.args[0], ast.Name) and node.args[0].id == "self"
+            on_self = is_own(node.args[0])
             name = node.args[1].value if isinstance(node.args[1], ast.Constant) else None
             if not on_self and (name is None or name in METHODS):
                 lines.append(node.lineno)

@@ -22,6 +22,7 @@ from diffusers import (
 )
 from diffusers.utils import is_scipy_available
 from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
+from samplesmith.samplers.noise import stream_seed
 
 STEPS, ROWS = 7, 3
 DIFFUSION = {
@@ -170,7 +171,7 @@ def test_rows_of_several_batches_go_on_together(pipes, name):
     for rows in ([0, 2], [1]):
         windowed = pipe.scheduler = WindowedScheduler.from_scheduler(scheduler, stop=3)
         if hasattr(windowed.child, "set_generators"):  # as the rows of the whole batch have them
-            windowed.set_generators([torch.Generator().manual_seed(row) for row in rows])
+            windowed.set_generators([torch.Generator().manual_seed(stream_seed(row)) for row in rows])
         draws = generators(rows)
         batches.append((windowed, draws, call(pipe, draws)))
     (one, one_draws, one_latents), (other, other_draws, other_latents) = batches
