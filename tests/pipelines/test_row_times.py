@@ -8,7 +8,9 @@ from diffusers import DDIMScheduler
 from fakes import Brightness, watch
 from samplesmith.pipelines import NoiseSearch
 from samplesmith.pipelines.call import PipelineCall
+from samplesmith.pipelines.candidate_rows import by_rows
 from samplesmith.pipelines.ledger import denoisers
+from samplesmith.pipelines.outputs import makes_clips
 from samplesmith.pipelines.row_times import own_times
 from samplesmith.pipelines.shadow import shadowed
 from samplesmith.samplers import TimeShiftScheduler, apply_per_sample_time
@@ -141,6 +143,13 @@ class SpreadTimes:
         return original(*args, **kwargs)
 
 
+def rows_of(call, prompt, rows):
+    """A search makes clips one by one, as frames of a batch may be decoded as one; their networks take batches."""
+    if not makes_clips(call.pipe):
+        return call.row_arguments(prompt, rows)
+    return by_rows({"prompt": prompt, **call.arguments}, call.parameters, rows)
+
+
 @pytest.mark.parametrize("name", UNITS)
 def test_every_network_gets_the_times_of_its_rows_in_its_own_unit(name):
     pipe = toys.build(name)
@@ -153,7 +162,7 @@ def test_every_network_gets_the_times_of_its_rows_in_its_own_unit(name):
     generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
     # Some encode the picture for their ControlNet with noise of the global generator.
     with torch.random.fork_rng(), torch.no_grad(), shadowed(pipe.scheduler, "step", source.step):
-        pipe(**call.row_arguments(prompt, 3), generator=generators, output_type="latent")
+        pipe(**rows_of(call, prompt, 3), generator=generators, output_type="latent")
     times = pipe.scheduler.timesteps
     assert len(seen) == len(denoisers(pipe))
     for network, calls in seen.items():
