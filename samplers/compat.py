@@ -48,7 +48,7 @@ def place_step(scheduler: Any, index: int) -> None:
 
 
 def scales_input(scheduler: Any) -> bool:
-    """Whether its steps are wrong where `scale_model_input` is not called before each."""
+    """Whether the steps of a solver of order 1 are wrong where `scale_model_input` is not called before each."""
     return hasattr(scheduler, "is_scale_input_called")
 
 
