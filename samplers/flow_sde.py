@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.configuration_utils import register_to_config
-from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from . import compat
@@ -31,31 +28,12 @@ from .flow_coefficients import (
     step_coefficients,
     time_grid,
 )
+from .flow_output import FlowSDESchedulerOutput, log_density
 from .flow_settings import flow_settings, settings_of
 from .interpolants import Interpolant, Linear, VariancePreserving, expand
 from .live_timesteps import position
 from .row_noise import RowNoise
 from .wrapped import OURS, innermost
-
-
-@dataclass
-class FlowSDESchedulerOutput(BaseOutput):
-    """Output of `FlowSDEScheduler.step`.
-
-    Args:
-        prev_sample (`torch.Tensor`): the sample at the next time, the next input of the model.
-        pred_original_sample (`torch.Tensor`): the clean sample that the model's output implies.
-        prev_sample_mean (`torch.Tensor`): mean of `prev_sample` given `sample`.
-        std (`torch.Tensor`): its standard deviation, a scalar; 0 for the ODE and at the last step.
-        log_prob (`torch.Tensor`, *optional*): log-density of `prev_sample`, *averaged* over the elements of each row,
-            `(batch,)`; None where the step has no noise.
-    """
-
-    prev_sample: Tensor
-    pred_original_sample: Tensor | None = None
-    prev_sample_mean: Tensor | None = None
-    std: Tensor | None = None
-    log_prob: Tensor | None = None
 
 
 class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
@@ -140,6 +118,7 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
         )
         self.set_generators(None)
         self._slope: Tensor | None = None
+        self._tables: list[Tensor] | None = None
         self._check()
 
     def _check(self) -> None:
@@ -347,10 +326,11 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             [`FlowSDESchedulerOutput`] or a tuple of the previous sample.
 
         Raises:
-            ValueError: for a time per token in a stochastic step, or a run that begins in the middle of a Heun step.
+            ValueError: for a time per token in a stochastic step, a run that begins in the middle of a Heun step, or a
+                step before `set_timesteps` that is not the parent's.
         """
         plain = self._is_parents_ode
-        if plain and (not return_dict or per_token_timesteps is not None):
+        if plain and (not return_dict or per_token_timesteps is not None or self._tables is None):
             (previous,) = super().step(
                 model_output, timestep, sample, per_token_timesteps=per_token_timesteps, return_dict=False
             )
@@ -359,6 +339,8 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             raise ValueError(
                 "per_token_timesteps need the parent's ODE: no diffusion, interpolant='linear' and no Heun step"
             )
+        if self._tables is None:
+            raise ValueError("no timesteps are set; call set_timesteps before the first step")
         if self.step_index is None:
             self._init_step_index(timestep)
         index = self.step_index
@@ -387,7 +369,7 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             pred_original_sample=x0,
             prev_sample_mean=mean,
             std=std,
-            log_prob=_log_density(previous.float(), mean, std) if noisy else None,
+            log_prob=log_density(previous.float(), mean, std) if noisy else None,
         )
 
     def log_prob(self, model_output: Tensor, timestep: Tensor, sample: Tensor, prev_sample: Tensor) -> Tensor | None:
@@ -412,14 +394,8 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
         sigma, a, b, std = (expand(table[index], sample) for table in (self.sigmas, *self._tables))
         velocity, precise = model_output.float(), sample.float()
         mean = a * (precise - sigma * velocity) + b * (precise + (1 - sigma) * velocity)
-        density = _log_density(prev_sample.float(), mean, std)
+        density = log_density(prev_sample.float(), mean, std)
         return torch.where(std.flatten() > 0, density, torch.nan)
-
-
-def _log_density(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """log N(x; mean, std^2), averaged over the elements of each row."""
-    elements = -((x - mean) ** 2) / (2 * std**2) - torch.log(std) - 0.5 * math.log(2 * math.pi)
-    return elements.flatten(1).mean(1)
 
 
 OURS[FlowSDEScheduler.__name__] = FlowSDEScheduler

@@ -14,7 +14,8 @@ def flow_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: for one that is no linear flow's, or has what that class does not know.
     """
-    if "beta_start" in config:
+    of_a_flow = str(config.get("_class_name")).startswith("FlowMatch")  # it may carry another class's betas along
+    if "beta_start" in config and not of_a_flow:
         if not compat.predicts_flow(config):
             raise ValueError(
                 "the config is of no flow-matching scheduler: it has betas, and does not predict a flow on flow sigmas"
@@ -41,7 +42,10 @@ def settings_of(scheduler: Any) -> dict[str, Any]:
     if not compat.is_linear_flow(scheduler) and not compat.grows_without_bound(scheduler):
         raise ValueError(f"{name} is no flow-matching scheduler; FlowSDEScheduler samples SD3, FLUX and such")
     config = compat.whole_config(scheduler)
-    if hasattr(scheduler, "shift"):  # `set_shift` leaves the config as it is
-        config["shift"] = scheduler.shift
-        config["_use_default_values"] = [key for key in config["_use_default_values"] if key != "shift"]
-    return {**config, "_class_name": name}
+    now = {"_class_name": name}
+    if hasattr(type(scheduler), "shift"):  # what was set by methods is not in the config
+        now["shift"] = scheduler.shift
+    if hasattr(scheduler, "_scale_factors"):
+        now["scale_factors"] = scheduler._scale_factors
+    config["_use_default_values"] = [key for key in config["_use_default_values"] if key not in now]
+    return {**config, **now}
