@@ -69,6 +69,12 @@ class Wrapped(SchedulerMixin, ConfigMixin):
             cls = made_for(cls, cls.child_class(settings.arguments[cls.child_setting]))
         return object.__new__(cls)
 
+    def __getattr__(self, name: str) -> Any:
+        """Called where looking up a name failed; diffusers' own would blame the property, not what it did not find."""
+        if isinstance(found := inspect.getattr_static(type(self), name, None), property):
+            return found.__get__(self)
+        return super().__getattr__(name)
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[type, ...], dict[str, Any]]:
         return _empty, _layers(type(self)), vars(self)
 
@@ -185,6 +191,23 @@ class Wrapped(SchedulerMixin, ConfigMixin):
         ours[self.child_setting] = self.child_kind.__name__
         self.register_to_config(**ours, _class_name=type(self).__name__)
         self.check()
+
+    def register_to_config(self, **settings: Any) -> None:
+        """Change settings, ours and the child's.
+
+        Raises:
+            ValueError: for another class of the child, which an object cannot come to have.
+        """
+        kind = type(self)
+        while issubclass(kind, Wrapped):
+            given, is_one = settings.get(kind.child_setting), kind.child_kind.__name__
+            if given is not None and kind.child_names.get(given, given) != is_one:
+                raise ValueError(
+                    f"the child is a {is_one}; to have another, use {kind.__name__}.from_scheduler(scheduler, "
+                    f"{kind.child_setting}={given!r})"
+                )
+            kind = kind.child_kind
+        super().register_to_config(**settings)
 
     def check(self) -> None:
         """Check our settings, and whether they fit the child.
