@@ -186,7 +186,6 @@ def test_each_preset_ends_in_a_visible_result(visit, name):
     page.locator("#result .pair").wait_for()
     end = time.monotonic() - start
     print(f"{name}: first candidates after {first:.1f} s, the end after {end:.1f} s")
-    assert end < 60
     assert page.locator("#gallery figure").count() == 8
     assert loaded(page, "#gallery img")
     assert loaded(page, "#result img")
@@ -412,7 +411,6 @@ def test_each_preset_of_time_shift_ends_in_a_visible_result(visit, name):
     page.get_by_text("noises, plain and shifted, by").wait_for()
     end = time.monotonic() - start
     print(f"{name}: the end after {end:.1f} s")
-    assert end < 60
     pictures = page.get_by_role("img", name=re.compile("(plain|shifted), seed"))
     assert pictures.count() == 8
     for picture in pictures.element_handles():  # they are fetched after the page has them

@@ -128,7 +128,7 @@ def test_monotone_in_k_and_never_above_the_oracle(seed, rate, candidates):
     for target in (0.3, 0.6, 0.9):
         plan = plan_budget(rows, "guide", "judge", target, repeats=20, seed=seed)
         oracle = [point.oracle.mean for point in plan.points]
-        assert oracle == sorted(oracle)
+        assert np.diff(oracle).min() >= -1e-12
         assert all(point.guided.mean <= point.oracle.mean + 1e-9 for point in plan.points)
         assert plan.guided.number >= plan.oracle.number
         grown = [float(one(2**k)) for one in (plan.guided_law, plan.oracle_law) for k in range(14)]
