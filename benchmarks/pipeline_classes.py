@@ -47,7 +47,6 @@ REASONS = {
     "Allegro": "its autoencoder decodes tiles of fixed size alone, one clip at a time",
     "AltDiffusion": "Stable Diffusion with another text encoder, whose classes are of an older transformers",
     "BriaFibo": "asks for token 128000 of its text encoder's own vocabulary, which makes no small toy",
-    "Cosmos2TextToImage": "refuses to be built without the cosmos_guardrail package",
     "Cosmos2_5_PredictBase": "refuses to be built without the cosmos_guardrail package",
     "Cosmos2_5_Transfer": "refuses to be built without the cosmos_guardrail package",
     "CosmosTextToWorld": "refuses to be built without the cosmos_guardrail package",

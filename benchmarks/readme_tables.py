@@ -5,7 +5,10 @@ A test holds the README to them, so a table cannot be older than its figures.
 
 import json
 from pathlib import Path
+from textwrap import fill
 from typing import Any
+
+import support_page
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -75,7 +78,12 @@ def search_scaling() -> str:
     return table(rows)
 
 
-TABLES = (best_of_n, search_scaling)
+def support_matrix() -> str:
+    """What every method does on every pipeline class that there is a toy of, in a paragraph."""
+    return fill(support_page.summary(read("support_matrix")), 120)
+
+
+TABLES = (best_of_n, search_scaling, support_matrix)
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from diffusers import DiffusionPipeline
 from samplesmith import FlowSDEScheduler, TimeShiftScheduler
 from samplesmith.pipelines import NoiseSearch
 from samplesmith.pipelines.loop_schedulers import check_scheduler_is_used
+from samplesmith.pipelines.outputs import makes_clips
 from samplesmith.pipelines.support import METHODS, support
 from samplesmith.samplers.strategies import Halving, ZeroOrder
 from samplesmith.verifiers import CallableVerifier
@@ -114,18 +115,24 @@ def _telling(kind: type, forward: Callable, seen: Seen) -> Callable:
 
 def pictures(out: Any) -> np.ndarray:
     """What a pipeline made, as float pixels; a clip's frames are one more axis."""
-    made = next(getattr(out, name) for name in ("images", "image", "frames") if hasattr(out, name))
+    made = next(getattr(out, name) for name in ("images", "image", "frames", "rgb") if hasattr(out, name))
     return np.nan_to_num(np.asarray(made, dtype=np.float64))
 
 
-def verifier() -> CallableVerifier:
-    """Prefers light on one side: any two pictures of different noise differ in it."""
+def verifier(clips: bool = False) -> CallableVerifier:
+    """Prefers light on one side: any two pictures of different noise differ in it.
+
+    Args:
+        clips: whether it scores whole clips; else a clip's score is the mean of its frames'.
+    """
 
     def score(images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        if images.ndim != (5 if clips else 4) or images.shape[-3] != 3 or len(images) != len(prompts):
+            raise Fault(f"the verifier was shown {tuple(images.shape)} for {len(prompts)} prompts")
         ramp = torch.linspace(0.0, 1.0, images.shape[-1]).to(images)
         return (images * ramp).flatten(1).mean(1)
 
-    return CallableVerifier(score, name="light")
+    return CallableVerifier(score, name="light", takes_clips=clips)
 
 
 class Toy:
@@ -157,7 +164,8 @@ class Toy:
         return pictures(pipe(**arguments, generator=torch.Generator().manual_seed(seed)))
 
     def search(self, pipe: Any, batch_size: int, strategy: Any = "random", candidates: int = CANDIDATES, **changes):
-        finder = NoiseSearch(pipe, verifier(), strategy=strategy)
+        clips = strategy == "random" and makes_clips(pipe)  # of clips, the other strategies score frames
+        finder = NoiseSearch(pipe, verifier(clips), strategy=strategy)
         arguments = {**self.recipe.arguments, **changes}
         return finder(self.recipe.prompt, num_candidates=candidates, batch_size=batch_size, progress=False, **arguments)
 
@@ -174,23 +182,28 @@ def scheduled(pipe: Any, make: Callable[[Any], Any]) -> Any:
 
 
 def flow(**settings: Any) -> Callable[[Any], Any]:
-    return lambda stock: (
-        FlowSDEScheduler.from_scheduler(stock, **settings)
-        if hasattr(FlowSDEScheduler, "from_scheduler")
-        else FlowSDEScheduler.from_config(stock.config, **settings)
-    )
+    return lambda stock: FlowSDEScheduler.from_scheduler(stock, **settings)
 
 
 def shift(**settings: Any) -> Callable[[Any], Any]:
     return lambda stock: TimeShiftScheduler.from_scheduler(stock, **settings)
 
 
-SHIFTED = {"window": 300, "cutoff": 100}
+def shifting(stock: Any) -> Any:
+    """A time shift whose windows are three tenths of the training times wide."""
+    times = stock.config.get("num_train_timesteps", 1000)
+    return TimeShiftScheduler.from_scheduler(stock, window=max(1, times * 3 // 10), cutoff=times // 10)
+
+
 STOCHASTIC = {"diffusion": "square", "norm": 1.0}
 
 
 def flow_ode(toy: Toy) -> None:
     """FlowSDE as an ODE is the stock scheduler, bit for bit."""
+    stock = toy.build().scheduler if hasattr(toy.build(), "scheduler") else None
+    if getattr(stock.config if stock is not None else None, "solver_order", 1) > 1:
+        toy.call(toy.build(flow()))
+        raise Stock("its own scheduler is a solver of a higher order, which Euler steps cannot equal")
     _same_as_stock(toy, flow())
 
 
@@ -220,6 +233,7 @@ def flow_sde(toy: Toy) -> None:
             before = torch.get_rng_state()
             made.append(toy.call(pipe))
             if not torch.equal(before, torch.get_rng_state()):
+                _not_by_itself(toy)
                 raise Fault("draws from the global generator")
     if not np.array_equal(*made):
         raise Fault("the same call gives other pictures")
@@ -227,9 +241,18 @@ def flow_sde(toy: Toy) -> None:
         raise Fault("the noise has no effect")
 
 
+def _not_by_itself(toy: Toy) -> None:
+    plain = toy.build()
+    with torch.random.fork_rng():
+        before = torch.get_rng_state()
+        toy.call(plain)
+        if not torch.equal(before, torch.get_rng_state()):
+            raise Stock("the plain pipeline draws from the global generator itself, whatever its scheduler")
+
+
 def row_times(toy: Toy) -> None:
     """In a batch of a search each row has the time that it would have alone, in the network's own unit."""
-    pipe, steps = toy.build(shift(**SHIFTED)), toy.at_least(4)
+    pipe, steps = toy.build(shifting), toy.at_least(4)
     with watched(pipe) as together:
         result = toy.search(pipe, CANDIDATES, **steps)
     alone = []
@@ -242,8 +265,10 @@ def row_times(toy: Toy) -> None:
     if not any(alone[0][name] != plain.times[name] for name in plain.times):
         raise Fault("no time was shifted")
     for name, calls in together.times.items():
-        expected = [sorted(chain.from_iterable(rows)) for rows in zip(*(one[name] for one in alone), strict=True)]
-        got = [sorted(one) for one in calls]
+        own = [one[name] for one in alone]
+        one_by_one = len(calls) == sum(map(len, own))  # clips, for one: a call of the pipeline makes one candidate
+        grouped = chain.from_iterable(own) if one_by_one else map(chain.from_iterable, zip(*own, strict=True))
+        expected, got = [sorted(rows) for rows in grouped], [sorted(rows) for rows in calls]
         if [len(one) for one in got] != [len(one) for one in expected]:
             raise Fault(f"{name} was called with other rows than alone")
         for step, (one, other) in enumerate(zip(got, expected, strict=True)):
@@ -318,27 +343,25 @@ def _remade(toy: Toy, pipe: Any, candidate: Any) -> None:
 
 def _kept(candidate: Any, picture: Any = None) -> np.ndarray:
     """Pixels of a candidate, (frames, height, width, 3)."""
-    kept = candidate.image if picture is None else picture
+    kept = candidate.picture if picture is None else picture
     frames = getattr(kept, "frames", [kept])  # of a clip
     return np.stack([np.asarray(frame, dtype=np.float64) for frame in frames])
 
 
 def offload(toy: Toy) -> None:
     """Under accelerate's hooks a search gives what it gives without them; with a time for each row, where that runs."""
-    schedulers = [None]
+    scheduler = shifting
     try:
-        NoiseSearch(toy.build(shift(**SHIFTED)), verifier())
-        schedulers = [shift(**SHIFTED)]
-    except (ValueError, Fault):
-        pass
-    for scheduler in schedulers:
         plain = toy.search(toy.build(scheduler), CANDIDATES)
-        with watched(toy.build()) as seen:  # before the hooks take the networks' own forward away
-            result = toy.search(offloaded(toy.build(scheduler)), CANDIDATES)
-        _counted(result, seen)
-        scores = [[candidate.score for candidate in one.candidates[0]] for one in (plain, result)]
-        if not np.allclose(*scores, rtol=0, atol=1e-6):
-            raise Fault("scores differ from those without offloading")
+    except ValueError:
+        scheduler = None
+        plain = toy.search(toy.build(), CANDIDATES)
+    with watched(toy.build()) as seen:  # before the hooks take the networks' own forward away
+        result = toy.search(offloaded(toy.build(scheduler)), CANDIDATES)
+    _counted(result, seen)
+    scores = [[candidate.score for candidate in one.candidates[0]] for one in (plain, result)]
+    if not np.allclose(*scores, rtol=0, atol=1e-6):
+        raise Fault("scores differ from those without offloading")
 
 
 def offloaded(pipe: Any) -> Any:
@@ -370,7 +393,11 @@ def loaded(toy: Toy, folder: Path) -> None:
     absent = {name: None for name, kind in index.items() if kind == [None, None]}  # diffusers wants to be told
     try:
         pipe = toys.settled(DiffusionPipeline.from_pretrained(folder, **absent))
+        if type(pipe.scheduler).__module__.split(".")[0] != "samplesmith":
+            raise Stock(f"its constructor makes a {type(pipe.scheduler).__name__} of any scheduler that it is given")
         picture = toy.call(pipe, **toy.at_least(4))
+    except Stock:
+        raise
     except Exception:
         if not _loads_without_us(toy, folder, absent):
             raise Stock("diffusers does not load this pipeline from what it saved") from None
@@ -404,15 +431,23 @@ CHECKS: dict[str, Callable[[Toy], None]] = {
 }
 """Run in one process."""
 
+SEVERAL = ("row times", "random", "zero-order", "halving", "offload")
+"""Checks that make several pictures in one call."""
+
 SAVED: dict[str, Callable[[Any], Any]] = {
     "flow SDE saved": flow(**STOCHASTIC),
-    "time shift saved": shift(**SHIFTED),
+    "time shift saved": shifting,
 }
 """Written in one process and loaded in another."""
 
 
-def cell(toy: Toy, check: Callable[[], None]) -> dict[str, Any]:
-    """The outcome of a check: a run, a refusal before anything is paid for, or a fault."""
+def cell(toy: Toy, check: Callable[[], None], several: bool = False) -> dict[str, Any]:
+    """The outcome of a check: a run, a refusal before anything is paid for, or a fault.
+
+    Args:
+        toy, check: what is run.
+        several: whether the check makes several pictures in one call, which the plain pipeline may not be able to.
+    """
     count = 0
     try:
         with watched(toy.build()) as seen:
@@ -421,6 +456,8 @@ def cell(toy: Toy, check: Callable[[], None]) -> dict[str, Any]:
             finally:
                 count = seen.evaluations
     except Fault as error:
+        if several and not _makes_several(toy):
+            return {"state": "stock", "why": "of several pictures the plain pipeline makes others than alone"}
         return {"state": "fault", "why": str(error)}
     except Stock as error:
         return {"state": "stock", "why": str(error)}
@@ -431,11 +468,31 @@ def cell(toy: Toy, check: Callable[[], None]) -> dict[str, Any]:
         )
         if isinstance(error, ValueError) and ours and not count:
             return {"state": "refused", "why": str(error)}
+        if several and isinstance(error, RuntimeError) and not _makes_several(toy):
+            return {
+                "state": "stock",
+                "why": "the plain pipeline fails where it is to make several pictures in one call",
+            }
         last = traceback.extract_tb(error.__traceback__)[-1]
         paid = f" after {count} NFEs" if count else ""
         where = f"{Path(last.filename).name}:{last.lineno}"
         return {"state": "fault", "why": f"{type(error).__name__}{paid}: {str(error)[:300]} ({where})"}
     return {"state": "yes"}
+
+
+def _makes_several(toy: Toy) -> bool:
+    """Whether the plain pipeline's four pictures of a prompt are those that it makes alone, where it says it does."""
+    pipe = toy.build()
+    if "num_images_per_prompt" not in inspect.signature(type(pipe).__call__).parameters:
+        return True
+    generators = [torch.Generator().manual_seed(seed) for seed in range(CANDIDATES)]
+    arguments = {**toy.condition(pipe), **toy.recipe.arguments, "output_type": "np"}
+    try:
+        several = pictures(pipe(**arguments, num_images_per_prompt=CANDIDATES, generator=generators))
+    except Exception:
+        return False
+    alone = np.concatenate([toy.call(pipe, seed) for seed in range(CANDIDATES)])
+    return len(several) != CANDIDATES or np.abs(several - alone).max() * 255 < 8
 
 
 def quiet() -> None:

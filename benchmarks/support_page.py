@@ -38,7 +38,8 @@ To ask for your own pipeline: `samplesmith.support(pipe)`, or `samplesmith model
   *offloaded* (accelerate's hooks) gives the same scores.
 - **a letter**: refused before anything runs, with the sentence below. In *italics* where the sentence names a property
   of the pipeline that a check confirms; those are not counted.
-- **stock**: the plain pipeline cannot do it either (it makes another picture once it was saved and loaded).
+- **stock**: the plain pipeline cannot do it either: it fails or makes other pictures where it is to make several in one
+  call, or once it was saved and loaded; or its own scheduler is a solver that Euler steps cannot equal.
 - **fault**: it ran and was wrong, or broke.
 
 ## The matrix

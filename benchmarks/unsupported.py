@@ -27,6 +27,16 @@ def _is_no_linear_flow(pipe: Any) -> bool:
     return hasattr(scheduler, "alphas_cumprod") or not type(scheduler).__name__.startswith("FlowMatch")
 
 
+def _shows_clips(pipe: Any) -> bool:
+    """Its decoded output has frames."""
+    return "num_frames" in _takes(pipe) or "video_length" in _takes(pipe)
+
+
+def _runs_far_out(pipe: Any) -> bool:
+    """Its flow scheduler is run with sigmas above 1, where x = (1 - t) data + t noise has none."""
+    return (pipe.scheduler.config.get("sigma_max") or 0) > 1
+
+
 PROPERTIES: dict[str, Callable[[Any], bool]] = {
     r"takes no generator=": lambda pipe: "generator" not in _takes(pipe),
     r"takes neither prompt= nor class_labels=": lambda pipe: not {"prompt", "class_labels"} & _takes(pipe),
@@ -37,6 +47,14 @@ PROPERTIES: dict[str, Callable[[Any], bool]] = {
     r"has no prepare_latents": lambda pipe: not hasattr(type(pipe), "prepare_latents"),
     r"is no flow-matching scheduler": _is_no_linear_flow,
     r"has no component named scheduler": lambda pipe: "scheduler" not in pipe.components,
+    r"invert_sigmas=True|inverted sigmas": lambda pipe: pipe.scheduler.config.invert_sigmas,
+    r"has no num_train_timesteps": lambda pipe: "num_train_timesteps" not in pipe.scheduler.config,
+    r"within the 1 training times": lambda pipe: pipe.scheduler.config.num_train_timesteps == 1,
+    r"sigmas up to 80": _runs_far_out,
+    r"in the midst of a run cannot be decoded": _shows_clips,
+    r"random numbers of no generator": lambda pipe: "latent_dist.sample()" in _source(pipe),
+    r"hands each frame of a clip to its scheduler": lambda pipe: "3D" in type(pipe.unet).__name__,
+    r"calls a network before the steps of its scheduler begin": lambda pipe: "prior" in pipe.components,
 }
 """By what a sentence says: whether a pipeline has the property."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, UNet3DConditionModel
 
 
 def loop_schedulers(pipe: Any) -> dict[str, Any]:
@@ -33,4 +33,17 @@ def check_scheduler_is_used(pipe: Any) -> None:
     if not any(one is own for one in used.values()):
         raise ValueError(
             f"{name} does not run with its own scheduler; set {' or '.join(f'pipe.{one}' for one in used)}"
+        )
+
+
+def check_rows_are_candidates(pipe: Any) -> None:
+    """Whether the rows that a pipeline's scheduler steps are its candidates.
+
+    Raises:
+        ValueError: where they are the frames of a clip, as with UNets of three dimensions.
+    """
+    if any(isinstance(one, UNet3DConditionModel) for one in pipe.components.values()):
+        raise ValueError(
+            f"{type(pipe).__name__} hands each frame of a clip to its scheduler as a row, so that a clip has no "
+            "step of its own; use another scheduler, or the random strategy"
         )

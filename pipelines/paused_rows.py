@@ -25,13 +25,26 @@ from ..samplers.clean_prediction import innermost, known_path
 from .call import PipelineCall
 from .decode import Decoder, scheduled, started_from
 from .dry_run import first_model_inputs, near, same_inputs
-from .loop_schedulers import check_scheduler_is_used
+from .loop_schedulers import check_rows_are_candidates, check_scheduler_is_used
 from .outputs import finished_pixels
 from .previews import record_previews
 from .shadow import shadowed
 from .step_noise import step_generators, step_noise
 
-_STEPS = {"start", "end", "stop", "interval", "schedule", "trunc", "truncation", "cutoff", "callback"}
+_STEPS = {
+    "start",
+    "end",
+    "stop",
+    "interval",
+    "schedule",
+    "trunc",
+    "truncation",
+    "cutoff",
+    "warmup",
+    "cooldown",
+    "iter",
+    "callback",
+}
 """Words in the names of arguments that say on which steps something acts, or are told their number."""
 
 
@@ -43,6 +56,7 @@ def check_pauses(pipe: Any) -> None:
     """
     name, kind = type(pipe).__name__, type(pipe)
     check_scheduler_is_used(pipe)
+    check_rows_are_candidates(pipe)
     prepare = getattr(kind, "prepare_latents", None)
     if prepare is None:
         raise ValueError(f"{name} has no prepare_latents, so its runs cannot be resumed; use the random strategy")

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ..samplers import TimeShiftScheduler, apply_per_sample_time
-from .loop_schedulers import check_scheduler_is_used, loop_schedulers
+from .loop_schedulers import check_rows_are_candidates, check_scheduler_is_used, loop_schedulers
 
 
 @contextmanager
@@ -24,6 +24,7 @@ def own_times(pipe: Any, batch_size: int) -> Iterator[None]:
             check_scheduler_is_used(pipe)
         for scheduler in loop_schedulers(pipe).values():
             if isinstance(scheduler, TimeShiftScheduler) and scheduler.config.window > 0:
+                check_rows_are_candidates(pipe)
                 _check_variant(scheduler, batch_size)
                 if not scheduler.per_sample:
                     stack.callback(apply_per_sample_time(pipe, scheduler, most_rows=batch_size).remove)

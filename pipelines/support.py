@@ -97,7 +97,8 @@ def _flow_sde(pipe: Any, arguments: dict[str, Any]) -> None:
 
 def _time_shift(pipe: Any, arguments: dict[str, Any]) -> None:
     check_scheduler_is_used(pipe)
-    TimeShiftScheduler.from_scheduler(pipe.scheduler)
+    # The least settings: what they must be depends on the number of training times.
+    TimeShiftScheduler.from_scheduler(pipe.scheduler, window=1, cutoff=0)
 
 
 METHODS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {

@@ -65,4 +65,5 @@ def test_support_says_what_the_cells_found():
 def test_rows_run_again(row):
     toy = checks.Toy(row)
     for name, check in checks.CHECKS.items():
-        assert checks.cell(toy, lambda check=check: check(toy)) == MATRIX["rows"][row]["cells"][name], name
+        found = checks.cell(toy, lambda check=check: check(toy), name in checks.SEVERAL)
+        assert found == MATRIX["rows"][row]["cells"][name], name

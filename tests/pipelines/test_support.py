@@ -69,3 +69,26 @@ def test_a_time_shift_can_be_halved_or_says_why():
     pipe = toys.build("StableDiffusion3")
     pipe.scheduler = TimeShiftScheduler.from_scheduler(pipe.scheduler)
     assert "time shift" in support(pipe).refusals["halving"]
+
+
+def test_frames_that_a_scheduler_takes_for_rows_are_told_before_any_call():
+    pipe = toys.build("TextToVideoSDPipeline")
+    assert "each frame of a clip" in support(pipe).refusals["halving"]
+    assert support(pipe)["random search"]
+    pipe.scheduler = TimeShiftScheduler.from_scheduler(pipe.scheduler)
+    _, prompt, arguments = toys.TOYS["TextToVideoSDPipeline"]
+    pipe.unet.register_forward_pre_hook(lambda *_: pytest.fail("a model call was paid for"))
+    with pytest.raises(ValueError, match="each frame of a clip"):
+        NoiseSearch(pipe, Brightness())(prompt, num_candidates=2, progress=False, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ("StableDiffusionAttendAndExcitePipeline", "max_iter_to_alter"),
+        ("SemanticStableDiffusionPipeline", "edit_warmup_steps"),
+    ],
+)
+def test_arguments_that_count_steps_cannot_be_halved(row, name):
+    answers = support(toys.build(row), **toys.TOYS[row].arguments)
+    assert f"{name} goes by the number of the step" in answers.refusals["halving"]
