@@ -3,15 +3,20 @@ import torch
 import toys
 from diffusers import (
     DDIMScheduler,
+    DDPMScheduler,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     HeunDiscreteScheduler,
+    LCMScheduler,
     PNDMScheduler,
+    TCDScheduler,
+    UnCLIPScheduler,
 )
 from fakes import watch
-from samplesmith.samplers import TimeShiftScheduler, apply_per_sample_time
+from samplesmith.samplers import TimeShiftScheduler, WindowedScheduler, apply_per_sample_time
 from samplesmith.samplers.time_shift import forward_variance, matching_times, row_variances
 
 SD_SOLVERS = {
@@ -288,6 +293,124 @@ def test_a_pipeline_that_never_scales_is_told():
     x = torch.zeros(1, 3, 8, 8)
     with pytest.raises(ValueError, match="needs scale_model_input before each model call"):
         scheduler.step(x, scheduler.timesteps[0], x)
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+RUNS_STOCK = {
+    "few training times": (lambda: DDIMScheduler(num_train_timesteps=100), lambda s, x: s.set_timesteps(10)),
+    "zero terminal SNR of default betas": (
+        lambda: EulerDiscreteScheduler(rescale_betas_zero_snr=True),
+        lambda s, x: s.set_timesteps(10),
+    ),
+    "scaling before the times are set": (DDIMScheduler, lambda s, x: s.scale_model_input(x, 0)),
+    "a step before the times are set": (
+        DDPMScheduler,
+        lambda s, x: s.step(x, 5, x, generator=seeded())[0],
+    ),
+    "a time off the grid": (DDIMScheduler, lambda s, x: (s.set_timesteps(10), s.step(x, 1, x)[0])[1]),
+    "no order": (UnCLIPScheduler, lambda s, x: s.set_timesteps(10)),
+    "no betas and no flow": (EDMEulerScheduler, lambda s, x: s.set_timesteps(10)),
+    "order 2": (HeunDiscreteScheduler, lambda s, x: s.set_timesteps(10)),
+    "no step's noise asked for": (
+        TCDScheduler,  # its own default is 0.3
+        lambda s, x: (s.set_timesteps(4), s.step(x, s.timesteps[0], x, generator=torch.Generator().manual_seed(0))[0])[
+            1
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("how", RUNS_STOCK)
+def test_with_window_0_whatever_runs_stock_runs(how):
+    make, call = RUNS_STOCK[how]
+    x = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    stock, ours = make(), TimeShiftScheduler.from_scheduler(make(), window=0)
+    expected, out = call(stock, x), call(ours, x)
+    assert (expected is None and out is None) or torch.equal(out, expected)
+    assert torch.equal(ours.timesteps, stock.timesteps)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DDIMScheduler(num_train_timesteps=100), "cutoff 500; both lie within the 100 training times"),
+        (lambda: EulerDiscreteScheduler(rescale_betas_zero_snr=True), "must be finite and fall strictly"),
+        (EDMEulerScheduler, "its path is not known|both lie within"),
+        (lambda: FlowMatchEulerDiscreteScheduler(invert_sigmas=True), "inverted sigmas, whose path is not known"),
+        (HeunDiscreteScheduler, "is of order 2; time shift needs a solver of order 1"),
+        (lambda: WindowedScheduler.from_scheduler(DDIMScheduler()), "time shift goes inside of WindowedScheduler"),
+    ],
+)
+def test_with_a_window_what_cannot_work_is_refused_when_it_is_made(make, message):
+    with pytest.raises(ValueError, match=message):
+        TimeShiftScheduler.from_scheduler(make(), window=40)
+
+
+def test_with_a_window_a_time_off_the_grid_is_one_sentence():
+    scheduler = TimeShiftScheduler()
+    scheduler.set_timesteps(10)
+    x = torch.zeros(1, 3, 8, 8)
+    with pytest.raises(ValueError, match="timestep 7 is not on the grid"):
+        scheduler.step(x, 7, x)
+
+
+@pytest.mark.parametrize("kind", [DDPMScheduler, LCMScheduler])
+def test_the_reference_variant_moves_the_target_of_each_step(kind):
+    """The table's entry that the step reads is another time's while it is read, and stays after it."""
+    outs = []
+    for window in (0, 200):
+        scheduler = TimeShiftScheduler.from_scheduler(kind(), window=window, cutoff=100, variant="reference")
+        scheduler.set_timesteps(6)
+        x = 3 * torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        draw = torch.Generator().manual_seed(1)
+        for t in scheduler.timesteps[:3]:
+            x = scheduler.step(0.2 * x, t, x, generator=draw, return_dict=False)[0]
+        outs.append(x)
+        assert torch.equal(scheduler.alphas_cumprod, kind().alphas_cumprod)
+    assert not torch.allclose(*outs, atol=1e-3)
+
+
+def test_the_reference_variant_is_refused_where_the_target_is_not_known():
+    scheduler = TimeShiftScheduler.from_scheduler(TCDScheduler(), variant="reference")
+    with pytest.raises(ValueError, match="target of its step is not known"):
+        scheduler.set_timesteps(4)
+
+
+@pytest.mark.parametrize("kind", [EulerDiscreteScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler])
+def test_noise_is_added_at_the_times_that_are_given_after_a_step_too(kind):
+    """The child keeps no place of ours, and a shifted time stands for that of the grid."""
+    clean, noise = torch.randn(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).unbind()
+    ours, stock = TimeShiftScheduler.from_scheduler(kind(), window=100, cutoff=50), kind()
+    for one in (ours, stock):
+        one.set_timesteps(10)
+    x = clean
+    for t in ours.timesteps[:4]:
+        seen = ours.scale_model_input(x, t) if hasattr(stock, "scale_model_input") else x
+        x = ours.step(0.4 * seen, t, x, return_dict=False)[0]
+    assert (ours.timesteps != ours.grid).any()
+    assert ours.begin_index is None
+    for at in (1, 4, 8):
+        outs = []
+        for one in (ours, stock):
+            times = one.timesteps[at : at + 1].repeat(2)
+            flow = hasattr(one, "scale_noise")
+            outs.append(one.scale_noise(clean, times, noise) if flow else one.add_noise(clean, noise, times))
+        assert torch.equal(*outs)
+
+
+def test_settings_that_are_registered_later_count():
+    scheduler = TimeShiftScheduler(window=0)
+    scheduler.register_to_config(window=200, cutoff=0)
+    scheduler.set_timesteps(5)
+    x = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    scheduler.step(0.2 * x, scheduler.timesteps[0], x)
+    assert scheduler.timesteps[1] != scheduler.grid[1]
+    scheduler.register_to_config(window=-1)
+    with pytest.raises(ValueError, match="window is -1"):
+        scheduler.set_timesteps(5)
 
 
 def test_a_flat_variance_warns():

@@ -231,6 +231,18 @@ def test_the_first_latents_are_scaled_and_resumed_ones_are_not():
     assert WindowedScheduler.from_scheduler(FlowMatchEulerDiscreteScheduler()).init_noise_sigma == 1.0
 
 
+def test_sigmas_by_the_number_of_the_step_are_the_windows():
+    """As pipelines read them; at the end is the run's, which Cosmos 2 writes to."""
+    scheduler, stock = WindowedScheduler.from_scheduler(HeunDiscreteScheduler()), HeunDiscreteScheduler()
+    for one in (scheduler, stock):
+        one.set_timesteps(STEPS)
+    scheduler.set_window(3, 5)
+    assert torch.equal(scheduler.sigmas, stock.sigmas[6:])
+    assert torch.equal(scheduler.timesteps, stock.timesteps[6:10])
+    scheduler.sigmas[-1] = scheduler.sigmas[-2]
+    assert scheduler.child.sigmas[-1] == stock.sigmas[-2]
+
+
 @pytest.mark.parametrize("times", [{"timesteps": [900, 700, 400, 100]}, {"sigmas": [9.0, 4.0, 1.0, 0.2]}])
 def test_own_times_are_passed_on(times):
     whole = loop(EulerDiscreteScheduler(), start(), **times)
