@@ -32,7 +32,12 @@ def test_a_caption_that_is_true_of_another_picture_is_no_rival_there():
     to_image = text @ torch.cat([image, negative]).T
     expected = (F.cross_entropy(5 * to_text, torch.arange(3)) + F.cross_entropy(5 * to_image, torch.arange(3))) / 2
     assert none.item() == pytest.approx(expected.item())
-    assert contrastive_loss(image, negative, text, hard, 5.0, both) < none
+    scale = torch.tensor(5.0, requires_grad=True)
+    masked = contrastive_loss(image, negative, text, hard, scale, both)
+    assert masked < none
+    masked.backward()
+    assert scale.grad.isfinite()
+    assert scale.grad != 0
 
 
 def test_nothing_is_read_of_what_a_caption_leaves_free():

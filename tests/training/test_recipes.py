@@ -83,7 +83,7 @@ def test_clip_recipe(tmp_path, trained_autoencoder, monkeypatch):
     monkeypatch.setattr(clip, "BATCH", 8)
     clip.train(tmp_path, clip.as_generated(trained_autoencoder), total_images=8, seed=0)
     verifier = CLIPVerifier.load(tmp_path / "emoji-clip")
-    assert verifier.image_size == scenes.IMAGE_SIZE
+    assert verifier.preprocess.size == (scenes.IMAGE_SIZE, scenes.IMAGE_SIZE)
     assert verifier.text_features(["two cats on blue"]).shape == (1, 128)
 
 

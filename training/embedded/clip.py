@@ -146,10 +146,10 @@ def contrastive_loss(image, negative, text, hard, scale, true):
     true of another's picture, `true` (batch, 2 batch), is no rival there.
     """
     target = torch.arange(len(image))
-    own_hard = torch.einsum("bd,bhd->bh", image, hard)
-    to_text = torch.cat([(image @ text.T).masked_fill(true[:, : len(image)].T, -torch.inf), own_hard], 1)
-    to_image = (text @ torch.cat([image, negative]).T).masked_fill(true, -torch.inf)
-    to_text, to_image = scale * to_text, scale * to_image
+    # Masked after they are scaled: the scale's gradient at an infinite product is NaN.
+    own_hard = scale * torch.einsum("bd,bhd->bh", image, hard)
+    to_text = torch.cat([(scale * image @ text.T).masked_fill(true[:, : len(image)].T, -torch.inf), own_hard], 1)
+    to_image = (scale * text @ torch.cat([image, negative]).T).masked_fill(true, -torch.inf)
     return (F.cross_entropy(to_text, target) + F.cross_entropy(to_image, target)) / 2
 
 
