@@ -31,7 +31,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..pipelines.calibration import Calibration
+    from ..pipelines.search.calibration import Calibration
 
 
 def calibrate(
@@ -70,7 +70,7 @@ def calibrate(
     from ..evaluation.calibration import calibrate as measure
     from ..evaluation.calibration_plot import plot_calibration
     from ..evaluation.figures import new_figure
-    from ..pipelines.processes import is_main_process
+    from ..pipelines.search.processes import is_main_process
     from ..verifiers import load_verifier
 
     # What would fail after the hours is tried before them.

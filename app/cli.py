@@ -146,8 +146,8 @@ def search(
         candidates = 8
 
     from ..pipelines import NoiseSearch
-    from ..pipelines.auto_steps import AUTO, shipped_calibration
-    from ..pipelines.processes import is_main_process
+    from ..pipelines.search.auto_steps import AUTO, shipped_calibration
+    from ..pipelines.search.processes import is_main_process
     from ..verifiers import RankEnsemble, load_verifier
 
     check_device(device, offload)

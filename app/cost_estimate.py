@@ -78,7 +78,7 @@ class CostEstimate:
         if not self.models.has_calibration(asked.model):
             return None
         import_library()
-        from ..pipelines.calibration import Calibration
+        from ..pipelines.search.calibration import Calibration
 
         calibration = Calibration.load(self.models.calibration(asked.model, asked.verifier))
         guidance = asked.arguments().get("guidance_scale")

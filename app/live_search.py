@@ -16,7 +16,7 @@ from .studio import Studio, overheard
 if TYPE_CHECKING:
     from ..pipelines import NoiseSearch, SearchResult
     from ..pipelines.ledger import Ledger
-    from ..pipelines.records import Record
+    from ..pipelines.search.records import Record
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _work(studio: Studio, asked: SearchRequest, folder: Path, job: Job) -> Outco
     if new := [name for name in (asked.model, asked.verifier, asked.judge) if name and not models.has(name)]:
         job.report(Loading(new))
     from ..pipelines import NoiseSearch
-    from ..pipelines.auto_steps import allocate
+    from ..pipelines.search.auto_steps import allocate
 
     pipe = models.pipeline(asked.model)
     guide, judge = (
@@ -171,8 +171,8 @@ def _size(studio: Studio, asked: SearchRequest) -> dict[str, int]:
 def _found(seen: list[Batch], search: NoiseSearch, asked: SearchRequest, folder: Path) -> SearchResult:
     """What a cancelled search had found, from its records."""
     from ..pipelines.call import PipelineCall
-    from ..pipelines.scoring import judge_name
-    from ..pipelines.search_result import Candidate, SearchResult, chosen_by, furthest
+    from ..pipelines.search.result import Candidate, SearchResult, chosen_by, furthest
+    from ..pipelines.search.scoring import judge_name
 
     call = PipelineCall(search.pipe, asked.arguments())
     candidates = [Candidate.of(one, call, folder / one["file"]) for batch in seen for one in batch.records]
@@ -196,8 +196,8 @@ def _drawn_first(search: NoiseSearch, result: SearchResult, asked: SearchRequest
     from PIL import Image
 
     from ..pipelines.call import PipelineCall
-    from ..pipelines.scoring import score_batch
-    from ..pipelines.search_result import Candidate
+    from ..pipelines.search.result import Candidate
+    from ..pipelines.search.scoring import score_batch
 
     images, _ = PipelineCall(search.pipe, result.best[0].arguments)(asked.prompt, [asked.seed])
     file = folder / "first.png"

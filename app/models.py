@@ -144,7 +144,7 @@ class Models:
         """The calibration by a verifier that a model's folder carries; None without any."""
         if name == IN_HAND:
             return None
-        from ..pipelines.auto_steps import shipped_calibration
+        from ..pipelines.search.auto_steps import shipped_calibration
 
         return shipped_calibration(name, verifier)
 

@@ -51,8 +51,8 @@ def plan(
         raise ValueError(f"which score chooses is not known; name by --guide one of {', '.join(known)}")
 
     from ..evaluation.planning import plan_budget
-    from ..pipelines.allocation import best_allocation
-    from ..pipelines.calibration import Calibration
+    from ..pipelines.search.allocation import best_allocation
+    from ..pipelines.search.calibration import Calibration
 
     found = plan_budget(records, guide, judge, target, success_at, seed=seed)
     allocation = None

@@ -13,7 +13,7 @@ from .pictures import Picture, downloads, figure, grid, notice, progress
 from .search_request import SearchRequest
 
 if TYPE_CHECKING:
-    from ..pipelines.records import Record
+    from ..pipelines.search.records import Record
 
 
 class SearchView:

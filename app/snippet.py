@@ -26,7 +26,7 @@ def search_snippet(asked: SearchRequest, size: dict[str, int], models: Models) -
     lines = [
         "import samplesmith",
         "from samplesmith.pipelines import NoiseSearch",
-        *(["from samplesmith.pipelines.auto_steps import shipped_calibration"] if asked.steps == AUTO else []),
+        *(["from samplesmith.pipelines.search.auto_steps import shipped_calibration"] if asked.steps == AUTO else []),
         "from samplesmith.verifiers import load_verifier",
         "",
         _pipeline(asked.model, models),

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from samplesmith import scenes
 from samplesmith.evaluation.scaling import best_of, pools, ranking_accuracy
-from samplesmith.pipelines.contact_sheet import contact_sheet
+from samplesmith.pipelines.search.contact_sheet import contact_sheet
 from samplesmith.verifiers import DetectorVerifier, Verifier, load_verifier
 
 KS = (1, 2, 4, 8, 16)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from samplesmith.pipelines.contact_sheet import contact_sheet
+from samplesmith.pipelines.search.contact_sheet import contact_sheet
 from samplesmith.verifiers import load_verifier
 from scipy.stats import binomtest
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from samplesmith import scenes
 from samplesmith.evaluation.scaling import bootstrap
-from samplesmith.pipelines.contact_sheet import contact_sheet
+from samplesmith.pipelines.search.contact_sheet import contact_sheet
 from samplesmith.verifiers import load_verifier
 
 COUNTS = ("one", "two", "three", "four", "five", "six")

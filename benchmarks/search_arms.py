@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from samplesmith.evaluation.diversity import diversity
 from samplesmith.evaluation.scaling import bootstrap, chance_of_choice
-from samplesmith.pipelines.allocation import best_allocation
-from samplesmith.pipelines.calibration import Calibration
+from samplesmith.pipelines.search.allocation import best_allocation
+from samplesmith.pipelines.search.calibration import Calibration
 from samplesmith.samplers.strategies import Halving
 from samplesmith.verifiers import RankEnsemble
 

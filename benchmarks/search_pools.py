@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from samplesmith.evaluation.diversity import diversity
 from samplesmith.pipelines import NoiseSearch, decode, record_previews
-from samplesmith.pipelines.search_run import SEEDS_PER_PROMPT
+from samplesmith.pipelines.search.search_run import SEEDS_PER_PROMPT
 from samplesmith.samplers.strategies import Halving, make_strategy
 from samplesmith.verifiers import Verifier, load_verifier
 from search_arms import Pool, Row

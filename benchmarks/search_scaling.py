@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 import torch
 from samplesmith.evaluation.figures import new_figure, save_figure
-from samplesmith.pipelines.auto_steps import names, shipped_calibration
-from samplesmith.pipelines.calibration import Calibration
+from samplesmith.pipelines.search.auto_steps import names, shipped_calibration
+from samplesmith.pipelines.search.calibration import Calibration
 from samplesmith.samplers.strategies import Halving
 from samplesmith.verifiers import RankEnsemble
 from search_arms import (

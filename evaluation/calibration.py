@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..pipelines.auto_steps import names
-from ..pipelines.calibration import Calibration, Preview, StepCount
 from ..pipelines.call import PipelineCall
 from ..pipelines.decode import Decoder
-from ..pipelines.noise_search import NoiseSearch
 from ..pipelines.previews import Previews, record_previews
+from ..pipelines.search.auto_steps import names
+from ..pipelines.search.calibration import Calibration, Preview, StepCount
+from ..pipelines.search.noise_search import NoiseSearch
 from ..verifiers import Verifier, VerifierUnavailable
 from .scaling import best_of, pools, score_table
 

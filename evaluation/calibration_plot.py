@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..pipelines.calibration import Calibration
+from ..pipelines.search.calibration import Calibration
 from .figures import new_figure, save_figure
 
 

@@ -14,7 +14,7 @@ import torch
 from ..samplers import FlowSDEScheduler, TimeShiftScheduler
 from ..verifiers import CallableVerifier
 from .loop_schedulers import check_scheduler_is_used
-from .noise_search import NoiseSearch
+from .search.noise_search import NoiseSearch
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 from samplesmith import assets
-from samplesmith.pipelines.calibration import Calibration
+from samplesmith.pipelines.search.calibration import Calibration
 
 EASY = "a star on blue"
 

@@ -21,9 +21,9 @@ from samplesmith.app.shift_comparison import ShiftRequest, StepDone, shift_job
 from samplesmith.app.snippet import search_command, search_snippet
 from samplesmith.app.studio import Studio
 from samplesmith.assets import call_defaults
-from samplesmith.pipelines.calibration import Calibration, StepCount
 from samplesmith.pipelines.call import PipelineCall
 from samplesmith.pipelines.ledger import denoisers
+from samplesmith.pipelines.search.calibration import Calibration, StepCount
 
 ASKED = SearchRequest("emoji-sd3", "two cats on pink", "emoji-clip", "emoji-detector", "random", 5, 7, 2, 3)
 

@@ -11,7 +11,7 @@ import pytest
 import samplesmith
 from fakes import Brightness
 from samplesmith.evaluation.scaling import best_of
-from samplesmith.pipelines.calibration import Calibration, StepCount
+from samplesmith.pipelines.search.calibration import Calibration, StepCount
 from samplesmith.samplers.strategies import Halving
 from samplesmith.verifiers import RankEnsemble
 

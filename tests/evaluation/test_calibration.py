@@ -9,7 +9,7 @@ from PIL import Image
 from samplesmith.evaluation.calibration import calibrate, measure_previews, measure_steps, rank_correlation
 from samplesmith.evaluation.calibration_plot import plot_calibration
 from samplesmith.pipelines import NoiseSearch
-from samplesmith.pipelines.calibration import Calibration, StepCount
+from samplesmith.pipelines.search.calibration import Calibration, StepCount
 from samplesmith.verifiers import RankEnsemble
 
 PROMPTS = ["a cat on pink", "a dog on blue"]

@@ -13,7 +13,7 @@ from PIL import Image
 from samplesmith.pipelines import NoiseSearch, RecordsError
 from samplesmith.pipelines.clip import Clip, as_array, as_picture, read_picture_or_clip
 from samplesmith.pipelines.outputs import check_output, finished_pixels, main_output, makes_clips
-from samplesmith.pipelines.records import load_picture
+from samplesmith.pipelines.search.records import load_picture
 
 PIXELS = np.random.default_rng(0).random((2, 3, 8, 8, 3))
 CLIPS = ["WanPipeline", "LTXPipeline", "AnimateDiffPipeline", "LattePipeline"]

@@ -20,7 +20,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from ..valid_json import to_json
+from ...valid_json import to_json
 
 
 @dataclass(frozen=True)

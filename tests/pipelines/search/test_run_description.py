@@ -12,7 +12,7 @@ from chat_server import ChatServer, says
 from fakes import Brightness
 from PIL import Image
 from samplesmith.pipelines import NoiseSearch, RecordsError
-from samplesmith.pipelines.run_description import describe, differences, weights_of
+from samplesmith.pipelines.search.run_description import describe, differences, weights_of
 from samplesmith.verifiers import CallableVerifier, VLMVerifier
 
 
@@ -76,7 +76,7 @@ def test_another_address_or_question(pipe, tmp_path):
 
 
 def test_a_module_that_has_not_changed_is_hashed_once(pipe, monkeypatch):
-    from samplesmith.pipelines import run_description
+    from samplesmith.pipelines.search import run_description
 
     hashed = []
     original = run_description.hash_weights

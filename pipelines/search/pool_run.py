@@ -7,13 +7,13 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from ..samplers.strategies import Proposal, Strategy
-from ..verifiers import Verifier
-from .decode import Decoder
-from .moved_noise import check_moves_noise
-from .previews import record_previews
+from ...samplers.strategies import Proposal, Strategy
+from ...verifiers import Verifier
+from ..decode import Decoder
+from ..moved_noise import check_moves_noise
+from ..previews import record_previews
 from .records import Record
-from .search_result import Candidate
+from .result import Candidate
 from .search_run import BudgetError, Made, SearchRun
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from ..verifiers import Verifier
-from ..verifiers.identity import describe as describe_thing
-from ..verifiers.identity import hash_weights
+from ...verifiers import Verifier
+from ...verifiers.identity import describe as describe_thing
+from ...verifiers.identity import hash_weights
+from ..step_noise import schedulers
 from .scoring import judge_name
-from .step_noise import schedulers
 
 _HASHED: WeakKeyDictionary[nn.Module, tuple[Any, str]] = WeakKeyDictionary()
 """Hashes of modules, with the state that their tensors were in."""

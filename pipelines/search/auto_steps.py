@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import assets
-from ..verifiers import Verifier
+from ... import assets
+from ...verifiers import Verifier
 from .allocation import Allocation, best_allocation
 from .calibration import Calibration
 

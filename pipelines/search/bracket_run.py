@@ -11,14 +11,14 @@ from itertools import pairwise
 from math import ceil
 from typing import Any
 
-from ..samplers.strategies import Halving, RungProposal
-from ..verifiers import Verifier
+from ...samplers.strategies import Halving, RungProposal
+from ...verifiers import Verifier
+from ..ledger import count_nfe
+from ..paused_rows import PausedRows
 from .calibration import Calibration
-from .ledger import count_nfe
-from .paused_rows import PausedRows
 from .records import Record
+from .result import Candidate
 from .rung_budget import RungBudget
-from .search_result import Candidate
 from .search_run import BudgetError, Made, SearchRun
 
 Evaluate = Callable[[int, list[RungProposal]], list[Candidate] | None]

@@ -17,12 +17,12 @@ from diffusers import (
 )
 from fakes import Brightness
 from samplesmith.pipelines import BudgetError, NoiseSearch, RecordsError, record_previews
-from samplesmith.pipelines.bracket_run import early_correlations
-from samplesmith.pipelines.calibration import Calibration, Preview, StepCount
 from samplesmith.pipelines.decode import decode
 from samplesmith.pipelines.ledger import count_nfe
 from samplesmith.pipelines.outputs import as_pixels
 from samplesmith.pipelines.paused_rows import _Window, check_steps_alike
+from samplesmith.pipelines.search.bracket_run import early_correlations
+from samplesmith.pipelines.search.calibration import Calibration, Preview, StepCount
 from samplesmith.pipelines.step_noise import step_generators, step_noise
 from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
 from samplesmith.samplers.strategies import Halving

@@ -11,8 +11,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from ..valid_json import to_json
-from .clip import Clip, read_picture_or_clip
+from ...valid_json import to_json
+from ..clip import Clip, read_picture_or_clip
 from .run_description import differences
 
 Record = dict[str, Any]

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..valid_json import to_json
-from ..verifiers import Verifier
+from ...valid_json import to_json
+from ...verifiers import Verifier
+from ..call import PipelineCall
+from ..candidate_rows import condition
+from ..clip import Clip, as_picture
+from ..ledger import Ledger
+from ..moved_noise import Lineage
+from ..plain_start import plain_start
 from .allocation import Allocation
-from .call import PipelineCall
-from .candidate_rows import condition
-from .clip import Clip, as_picture
 from .contact_sheet import contact_sheet
-from .ledger import Ledger
-from .moved_noise import Lineage
-from .plain_start import plain_start
 from .records import Record, load_picture, write_atomically
 
 

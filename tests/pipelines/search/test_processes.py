@@ -11,8 +11,8 @@ import pytest
 import toys
 from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch, RecordsError
-from samplesmith.pipelines.processes import Team, _deal, _join
-from samplesmith.pipelines.records import RecordFile
+from samplesmith.pipelines.search.processes import Team, _deal, _join
+from samplesmith.pipelines.search.records import RecordFile
 
 SCRIPT = """
 import os, sys
@@ -117,7 +117,7 @@ def test_a_refused_run_leaves_the_folder_unlocked(finished):
     [({}, "share their records through output_dir"), ({"output_dir": "x", "stop_at": 0.5}, "several processes cannot")],
 )
 def test_what_processes_cannot_do_is_one_sentence(monkeypatch, tmp_path, arguments, message):
-    from samplesmith.pipelines import noise_search
+    from samplesmith.pipelines.search import noise_search
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(noise_search, "processes", lambda: nullcontext(Team(0, 2)))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import Brightness
-from samplesmith.pipelines.scoring import judge_name, score_batch
+from samplesmith.pipelines.search.scoring import judge_name, score_batch
 from samplesmith.verifiers import RankEnsemble, SelfSupervisedVerifier, Verifier, VerifierUnavailable
 
 

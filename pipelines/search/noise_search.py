@@ -16,19 +16,19 @@ from typing import Any
 
 import torch
 
-from ..samplers.strategies import Strategy, make_strategy
-from ..verifiers import Verifier
+from ...samplers.strategies import Strategy, make_strategy
+from ...verifiers import Verifier
+from ..call import PipelineCall, encode_once, quiet
+from ..paused_rows import check_pauses, check_steps_alike
+from ..row_times import own_times
 from .auto_steps import allocate, names
 from .bracket_run import BracketRun
 from .calibration import Calibration
-from .call import PipelineCall, encode_once, quiet
-from .paused_rows import check_pauses, check_steps_alike
 from .pool_run import PoolRun
 from .processes import part_of_records, processes
 from .records import RecordFile
-from .row_times import own_times
+from .result import SearchResult
 from .run_description import describe, describe_model, describe_verifiers, describe_versions
-from .search_result import SearchResult
 from .search_run import SEEDS_PER_PROMPT, BatchReport, progress_bar
 
 LARGEST_SEED = 2**62

@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samplesmith.pipelines.allocation import best_allocation
-from samplesmith.pipelines.calibration import Calibration, Preview, StepCount
+from samplesmith.pipelines.search.allocation import best_allocation
+from samplesmith.pipelines.search.calibration import Calibration, Preview, StepCount
 
 TABLE = Calibration(
     pipeline="Pipe",

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..verifiers import Verifier, VerifierUnavailable, told_apart
+from ...verifiers import Verifier, VerifierUnavailable, told_apart
 
 Scores = dict[str, float | None]
 

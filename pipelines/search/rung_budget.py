@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import count
 
-from ..samplers.strategies import Halving
+from ...samplers.strategies import Halving
 
 
 class RungBudget:

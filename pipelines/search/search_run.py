@@ -18,14 +18,14 @@ import torch
 from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..samplers.strategies import Proposal, Strategy
-from ..verifiers import Verifier
-from .call import PipelineCall
-from .clip import Clip, as_array, as_picture
-from .ledger import Ledger, count_costs, count_verifier_calls, shares
+from ...samplers.strategies import Proposal, Strategy
+from ...verifiers import Verifier
+from ..call import PipelineCall
+from ..clip import Clip, as_array, as_picture
+from ..ledger import Ledger, count_costs, count_verifier_calls, shares
 from .records import Record, RecordFile, RecordsError, load_picture
+from .result import Candidate, SearchResult, chosen_by, furthest
 from .scoring import UNUSABLE, Scored, judge_name, judge_names, measure, score_batch
-from .search_result import Candidate, SearchResult, chosen_by, furthest
 
 SEEDS_PER_PROMPT = 100_000
 """Prompt i of a list starts at seed + i * SEEDS_PER_PROMPT, so that prompts do not share noises."""

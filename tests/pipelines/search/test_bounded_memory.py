@@ -34,7 +34,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 def peak(folder, prompts, strategy, steps) -> float:
     """Megabytes of a process that searches so many prompts and saves the result."""
-    script = SCRIPT.format(tests=str(Path(__file__).parents[1]))
+    script = SCRIPT.format(tests=str(Path(__file__).parents[2]))
     command = [sys.executable, "-c", script, str(prompts), str(folder), strategy, str(steps)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -8,9 +8,9 @@ import pytest
 import toys
 from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch, RecordsError
-from samplesmith.pipelines.allocation import Allocation
-from samplesmith.pipelines.auto_steps import shipped_calibration
-from samplesmith.pipelines.calibration import Calibration, StepCount
+from samplesmith.pipelines.search.allocation import Allocation
+from samplesmith.pipelines.search.auto_steps import shipped_calibration
+from samplesmith.pipelines.search.calibration import Calibration, StepCount
 from samplesmith.verifiers import RankEnsemble
 
 TABLE = Calibration(

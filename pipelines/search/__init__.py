@@ -1,0 +1,1 @@
+"""A search: nodes are proposed, made, scored, recorded, and told to the strategy."""
