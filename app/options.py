@@ -46,6 +46,11 @@ Offload = Annotated[bool, typer.Option(help="keep the parts on the CPU and move 
 Json = Annotated[bool, typer.Option("--json", help="print JSON for a script instead of a table")]
 
 
+def number_text(value: float | None, form: str) -> str:
+    """A number for a table; "none" for one that is not there."""
+    return "none" if value is None or not isfinite(value) else format(value, form)
+
+
 def read_prompts(prompt: str | None, file: Path | None) -> list[str]:
     """The prompt, or those of a file.
 

@@ -1,0 +1,71 @@
+"""`samplesmith sample`: the plain pipeline, for comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...valid_json import to_json
+from ..options import (
+    Device,
+    Dtype,
+    Guidance,
+    Height,
+    Json,
+    Model,
+    Negative,
+    Offload,
+    Seed,
+    Steps,
+    Width,
+    call_arguments,
+    check_numbers,
+    check_vocabulary,
+    console,
+    load_pipeline,
+    make_folder,
+)
+
+
+def sample(
+    prompt: Annotated[str, typer.Argument(help="what to draw")],
+    model: Model = "emoji-sd3",
+    num_images: Annotated[int, typer.Option(help="images, with the seeds that follow each other")] = 1,
+    steps: Steps = None,
+    guidance_scale: Guidance = None,
+    negative_prompt: Negative = None,
+    height: Height = None,
+    width: Width = None,
+    seed: Seed = 0,
+    output: Annotated[Path, typer.Option(help="folder for the images")] = Path("outputs/sample"),
+    dtype: Dtype = "float32",
+    device: Device = None,
+    offload: Offload = False,
+    as_json: Json = False,
+) -> None:
+    """Run the plain pipeline, for comparison.
+
+    Example: `samplesmith sample "a car left of a tree on yellow" --num-images 4`
+    """
+    if num_images < 1:
+        raise ValueError(f"--num-images is {num_images}; give at least 1")
+    check_numbers(steps=steps, height=height, width=width, seed=seed, guidance_scale=guidance_scale)
+    check_vocabulary([prompt], model, [])
+
+    from PIL import Image
+
+    from ...pipelines.call import PipelineCall
+
+    make_folder(output)
+    pipe = load_pipeline(model, dtype, device, offload)
+    call = PipelineCall(pipe, call_arguments(model, steps, guidance_scale, negative_prompt, height, width))
+    images, _ = call(prompt, range(seed, seed + num_images))
+    files = [output / f"seed_{seed + k}.png" for k in range(num_images)]
+    for image, file in zip(images, files, strict=True):
+        Image.fromarray(image).save(file)
+    if as_json:
+        print(to_json({"prompt": prompt, "files": [str(file) for file in files]}, indent=2))
+    else:
+        console.print(f"{num_images} image{'s' if num_images > 1 else ''} of {prompt!r} in {output}")

@@ -1,0 +1,1 @@
+"""The page of `samplesmith web`: the shell, and a folder for each tab."""

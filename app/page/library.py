@@ -1,0 +1,18 @@
+"""The library's slow imports, torch among them: made once, after the page answers."""
+
+from __future__ import annotations
+
+import threading
+from importlib import import_module
+
+_LOCK = threading.Lock()
+
+
+def import_library() -> None:
+    """Wait until the floors below are imported.
+
+    Threads that import packages which import each other may see half-made modules, so the first to ask imports all.
+    """
+    with _LOCK:
+        for floor in ("verifiers", "samplers", "pipelines", "evaluation.generation"):
+            import_module(f"...{floor}", __package__)

@@ -1,0 +1,159 @@
+"""The models that a page offers: shipped ones, those named at its start, or a pipeline in hand. Each is loaded once."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ... import assets
+from ..options import load_pipeline
+
+DEFAULT_MODEL, DEFAULT_VERIFIER, DEFAULT_JUDGE = "emoji-sd3", "emoji-clip", "emoji-detector"
+IN_HAND = "your pipeline"
+"""Name of a pipeline that was given as an object."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """News of a job: models that are read for the first time."""
+
+    names: list[str]
+
+
+@dataclass
+class Models:
+    """Pipelines and verifiers by name. Only names of these lists can be asked for, so a visitor loads nothing else.
+
+    Args:
+        model: offered first: a shipped model, a folder, a .safetensors file or a hub id.
+        verifiers: names offered before the shipped ones.
+        judge: a name offered before the shipped ones.
+        pipe: a pipeline in hand, in place of `model`.
+        verifier: a verifier in hand.
+        dtype, device, offload: of the pipelines that are loaded.
+    """
+
+    model: str = DEFAULT_MODEL
+    verifiers: tuple[str, ...] = ()
+    judge: str | None = None
+    pipe: Any = None
+    verifier: Any = None
+    dtype: str = "float32"
+    device: str | None = None
+    offload: bool = False
+    _loaded: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.pipe is not None:
+            self.model = IN_HAND
+            self.keep(IN_HAND, self.pipe)
+        if self.verifier is not None:
+            self.keep(self.verifier.name, self.verifier)
+
+    def keep(self, name: str, model: Any) -> None:
+        """Have a pipeline or verifier stand under a name, so that it need not be loaded."""
+        self._loaded[name] = model
+
+    @property
+    def pipelines(self) -> list[str]:
+        """Names of pipelines, the one to begin with first."""
+        return list(dict.fromkeys([self.model, *assets.names("pipeline")]))
+
+    def guides(self, model: str) -> list[str]:
+        """Names of verifiers that can score a model's pictures, the one to begin with first."""
+        given = [] if self.verifier is None else [self.verifier.name]
+        return list(dict.fromkeys([*given, *self.verifiers, *self._shipped_for(model, DEFAULT_VERIFIER)]))
+
+    def judges(self, model: str) -> list[str]:
+        """Names of held-out verifiers, the one to begin with first."""
+        given = [] if self.judge is None else [self.judge]
+        return list(dict.fromkeys([*given, *self._shipped_for(model, DEFAULT_JUDGE)]))
+
+    def default_judge(self, model: str) -> str | None:
+        """The judge to begin with; None for a model of another house, where the page was given none."""
+        return self.judges(model)[0] if self.judge is not None or _language(model) is not None else None
+
+    def _shipped_for(self, model: str, first: str) -> list[str]:
+        """Shipped verifiers of the model's own language; for a model of another house, all."""
+        language = _language(model)
+        fit = [name for name in assets.names("verifier") if language is None or _language(name) in (None, language)]
+        return sorted(fit, key=lambda name: name != first)
+
+    def has(self, name: str) -> bool:
+        """Whether a model is in memory already."""
+        return name in self._loaded
+
+    def pipeline(self, name: str) -> Any:
+        """A pipeline; loaded when it is first asked for.
+
+        Raises:
+            ValueError: for a name that is not offered, or that cannot be loaded.
+        """
+        if name not in self.pipelines:
+            raise ValueError(f"no model {name!r} on this page; it has {', '.join(self.pipelines)}")
+        if name not in self._loaded:
+            self._loaded[name] = load_pipeline(name, self.dtype, self.device, self.offload)
+        return self._loaded[name]
+
+    def judge_or_guide(self, name: str, model: str) -> Any:
+        """A verifier; loaded when it is first asked for.
+
+        Raises:
+            ValueError: for a name that is not offered, or that cannot be loaded.
+        """
+        if name not in (known := [*self.guides(model), *self.judges(model)]):
+            raise ValueError(f"no verifier {name!r} for {model} on this page; it has {', '.join(dict.fromkeys(known))}")
+        if name not in self._loaded:
+            from ...verifiers import load_verifier
+
+            self._loaded[name] = load_verifier(name)
+        return self._loaded[name]
+
+    def default_steps(self, name: str) -> int | None:
+        """Inference steps where none are asked for; None before a pipeline of another house is loaded."""
+        if name in assets.names("pipeline"):
+            return assets.call_defaults(name).get("num_inference_steps")
+        if name not in self._loaded:
+            return None
+        steps = inspect.signature(type(self._loaded[name]).__call__).parameters.get("num_inference_steps")
+        return None if steps is None else steps.default
+
+    def solver(self, name: str) -> str | None:
+        """Class of a pipeline's own scheduler; None where that is not known before it is loaded."""
+        if name in self._loaded:
+            return type(self._loaded[name].scheduler).__name__
+        return self._index(name).get("scheduler", (None, None))[1]
+
+    def labels(self, name: str) -> list[str]:
+        """Names of the classes that a pipeline is conditioned on; empty for one that takes prompts."""
+        if name in self._loaded:
+            return list(getattr(self._loaded[name], "labels", None) or {})
+        return list((self._index(name).get("id2label") or {}).values())
+
+    def _index(self, name: str) -> dict[str, Any]:
+        return _read(name, "model_index.json")
+
+    def has_calibration(self, name: str) -> bool:
+        """Whether steps "auto" can be had; read without importing torch, as the page is built by it."""
+        return name != IN_HAND and "calibrations" in _read(name, "samplesmith.json")
+
+    def calibration(self, name: str, verifier: str) -> Path | None:
+        """The calibration by a verifier that a model's folder carries; None without any."""
+        if name == IN_HAND:
+            return None
+        from ...pipelines.search.auto_steps import shipped_calibration
+
+        return shipped_calibration(name, verifier)
+
+
+def _read(name: str, file: str) -> dict[str, Any]:
+    """A JSON file of a model's folder; empty where there is none."""
+    folder = assets.path(name) if name in assets.names() else Path(name)
+    return json.loads((folder / file).read_text()) if (folder / file).is_file() else {}
+
+
+def _language(name: str) -> str | None:
+    return assets.card(name).get("vocabulary") if name in assets.names() else None

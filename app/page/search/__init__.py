@@ -1,0 +1,5 @@
+"""The tab that searches."""
+
+from .tab import SearchTab
+
+__all__ = ["SearchTab"]

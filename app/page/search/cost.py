@@ -1,0 +1,97 @@
+"""What a search will cost, from the model's calibration and from the last search on this machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..library import import_library
+from ..models import Models
+from .request import AUTO, SearchRequest
+
+
+@dataclass(frozen=True)
+class Cost:
+    """NFEs of one candidate and of all, and seconds; None where they are not known yet."""
+
+    candidate: int | None
+    nfe: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class _Last:
+    guided: bool
+    steps: int
+    nfe: int
+    seconds_per_nfe: float
+
+
+class CostEstimate:
+    """Remembers what searches cost, by model."""
+
+    def __init__(self, models: Models):
+        self.models = models
+        self._last: dict[str, _Last] = {}
+        self._lock = threading.Lock()
+
+    def remember(self, asked: SearchRequest, candidate: int, ledger: Mapping[str, Any]) -> None:
+        """Take a finished search into account.
+
+        Args:
+            asked: the search.
+            candidate: NFEs of one whole candidate.
+            ledger: the search's own.
+        """
+        steps = self._steps(asked)
+        if steps is None or not ledger["nfe"] or not ledger["seconds"]:
+            return
+        with self._lock:
+            self._last[asked.model] = _Last(_guided(asked), steps, candidate, ledger["seconds"] / ledger["nfe"])
+
+    def of(self, asked: SearchRequest) -> Cost:
+        """What a search will cost."""
+        with self._lock:
+            last = self._last.get(asked.model)
+        candidate = self.candidate(asked)
+        if candidate is None:
+            return Cost(None, None, None)
+        nfe = candidate * asked.candidates
+        return Cost(candidate, nfe, None if last is None else nfe * last.seconds_per_nfe)
+
+    def candidate(self, asked: SearchRequest) -> int | None:
+        """NFEs of one whole candidate: as the calibration counted them, else as the last search did."""
+        steps = self._steps(asked)
+        with self._lock:
+            last = self._last.get(asked.model)
+        if steps is None:
+            return None
+        if (counted := self._calibrated(asked, steps)) is not None:
+            return counted
+        if last is None or last.guided != _guided(asked):
+            return None
+        return last.nfe if steps == last.steps else round(last.nfe * steps / last.steps)
+
+    def _calibrated(self, asked: SearchRequest, steps: int) -> int | None:
+        if not self.models.has_calibration(asked.model):
+            return None
+        import_library()
+        from ....pipelines.search.calibration import Calibration
+
+        calibration = Calibration.load(self.models.calibration(asked.model, asked.verifier))
+        guidance = asked.arguments().get("guidance_scale")
+        if (calibration.guidance_scale or 0) > 1 and (guidance is None or guidance <= 1):
+            return None
+        return next((row.nfe for row in calibration.steps if row.num_inference_steps == steps), None)
+
+    def _steps(self, asked: SearchRequest) -> int | None:
+        """Steps of a whole candidate: "auto" counts the budget in the model's default ones."""
+        given = None if asked.steps == AUTO else asked.steps
+        return given or self.models.default_steps(asked.model)
+
+
+def _guided(asked: SearchRequest) -> bool:
+    guidance = asked.arguments().get("guidance_scale")
+    return guidance is not None and guidance > 1

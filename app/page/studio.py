@@ -1,0 +1,92 @@
+"""What the tabs of a page share: its models, the line to them, its visitors, and how errors are told."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .library import import_library
+from .limits import Limits
+from .line import Job, Line, Work
+from .models import Models
+from .visitors import Visitors
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Studio:
+    """One per page.
+
+    Args:
+        models: what the page offers.
+        limits: of one visitor's request, and of the line.
+    """
+
+    models: Models = field(default_factory=Models)
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        self.line = Line(self.limits.in_line)
+        self.visitors = Visitors()
+
+    def run(self, session: str | None, tab: str, begin: Callable[[Path], Work]) -> Iterator[Any]:
+        """A visitor's run in a tab: yields its news, returns its result.
+
+        Args:
+            session: the browser's name for the visit.
+            tab: where; one run at a time in each.
+            begin: gives the work for a folder that is the run's own.
+
+        Raises:
+            FullError, BusyError: where it cannot begin.
+            Stopped: where it was cancelled.
+            Exception: what the work raised.
+        """
+        visitor = self.visitors.visitor(str(session))
+        work = begin(visitor.new_folder(tab))
+
+        def ready(job: Job) -> Any:
+            import_library()
+            return work(job)
+
+        job = self.line.join(ready)
+        visitor.began(tab, job)
+        return (yield from self.line.follow(job))
+
+    def cancel(self, session: str | None, tab: str) -> None:
+        """Stop the run of a visitor in a tab."""
+        self.visitors.visitor(str(session)).cancel(tab)
+
+    def close(self) -> None:
+        """Stop all work and remove all files."""
+        self.line.close()
+        self.visitors.close()
+
+
+def told(error: Exception) -> str:
+    """One sentence for the visitor; what is no plain refusal goes to the log with its trace."""
+    lines = str(error).strip().splitlines()
+    sentence = lines[0][:600] if lines else ""
+    if isinstance(error, (ValueError, OSError)) and sentence:
+        return sentence
+    logger.error("a run of the page failed", exc_info=error)
+    return f"this run failed: {type(error).__name__}{': ' if sentence else ''}{sentence}"
+
+
+@contextmanager
+def overheard() -> Iterator[list[str]]:
+    """Collect what the library warns users of while the context is open; only the line's thread works then."""
+    sentences: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield sentences
+    for one in caught:
+        plain = issubclass(one.category, UserWarning) and not issubclass(one.category, DeprecationWarning)
+        if plain and (text := str(one.message)) not in sentences:
+            sentences.append(text)

@@ -1,0 +1,10 @@
+"""The tabs of the page: one folder or file each, and one line in `TABS`."""
+
+from collections.abc import Callable
+
+from .search import SearchTab
+from .studio import Studio
+from .time_shift import TimeShiftTab
+
+TABS: dict[str, Callable[[Studio], object]] = {"Search": SearchTab, "Time shift": TimeShiftTab}
+"""What builds each tab, by its title; called inside of the tab, with what the tabs share."""

@@ -1,0 +1,225 @@
+"""Plain sampling beside time-shifted sampling from the same noises, as a job of the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ...options import call_arguments, check_vocabulary
+from ..library import import_library
+from ..limits import Limits, checked_prompt, one_of, real, whole
+from ..line import Job, Work
+from ..model_calls import before_calls
+from ..models import Loading, Models
+from ..studio import Studio, overheard
+
+MOST_IMAGES = 8
+VARIANTS = ("paper", "reference")
+
+
+@dataclass(frozen=True)
+class ShiftRequest:
+    """One comparison.
+
+    Attributes:
+        condition: a class or a prompt.
+        solver: short name of the child scheduler; None for the model's own.
+        window, cutoff: in training times.
+        variant: "paper" or "reference".
+        data_variance: of the clean data; 0 neglects it, as the paper does.
+        per_image: a time for each image, as the paper has it; else one for the batch.
+        images: how many; image k has the noise of `seed + k`.
+    """
+
+    model: str
+    condition: str
+    solver: str | None
+    steps: int
+    window: int
+    cutoff: int
+    variant: str
+    data_variance: float
+    per_image: bool
+    images: int
+    seed: int
+
+    def check(self, models: Models, limits: Limits) -> ShiftRequest:
+        """The same request with numbers as Python has them.
+
+        Raises:
+            ValueError: for anything that is not offered or out of range, in one sentence.
+        """
+        one_of("model", self.model, models.pipelines)
+        one_of("variant", self.variant, VARIANTS)
+        condition = checked_prompt(self.condition, limits)
+        check_vocabulary([condition], self.model, [])
+        fitting = fitting_solvers(models, self.model)
+        if self.solver and self.solver not in fitting:
+            raise ValueError(f"{self.solver} does not solve {self.model}; take one of {', '.join(fitting)}")
+        return replace(
+            self,
+            solver=self.solver or fitting[0],
+            condition=condition,
+            steps=whole("number of steps", self.steps, 2, limits.steps),
+            window=whole("window", self.window, 0, 1000, "training times"),
+            cutoff=whole("cutoff", self.cutoff, 0, 1000, "training times"),
+            data_variance=real("data variance", self.data_variance, 0, 100),
+            per_image=bool(self.per_image),
+            images=whole("number of images", self.images, 1, MOST_IMAGES),
+            seed=whole("seed", self.seed, 0, 2**31 - 1),
+        )
+
+    @property
+    def arm(self) -> str:
+        """Name of the setting in the measured table."""
+        if self.window == 0:
+            return "plain"
+        if self.variant == "reference":
+            return "reference"
+        if self.data_variance == 0:
+            return "paper" if self.per_image else "paper, shared"
+        return "data_variance" if self.per_image else "shared"
+
+
+def fitting_solvers(models: Models, model: str) -> list[str]:
+    """Short names of the solvers for a model's kind, a flow or not, its own first."""
+    import_library()
+    from ....samplers.time_shift import SOLVERS
+
+    own = models.solver(model)
+    flows = [name for name, kind in SOLVERS.items() if kind.startswith("FlowMatch")]
+    fit = [name for name in SOLVERS if own is None or (name in flows) == own.startswith("FlowMatch")]
+    return sorted(fit, key=lambda name: SOLVERS[name] != own)
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """A model call of `calls` was made."""
+
+    call: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The end.
+
+    Attributes:
+        plain, shifted: a picture a noise.
+        grid: the solver's own times, from noise to data.
+        chosen: for each of them, the times at which the model was called, one an image.
+        saturated: share of matches that fell on an end of the window; None where none was made.
+        notes: what the library warned of.
+    """
+
+    asked: ShiftRequest
+    plain: list[Path]
+    shifted: list[Path]
+    grid: list[float]
+    chosen: list[list[float]]
+    saturated: float | None
+    notes: list[str] = field(default_factory=list)
+
+
+def shift_job(studio: Studio, asked: ShiftRequest, folder: Path) -> Work:
+    """The work of a checked request; it reports `Loading` and `StepDone`.
+
+    Args:
+        studio: of the page.
+        asked: checked.
+        folder: of this run alone.
+    """
+
+    def work(job: Job) -> Comparison:
+        with overheard() as notes:
+            found = _work(studio, asked, folder, job)
+        found.notes.extend(notes)
+        return found
+
+    return work
+
+
+def _work(studio: Studio, asked: ShiftRequest, folder: Path, job: Job) -> Comparison:
+    if not studio.models.has(asked.model):
+        job.report(Loading([asked.model]))
+    from ....evaluation.generation import set_scheduler
+    from ....pipelines.call import PipelineCall, quiet
+    from ....samplers import TimeShiftScheduler, apply_per_sample_time
+
+    pipe = studio.models.pipeline(asked.model)
+    call = PipelineCall(pipe, call_arguments(asked.model, asked.steps, None, None, None, None))
+    seeds = range(asked.seed, asked.seed + asked.images)
+    stock = pipe.scheduler
+    calls = _Calls(job, 2 * asked.steps, pipe)
+    try:
+        with job.stops(pipe), quiet(pipe), before_calls(pipe, calls.count):
+            set_scheduler(pipe, asked.solver)
+            plain = _save(call(asked.condition, seeds)[0], folder, "plain")
+            pipe.scheduler = scheduler = TimeShiftScheduler.from_scheduler(
+                pipe.scheduler,
+                window=asked.window,
+                cutoff=asked.cutoff,
+                variant=asked.variant,
+                data_variance=asked.data_variance,
+            )
+            hook = apply_per_sample_time(pipe, scheduler) if asked.per_image else None
+            try:
+                with before_calls(pipe, calls.note):
+                    shifted = _save(call(asked.condition, seeds)[0], folder, "shifted")
+            finally:
+                if hook is not None:
+                    hook.remove()
+    finally:
+        pipe.scheduler = stock
+    grid = [float(time) for time in scheduler.grid]
+    chosen = [calls.chosen.get(step, [time] * asked.images) for step, time in enumerate(grid)]
+    return Comparison(asked, plain, shifted, grid, chosen, saturated_share(asked, grid, chosen, len(scheduler) - 1))
+
+
+def saturated_share(asked: ShiftRequest, grid: list[float], chosen: list[list[float]], last: int) -> float | None:
+    """Share of the matches that fell on an end of the window, so that a better time may lie beyond it.
+
+    Args:
+        asked: the comparison.
+        grid, chosen: times, from noise to data; for each of the grid's, one an image.
+        last: training time that no window passes.
+
+    Returns:
+        None where nothing was matched: without a window, below the cutoff, and in the reference variant, which shifts
+        no model call.
+    """
+    ends = []
+    if asked.window and asked.variant == "paper":
+        for time, row in zip(grid[1:], chosen[1:], strict=True):
+            if time > asked.cutoff:
+                low, high = max(0, round(time - asked.window / 2)), min(last, round(time + asked.window / 2))
+                ends += [one in (low, high) for one in row]
+    return sum(ends) / len(ends) if ends else None
+
+
+class _Calls:
+    """Counts the model's calls, and notes the times of those that a time shift chose."""
+
+    def __init__(self, job: Job, calls: int, pipe: Any):
+        self.job, self.calls, self.pipe = job, calls, pipe
+        self.done = 0
+        self.chosen: dict[int, list[float]] = {}
+
+    def count(self) -> None:
+        self.done += 1
+        self.job.report(StepDone(self.done, max(self.calls, self.done)))
+
+    def note(self) -> None:
+        scheduler = self.pipe.scheduler
+        if scheduler.row_times is not None:
+            self.chosen[scheduler.step_index] = scheduler.row_times.tolist()
+
+
+def _save(images: Any, folder: Path, name: str) -> list[Path]:
+    from PIL import Image
+
+    files = [folder / f"{name}_{k}.png" for k in range(len(images))]
+    for image, file in zip(images, files, strict=True):
+        Image.fromarray(image).save(file)
+    return files

@@ -1,0 +1,201 @@
+"""The tab that shifts times: plain and shifted samples of the same noises, and which times were chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from ..controls import LIGHT, RUN, RunControls, Update
+from ..line_chart import Series, line_chart
+from ..models import DEFAULT_MODEL
+from ..pictures import Picture, grid, notice, progress
+from ..studio import Studio
+from .comparison import MOST_IMAGES, VARIANTS, Comparison, ShiftRequest, StepDone, fitting_solvers, shift_job
+from .measured import measured
+
+TITLE = "Time shift"
+PIXEL_MODEL = "fashion-ddpm"
+"""Shown first where it is shipped: an epsilon model of pixels, which the method was made for."""
+EXAMPLES = ("a star on blue", "two cats and a house on white")
+PRESETS = {
+    "Few steps": (10, 40, 500),
+    "Wide window": (10, 160, 500),
+    "Low cutoff": (10, 40, 200),
+}
+"""Steps, window and cutoff that each begin a run at one click."""
+IMAGES = 4
+
+
+class TimeShiftTab:
+    """Builds the tab, and holds its handlers."""
+
+    def __init__(self, studio: Studio):
+        self.studio = studio
+        self._build()
+        self._connect()
+
+    @property
+    def _model(self) -> str:
+        names = self.studio.models.pipelines
+        return PIXEL_MODEL if PIXEL_MODEL in names and names[0] == DEFAULT_MODEL else names[0]
+
+    def _build(self) -> None:
+        model = self._model
+        conditions = self._conditions(model)
+        steps, window, cutoff = next(iter(PRESETS.values()))
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=2, min_width=300):
+                self.model = gr.Dropdown(self.studio.models.pipelines, value=model, label="Model")
+                self.condition = gr.Dropdown(
+                    conditions, value=conditions[0], allow_custom_value=True, label="Class or prompt"
+                )
+                with gr.Row(elem_classes="presets"):
+                    self.presets = {
+                        name: gr.Button(name, size="sm", elem_id=f"shift-{name.split()[0].lower()}") for name in PRESETS
+                    }
+                with gr.Row():
+                    self.solver = gr.Dropdown(label="Solver", allow_custom_value=True, min_width=120)
+                    self.steps = gr.Number(steps, label="Steps", precision=0, min_width=80)
+                with gr.Row():
+                    self.window = gr.Number(window, label="Window", precision=0, min_width=80)
+                    self.cutoff = gr.Number(cutoff, label="Cutoff", precision=0, min_width=80)
+                with gr.Row():
+                    self.start = gr.Button("Compare", variant="primary", elem_id="compare")
+                    self.cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="shift-cancel")
+                self.status = gr.HTML(notice("Choose an example, or press Compare."))
+                with gr.Accordion("Matching, images and seed", open=False):
+                    self.variant = gr.Dropdown(list(VARIANTS), value=VARIANTS[0], label="Variant")
+                    self.data_variance = gr.Number(0.0, label="Variance of the clean data (the paper neglects it: 0)")
+                    self.per_image = gr.Checkbox(True, label="A time for each image")
+                    self.images = gr.Slider(1, MOST_IMAGES, IMAGES, step=1, label="Images")
+                    self.seed = gr.Number(0, label="Seed", precision=0)
+            with gr.Column(scale=3, min_width=320):
+                self.plain = gr.HTML(_titled("Plain", grid([], IMAGES, "plain samples")))
+                self.shifted = gr.HTML(_titled("Shifted, from the same noises", grid([], IMAGES, "shifted samples")))
+                self.chart = gr.HTML(_shift_chart(None))
+                self.facts = gr.HTML()
+        self.inputs = [
+            self.model,
+            self.condition,
+            self.solver,
+            self.steps,
+            self.window,
+            self.cutoff,
+            self.variant,
+            self.data_variance,
+            self.per_image,
+            self.images,
+            self.seed,
+        ]
+
+    def _connect(self) -> None:
+        self.controls = RunControls(
+            self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
+        )
+        shown = [self.plain, self.shifted, self.chart, self.facts]
+        run = {"fn": self.run, "inputs": self.inputs, "outputs": [*self.controls.outputs, *shown], **RUN}
+        self.start.click(api_name="time_shift", **run)
+        for name, button in self.presets.items():
+            setting = [self.steps, self.window, self.cutoff]
+            filled = button.click(lambda name=name: PRESETS[name], outputs=setting, **LIGHT)
+            filled.then(api_visibility="private", **run)
+        # At arrival too: what needs the library's imports is filled in then, so that the page answers before them.
+        gr.on(None, self._follow_model, self.model, [self.condition, self.solver], **LIGHT)
+
+    def _conditions(self, model: str) -> list[str]:
+        return self.studio.models.labels(model) or list(EXAMPLES)
+
+    def _follow_model(self, model: str) -> list[Any]:
+        conditions, solvers = self._conditions(model), fitting_solvers(self.studio.models, model)
+        return [gr.Dropdown(choices=conditions, value=conditions[0]), gr.Dropdown(choices=solvers, value=solvers[0])]
+
+    def run(self, request: gr.Request, *values: Any) -> Iterator[Update]:
+        """Sample plain and shifted, and show both."""
+        yield from self.controls.guarded(self._run(request.session_hash, *values))
+
+    def _run(self, session: str | None, *values: Any) -> Iterator[Update]:
+        asked = ShiftRequest(*values).check(self.studio.models, self.studio.limits)
+        yield {
+            **self.controls.busy(),
+            self.plain: _titled("Plain", grid([], asked.images, "plain samples")),
+            self.shifted: _titled("Shifted, from the same noises", grid([], asked.images, "shifted samples")),
+            self.chart: _shift_chart(None),
+            self.facts: "",
+        }
+        begin = partial(shift_job, self.studio, asked)
+        found = yield from self.controls.follow(session, begin, self._news)
+        yield self._end(found)
+
+    def _news(self, news: StepDone) -> Update:
+        return {self.status: progress(f"model call {news.call} of {news.calls}", news.call / news.calls)}
+
+    def _end(self, found: Comparison) -> Update:
+        asked = found.asked
+        text = f"{asked.images} noises, plain and shifted, by {asked.solver} in {asked.steps} steps."
+        return {
+            self.status: notice(text),
+            self.plain: _titled("Plain", _pictures(found, "plain")),
+            self.shifted: _titled("Shifted, from the same noises", _pictures(found, "shifted")),
+            self.chart: _shift_chart(found),
+            self.facts: _facts(found),
+            **self.controls.idle(),
+        }
+
+
+def _titled(title: str, content: str) -> str:
+    return f"<h3>{escape(title)}</h3>{content}"
+
+
+def _pictures(found: Comparison, which: str) -> str:
+    files = found.plain if which == "plain" else found.shifted
+    pictures = [
+        Picture(file, f"{found.asked.condition}, {which}, seed {found.asked.seed + k}", f"seed {found.asked.seed + k}")
+        for k, file in enumerate(files)
+    ]
+    return grid(pictures, len(files), f"{which} samples of {found.asked.condition}")
+
+
+def _shift_chart(found: Comparison | None) -> str:
+    """How far the chosen times lie from the grid's, against the grid's; noise on the right."""
+    if found is None:
+        return line_chart([], "time of the grid", "chosen - grid", (0, 1000), "times chosen, none yet")
+    dots, labels = [], []
+    for time, row in zip(found.grid, found.chosen, strict=True):
+        dots += [(time, chosen - time) for chosen in row]
+        labels += [f"{time:.4g} of the grid, {chosen:.4g} chosen" for chosen in row]
+    half = found.asked.window / 2
+    middle = [(time, sum(row) / len(row) - time) for time, row in zip(found.grid, found.chosen, strict=True)]
+    edges = [
+        Series("window" if sign > 0 else "", [(0, sign * half), (1000, sign * half)], "line", 2) for sign in (1, -1)
+    ]
+    return line_chart(
+        [*edges, Series("each image", dots, "dots", 1, labels), Series("mean", middle, "line", 0)],
+        "time of the grid",
+        "chosen - grid",
+        (0, 1000),
+        "how far the chosen times lie from the grid's",
+    )
+
+
+def _facts(found: Comparison) -> str:
+    asked = found.asked
+    notes = "".join(notice(note) for note in found.notes)
+    if found.saturated is None:
+        share = "none was made"
+    else:
+        share = f"{found.saturated:.0%} fell on an end of the window, so a better time may lie beyond it"
+    table = measured(asked)
+    rows = "".join(
+        f"<tr><td>{time:.4g}</td><td>{', '.join(f'{one:.4g}' for one in row)}</td></tr>"
+        for time, row in zip(found.grid, found.chosen, strict=True)
+    )
+    return (
+        f"{notes}<p><strong>Matches:</strong> {share}.</p>"
+        f"<p><strong>Measured:</strong> {escape(table or 'this setting is not in the table')}.</p>"
+        "<details><summary>The grid's times and the times chosen</summary><table><thead><tr><th>grid</th>"
+        f"<th>chosen, an image each</th></tr></thead><tbody>{rows}</tbody></table></details>"
+    )

@@ -1,0 +1,191 @@
+"""Searches of the page as jobs, without a browser: what a visitor gets, and cancelling."""
+
+import json
+import re
+import time
+
+import numpy as np
+import pytest
+import toys
+from page_jobs import follow_work
+from PIL import Image
+from samplesmith.app.page.models import IN_HAND, Models
+from samplesmith.app.page.search.cost import CostEstimate
+from samplesmith.app.page.search.request import SearchRequest
+from samplesmith.app.page.search.run import Batch, Begun, search_job
+from samplesmith.app.page.search.snippet import search_command, search_snippet
+from samplesmith.app.page.search.view import SearchView, outcome_panel, summary
+from samplesmith.app.page.studio import Studio
+from samplesmith.assets import call_defaults
+from samplesmith.pipelines.call import PipelineCall
+from samplesmith.pipelines.ledger import denoisers
+from samplesmith.pipelines.search.calibration import Calibration, StepCount
+
+ASKED = SearchRequest("emoji-sd3", "two cats on pink", "emoji-clip", "emoji-detector", "random", 5, 7, 2, 3)
+
+
+def changed(**changes):
+    return SearchRequest(**{**vars(ASKED), **changes})
+
+
+def test_a_search_comes_batch_by_batch_and_ends_with_all_that_is_shown(studio, costs, tmp_path):
+    asked = ASKED.check(studio.models, studio.limits)
+    news, outcome = follow_work(studio, search_job(studio, costs, asked, tmp_path))
+    assert news[0] == Begun(tmp_path, 5, None)
+    batches = [one for one in news if isinstance(one, Batch)]
+    assert [len(one.records) for one in batches] == [2, 2, 1]
+    assert [one.ledger.nfe for one in batches] == [12, 24, 30], "each report keeps the cost of its own moment"
+    assert outcome.best.score == max(record["score"] for record in outcome.result.records)
+    assert outcome.first.seed == 7
+    assert re.match(r"(right|wrong): two cats: found \d; .*background pink: (yes|no)", outcome.best.verdict)
+    assert {file.name for file in tmp_path.iterdir()} >= {"contact_sheet.png", "best.png", "records.jsonl"}
+    assert not outcome.stopped
+
+    view = SearchView(asked)
+    view.begin(news[0])
+    view.take(batches[0])
+    assert view.gallery().count("<img") == 2
+    assert view.gallery().count("<figure") == 5, "the places of those to come are kept"
+    assert "12 of 30 NFEs" in view.progress()
+    for one in batches[1:]:
+        view.take(one)
+    html = view.gallery()
+    assert html.count('class="cell best"') == 1
+    alt = re.search(r'class="cell best"><img[^>]*alt="([^"]*)"', html)[1]
+    assert alt.startswith("two cats on pink, candidate ")
+    assert f"score {outcome.best.score:.3f}" in alt
+    assert summary(outcome).startswith(f"Best of 5 has score {outcome.best.score:.3f}")
+    panel = outcome_panel(outcome)
+    assert "Best of 1: the first draw" in panel
+    assert panel.count("download=") == 3
+    assert "<dt>NFEs</dt><dd>30</dd>" in panel
+
+
+def test_cancelling_frees_the_models_within_a_step_and_keeps_what_was_found(studio, costs, tmp_path):
+    asked = changed(candidates=40, steps=12)
+    after, calls = [], []
+    handle = denoisers(studio.models.pipeline("emoji-sd3"))[0].register_forward_pre_hook(
+        lambda module, args: after.append(1) if calls else None
+    )
+
+    def cancel(job, news):
+        if isinstance(news, Batch):
+            job.stop()
+            calls.append(1)
+
+    news, outcome = follow_work(studio, search_job(studio, costs, asked, tmp_path), cancel)
+    handle.remove()
+    assert len(after) <= 2
+    assert outcome.stopped
+    seen = [record for one in news if isinstance(one, Batch) for record in one.records]
+    assert [record["seed"] for record in outcome.result.records] == [record["seed"] for record in seen]
+    assert outcome.best.score == max(record["score"] for record in seen)
+    lines = (tmp_path / "records.jsonl").read_text().splitlines()
+    assert [json.loads(line)["seed"] for line in lines] == [record["seed"] for record in seen]
+    assert (tmp_path / "contact_sheet.png").exists()
+    assert outcome.first.seed == 7
+    assert outcome.size == {"num_candidates": len(seen)}, "what makes the same part again"
+    assert summary(outcome).startswith("Cancelled: the best of ")
+    news, outcome = follow_work(studio, search_job(studio, costs, changed(candidates=1), tmp_path / "next"))
+    assert not outcome.stopped, "the hook that stops is gone"
+
+
+def test_cancelling_before_a_candidate_has_come(studio, costs, tmp_path):
+    def cancel(job, news):
+        if isinstance(news, Begun):
+            job.stop()
+
+    _, outcome = follow_work(studio, search_job(studio, costs, changed(candidates=40, steps=12), tmp_path), cancel)
+    assert outcome.result is None or len(outcome.result.records) <= 2
+    assert outcome.stopped
+
+
+@pytest.mark.parametrize("strategy", ["random", "zero-order", "halving"])
+def test_each_strategy_shows_best_of_1_of_its_seed(studio, costs, tmp_path, strategy):
+    asked = changed(strategy=strategy, candidates=6, steps=4)
+    news, outcome = follow_work(studio, search_job(studio, costs, asked, tmp_path))
+    assert outcome.first.seed == 7
+    plain, _ = PipelineCall(studio.models.pipeline("emoji-sd3"), asked.arguments())("two cats on pink", [7])
+    difference = abs(plain[0].astype(int) - np.asarray(Image.open(outcome.first.file)).astype(int))
+    assert difference.max() <= 2, "a row of another batch differs by rounding alone"
+    view = SearchView(asked)
+    for one in news:
+        if isinstance(one, Batch):
+            view.take(one)
+            assert 'role="progressbar"' in view.progress()
+    assert view.chosen["seed"] == outcome.best.seed
+    assert view.gallery().count('class="cell best"') == 1
+    assert outcome_panel(outcome).count("<section>") == 2
+    tried = {(record["seed"], str(record["lineage"])) for record in outcome.result.records}
+    assert summary(outcome).startswith(f"Best of {len(tried)} ")
+
+
+def test_steps_auto_spend_the_budget_as_the_calibration_says(studio, costs, tmp_path, monkeypatch):
+    guidance = call_defaults("emoji-sd3")["guidance_scale"]
+    file = tmp_path / "calibration.json"
+    rows = (StepCount(2, 4, (0.5, 0.6, 0.7, 0.8)), StepCount(28, 56, (0.6,)))
+    names = ("StableDiffusion3Pipeline", "FlowMatchEulerDiscreteScheduler", guidance, "emoji-clip", None, 10)
+    Calibration(*names, rows).save(file)
+    monkeypatch.setattr(Models, "has_calibration", lambda self, name: True)
+    monkeypatch.setattr(Models, "calibration", lambda self, name, verifier: file)
+    asked = changed(steps="auto", candidates=1, judge=None).check(studio.models, studio.limits)
+    assert costs.of(asked).nfe == 56, "a candidate of the default steps, as it was counted"
+    news, outcome = follow_work(studio, search_job(studio, costs, asked, tmp_path / "run"))
+    assert news[0] == Begun(tmp_path / "run", 14, 56)
+    assert outcome.size == {"budget": 56}
+    assert outcome.result.allocation.num_inference_steps == 2
+    assert len(outcome.result.records) == 14
+    assert "The calibration chose 14 candidates of 2 steps" in outcome_panel(outcome)
+    code = search_snippet(asked, outcome.size, studio.models)
+    assert "budget=56" in code
+    assert "calibration=shipped_calibration('emoji-sd3', 'emoji-clip')" in code
+    assert "--budget 56" in search_command(asked, outcome.size, studio.models)
+    assert "--steps auto" in search_command(asked, outcome.size, studio.models)
+
+
+def test_a_folder_of_another_pipeline_class_is_searched_with_clip(emoji_clip, tmp_path):
+    toys.build("StableDiffusion").save_pretrained(tmp_path / "toy")
+    models = Models(str(tmp_path / "toy"))
+    models.keep("emoji-clip", emoji_clip)
+    studio = Studio(models)
+    asked = SearchRequest(models.model, "a star on blue", "emoji-clip", None, "random", 3, 0, 2, 2, None, 32, 32)
+    _, outcome = follow_work(
+        studio, search_job(studio, CostEstimate(models), asked.check(models, studio.limits), tmp_path / "run")
+    )
+    studio.close()
+    assert outcome.best.score == max(record["score"] for record in outcome.result.records)
+    assert outcome.best.verdict is None
+    assert Image.open(outcome.folder / "best.png").size == (32, 32)
+
+
+def test_a_pipeline_in_hand_is_searched_by_a_verifier_in_hand(tmp_path):
+    from samplesmith.verifiers import CallableVerifier
+
+    brightness = CallableVerifier(lambda images, prompts: images.mean((1, 2, 3)), name="brightness")
+    studio = Studio(Models(pipe=toys.build("StableDiffusion"), verifier=brightness))
+    asked = SearchRequest(IN_HAND, "a red fox", "brightness", None, "random", 3, 0, 3, 2, None, 32, 32)
+    _, outcome = follow_work(
+        studio, search_job(studio, CostEstimate(studio.models), asked.check(studio.models, studio.limits), tmp_path)
+    )
+    studio.close()
+    assert outcome.result.verifier == "brightness"
+    assert len(outcome.result.records) == 3
+
+
+def test_a_visitor_who_leaves_frees_the_models_and_the_disk(studio, costs):
+    visitor = studio.visitors.visitor("a")
+    folder = visitor.new_folder("Search")
+    job = studio.line.join(search_job(studio, costs, changed(candidates=40, steps=12), folder))
+    visitor.began("Search", job)
+    following = studio.line.follow(job)
+    while not isinstance(next(following), Batch):
+        pass
+    studio.visitors.leave("a")
+    start = time.monotonic()
+    list(following)
+    assert job.future.done()
+    assert time.monotonic() - start < 30
+    deadline = time.monotonic() + 5
+    while visitor.folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not visitor.folder.exists()

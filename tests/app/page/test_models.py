@@ -1,0 +1,21 @@
+"""What a page offers."""
+
+import pytest
+from samplesmith.app.page.models import Models
+
+
+def test_models_offers_what_fits_and_nothing_else():
+    models = Models()
+    assert models.pipelines[0] == "emoji-sd3"
+    assert models.guides("emoji-sd3")[0] == "emoji-clip"
+    assert models.default_judge("emoji-sd3") == "emoji-detector"
+    assert models.solver("emoji-sd3") == "FlowMatchEulerDiscreteScheduler"
+    assert models.default_steps("emoji-sd3") == 28
+    with pytest.raises(ValueError, match="no verifier 'vlm:x@http://evil' for emoji-sd3 on this page"):
+        models.judge_or_guide("vlm:x@http://evil", "emoji-sd3")
+    with pytest.raises(ValueError, match="no model"):
+        models.pipeline("someone/else")
+    other = Models("toys/sd", judge=None)
+    assert other.pipelines[:2] == ["toys/sd", "emoji-sd3"]
+    assert other.guides("toys/sd")[0] == "emoji-clip"
+    assert other.default_judge("toys/sd") is None

@@ -1,0 +1,111 @@
+"""The page as a whole in Debian's Chromium: its start, phones, themes, the keyboard."""
+
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+import toys
+from browser import Server, ask, keep, loaded, set_budget
+from samplesmith.app.page.models import IN_HAND
+
+
+def test_the_page_opens_on_a_pipeline_in_hand(tmp_path):
+    from samplesmith.app import launch
+    from samplesmith.verifiers import CallableVerifier
+
+    brightness = CallableVerifier(lambda images, prompts: images.mean((1, 2, 3)), name="brightness")
+    page = launch(toys.build("StableDiffusion"), verifier=brightness, block=False)
+    try:
+        assert page.local_url.startswith("http://127.0.0.1:")
+        assert page.share_url is None
+        config = json.load(urllib.request.urlopen(f"{page.local_url}config", timeout=60))
+        choices = [one["props"].get("choices") for one in config["components"] if one["type"] == "dropdown"]
+        assert choices[0][:2] == [[IN_HAND, IN_HAND], ["emoji-sd3", "emoji-sd3"]]
+        assert choices[1][0] == ["brightness", "brightness"]
+    finally:
+        page.close()
+        page.studio.close()
+
+
+def test_the_page_answers_soon_after_its_start(tmp_path):
+    server = Server(tmp_path)
+    for _ in range(100):
+        if "Samplesmith is at http://127.0.0.1:" in server.log.read_text():
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the address is not printed")
+    server.close()
+    print(f"answered after {server.seconds:.1f} s")
+    assert server.seconds < 30, "10 s on two idle cores; the tests share them"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_in_both_themes(visit, scheme):
+    page = visit(width=390, height=844, color_scheme=scheme, has_touch=True)
+    ask(page, "two cats left of three stars on yellow", 3, 4)
+    page.locator("#start").click()
+    page.locator("#result .pair").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    light = sum(map(int, re.findall(r"\d+", background)[:3])) > 384
+    assert light == (scheme == "light")
+    keep(page, f"phone-{scheme}")
+    page.get_by_role("tab", name="Time shift").click()
+    page.locator("#compare").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    keep(page, f"phone-shift-{scheme}")
+
+
+def test_the_theme_can_be_changed(visit):
+    page = visit(color_scheme="light")
+    ink = "getComputedStyle(document.querySelector('.head h1')).color"
+    before = page.evaluate(ink)
+    page.locator("#theme").click()
+    page.wait_for_function(f"{ink} !== '{before}'")
+    page.get_by_role("button", name="Easy: a star on blue").click()
+    page.locator("#result .pair").wait_for()
+    keep(page, "search-dark")
+
+
+def test_a_search_by_keyboard_alone(visit):
+    page = visit()
+    page.locator("body").press("Tab")
+    seen = []
+    for _ in range(20):
+        focused = page.evaluate("document.activeElement.id || document.activeElement.closest('[id]')?.id || ''")
+        seen.append(focused)
+        if focused == "start":
+            break
+        page.keyboard.press("Tab")
+    assert "start" in seen, seen
+    assert {"preset-easy", "preset-count", "preset-relation"} <= set(seen)
+    page.keyboard.press("Enter")
+    page.locator("#result .pair").wait_for()
+    for image in page.locator("img").all():
+        assert image.get_attribute("alt") is not None
+
+
+def test_a_folder_of_another_pipeline_class_in_the_page(visit, tmp_path):
+    import toys
+
+    toys.build("StableDiffusion").save_pretrained(tmp_path / "toy")
+    (tmp_path / "home").mkdir()
+    server = Server(tmp_path / "home", "--model", str(tmp_path / "toy"))
+    try:
+        page = visit(server.url)
+        page.locator("#prompt textarea").fill("a cat on pink")
+        set_budget(page, 3)
+        page.get_by_role("button", name="Strategy, steps and seed").click()
+        page.locator("#steps").locator("input, textarea").fill("2")
+        for label in ("Height", "Width"):
+            page.get_by_label(label, exact=True).fill("32")
+        page.locator("#start").click()
+        page.locator("#result .pair").wait_for()
+        assert loaded(page, "#gallery img")
+        assert "load_verifier('emoji-clip')" in page.locator("#snippet .cm-content").inner_text()
+    finally:
+        server.close()

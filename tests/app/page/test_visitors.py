@@ -1,0 +1,66 @@
+"""Visitors have folders of their own and leave nothing behind."""
+
+import threading
+import time
+
+import pytest
+from page_jobs import follow_job
+from samplesmith.app.page.line import Line
+from samplesmith.app.page.visitors import IDLE, BusyError, Visitors
+
+
+@pytest.fixture
+def line():
+    line = Line(3)
+    yield line
+    line.close()
+
+
+def test_visitors_have_folders_of_their_own_and_leave_nothing(line):
+    visitors = Visitors()
+    one, other = visitors.visitor("../../etc"), visitors.visitor("b")
+    folder = one.new_folder("Search")
+    assert folder.is_relative_to(visitors.home)
+    assert not folder.is_relative_to(other.folder)
+    assert visitors.visitor("../../etc") is one
+    again = one.new_folder("Search")
+    assert again != folder
+    assert not folder.exists(), "the last run's files go when the next begins"
+
+    gate = threading.Event()
+
+    def work(job):
+        (again / "seen.txt").write_text("x")
+        gate.wait(10)
+        (again / "late.txt").write_text("x")
+
+    job = line.join(work)
+    one.began("Search", job)
+    with pytest.raises(BusyError, match="still under way"):
+        one.new_folder("Search")
+    assert one.new_folder("Time shift").exists()
+    visitors.leave("../../etc")
+    assert job.stopped
+    assert again.exists(), "while the run has not let go"
+    gate.set()
+    follow_job(line, job)
+    for _ in range(100):
+        if not one.folder.exists():
+            break
+        time.sleep(0.02)
+    assert not one.folder.exists()
+    visitors.close()
+    assert not visitors.home.exists()
+
+
+def test_scripts_that_never_say_goodbye_are_forgotten_but_open_pages_are_not():
+    visitors = Visitors()
+    script, page = visitors.visitor("script"), visitors.visitor("page")
+    visitors.open("page")
+    folders = [one.new_folder("Search") for one in (script, page)]
+    script.seen -= 2 * IDLE
+    visitors.visitor("another")
+    page.seen -= 2 * IDLE
+    visitors.visitor("another")
+    assert [folder.exists() for folder in folders] == [False, True]
+    visitors.close()
