@@ -89,7 +89,7 @@ def _clip(source: Path, device: Any) -> Callable[[Tensor], Tensor]:
 
 
 def _classifier(source: Path, device: Any) -> Callable[[Tensor], Tensor]:
-    from ..verifiers.classifier import FashionClassifier, load_classifier
+    from ..models.fashion_classifier import FashionClassifier, load_classifier
 
     kind = json.loads((source / "config.json").read_text()).get("_class_name")
     if kind != FashionClassifier.__name__:

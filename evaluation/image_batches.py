@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.v2 import functional as tvf
 
 from ..verifiers.images import as_shown, read_picture
 
@@ -134,8 +135,7 @@ def _pixels(item: Any, name: str) -> Tensor:
         picture = as_shown(item, keep_grey=True)
     else:
         raise ValueError(f"the {name} images mix pictures and {type(item).__name__}; give one kind")
-    pixels = np.array(picture)
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).movedim(-1, 0)
+    return tvf.pil_to_tensor(picture)
 
 
 def unlike_images(name: str, one: Iterable[int], other: Iterable[int]) -> str:

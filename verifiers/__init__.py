@@ -1,9 +1,10 @@
 """What a candidate is worth."""
 
+from ..models.fashion_classifier import FashionClassifier
 from .aesthetic import AestheticVerifier
 from .base import RankEnsemble, Verifier, VerifierUnavailable, WeightedSum
 from .callable import CallableVerifier
-from .classifier import ClassVerifier, FashionClassifier
+from .classifier import ClassVerifier
 from .clip import CLIPVerifier
 from .detector import DetectorVerifier, Verdict
 from .identity import told_apart

@@ -2,99 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as tvf
 
+from ..models.scene_detector import CELL, SIDE, SceneDetector
 from ..scenes import BACKGROUNDS, OBJECTS, Scene, parse
 from ..scenes.grammar import NUMBER_WORDS
 from .base import Verifier
 from .images import Images, at_one_size, read_images
-
-CELL = 8
-"""Pixels a cell of the heat maps: a 128-px picture has 16 x 16 cells."""
-
-
-class ResidualBlock(nn.Module):
-    def __init__(self, channels_in: int, channels_out: int, stride: int = 1):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(channels_out)
-        self.skip = nn.Identity()
-        if stride > 1 or channels_in != channels_out:
-            self.skip = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(self.norm2(self.conv2(h)) + self.skip(x))
-
-
-class SceneDetector(nn.Module):
-    """Centres as heat maps (Zhou et al., *Objects as Points*, arXiv 1904.07850), and the background.
-
-    Input (batch, 3, 128, 128) in [-1, 1]; returns heat-map logits (batch, 25, 16, 16), one map per object and one of
-    what is malformed; boxes (batch, 3, 16, 16), the centre's distance from the cell's middle in x and y, in cells, and
-    the side of the sprite in pictures; and background logits (batch, 6).
-
-    Args:
-        width: channels of the first stage.
-        malformed: whether it has the map of what is malformed, and boxes; without, malformed sprites only count as none
-            and boxes are 0.
-    """
-
-    def __init__(self, width: int = 32, malformed: bool = False):
-        super().__init__()
-        self.config = {"width": width, "malformed": malformed}
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), ResidualBlock(width, width)
-        )
-        self.fine = nn.Sequential(ResidualBlock(width, 2 * width, 2), ResidualBlock(2 * width, 2 * width))
-        self.coarse = nn.Sequential(
-            ResidualBlock(2 * width, 4 * width, 2),
-            ResidualBlock(4 * width, 4 * width),
-            ResidualBlock(4 * width, 4 * width),
-        )
-        self.merge = ResidualBlock(6 * width, 3 * width)
-        self.heat = nn.Conv2d(3 * width, len(OBJECTS) + malformed, 1)
-        self.box = nn.Conv2d(3 * width, 3, 1) if malformed else None
-        self.background = nn.Linear(2 * width, len(BACKGROUNDS))
-        nn.init.constant_(self.heat.bias, -4.0)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        fine = self.fine(self.stem(F.avg_pool2d(x, 2)))
-        coarse = F.interpolate(self.coarse(fine), scale_factor=2, mode="nearest")
-        merged = self.merge(torch.cat([fine, coarse], 1))
-        box = merged.new_zeros(len(merged), 3, *merged.shape[2:]) if self.box is None else self.box(merged)
-        return self.heat(merged), box, self.background(fine.mean((2, 3)))
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` (fp16)."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(self.config) + "\n")
-        halves = {k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()}
-        save_file(halves, folder / "model.safetensors")
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> SceneDetector:
-        """Read what `save_pretrained` wrote, in float32."""
-        with torch.device("meta"):  # no random weights that would only be replaced
-            model = cls(**json.loads((Path(folder) / "config.json").read_text()))
-        halves = load_file(Path(folder) / "model.safetensors")
-        state = {name: value.float() if value.is_floating_point() else value for name, value in halves.items()}
-        model.load_state_dict(state, assign=True)
-        return model.eval()
 
 
 class Spot(NamedTuple):
@@ -211,7 +133,7 @@ class DetectorVerifier(Verifier):
         """What is seen in each image (batch, 3, height, width) in [0, 1]; places are in pixels of 128 x 128."""
         parameter = next(self.model.parameters())
         x = _at_model_size(images).to(parameter.device, parameter.dtype)
-        heat, box, background = self.model(x * 2 - 1)
+        heat, box, background = self.model(tvf.normalize(x, [0.5], [0.5]))
         heat, box = heat.float().sigmoid(), box.float()
         thresholds = heat.new_full((heat.shape[1], 1, 1), self.threshold)
         thresholds[len(OBJECTS) :] = self.malformed_threshold
@@ -221,7 +143,7 @@ class DetectorVerifier(Verifier):
         malformed: list[list[Spot]] = [[] for _ in range(len(x))]
         for (i, k, row, column), (dx, dy, size) in zip(peaks.tolist(), shifts, strict=True):
             name, spots = (OBJECTS[k], whole) if k < len(OBJECTS) else ("malformed", malformed)
-            spots[i].append(Spot(name, (column + 0.5 + dx) * CELL, (row + 0.5 + dy) * CELL, size * 128))
+            spots[i].append(Spot(name, (column + 0.5 + dx) * CELL, (row + 0.5 + dy) * CELL, size * SIDE))
         names = list(BACKGROUNDS)
         return [
             Sighting(names[k], tuple(some), tuple(bad))
@@ -248,6 +170,4 @@ class DetectorVerifier(Verifier):
 
 
 def _at_model_size(images: Tensor) -> Tensor:
-    if images.shape[-2:] == (128, 128):
-        return images
-    return F.interpolate(images, size=(128, 128), mode="bicubic", antialias=True)
+    return tvf.resize(images, [SIDE, SIDE], InterpolationMode.BICUBIC)

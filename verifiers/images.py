@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torchvision.transforms.v2 import functional as tvf
 
 from . import git_lfs
 
@@ -105,8 +106,14 @@ def _in_eight_bits(picture: Image.Image, label: str) -> Image.Image:
 
 def to_tensor(picture: Image.Image) -> Tensor:
     """An RGB or grey picture as float32 (1, 3 or 1, height, width) in [0, 1]."""
-    pixels = np.array(picture)
-    return torch.from_numpy(pixels.reshape(1, *pixels.shape[:2], -1)).movedim(-1, 1).float().div_(255)
+    # Divided, as pipelines make k / 255: torchvision's `to_dtype` multiplies by 1 / 255, which differs in the last bit.
+    return tvf.pil_to_tensor(picture)[None].float().div_(255)
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """An image (1 or 3, height, width) in [0, 1] as a picture of the nearest 8-bit levels; what lies outside is cut."""
+    # torchvision's own conversions of floats round down.
+    return tvf.to_pil_image((image.detach().float() * 255).round().clamp(0, 255).byte())
 
 
 class Pictures(Sequence[Image.Image]):

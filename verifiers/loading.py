@@ -8,12 +8,14 @@ from typing import Any
 
 from .. import assets
 from ..foreign_errors import in_one_sentence
+from ..models.fashion_classifier import load_classifier
+from ..models.scene_detector import SceneDetector
 from . import git_lfs
 from .aesthetic import AestheticVerifier, load_head
 from .base import Verifier
-from .classifier import ClassVerifier, load_classifier
+from .classifier import ClassVerifier
 from .clip import CLIPVerifier
-from .detector import DetectorVerifier, SceneDetector
+from .detector import DetectorVerifier
 from .preference import PreferenceVerifier
 from .self_supervised import SelfSupervisedVerifier
 from .vlm import VLMVerifier

@@ -16,6 +16,8 @@ from torch import Tensor
 from torchvision.transforms import CenterCrop, Resize
 from torchvision.transforms.v2 import functional as tvf
 
+from .images import to_picture
+
 _GRID_TOLERANCE = 1e-3
 """Of a level: float32 pictures of 8 bits are nearer to whole levels than this."""
 
@@ -71,8 +73,7 @@ class Preprocessing(ABC):
             sized = images
         else:
             sized = self._resized(images)
-        mean, std = (torch.tensor(values).view(1, 3, 1, 1).to(sized) for values in (self.mean, self.std))
-        return (sized - mean) / std
+        return tvf.normalize(sized, self.mean, self.std)
 
     def _resized(self, images: Tensor) -> Tensor:
         if images.requires_grad:
@@ -80,14 +81,10 @@ class Preprocessing(ABC):
         levels = images.float() * 255
         off = (levels - levels.round()).abs().flatten(1).amax(1)
         rows = [
-            self.of_picture(_picture(row)).to(images) if whole else self.of_tensor(image[None])[0]
-            for row, image, whole in zip(levels, images, (off < _GRID_TOLERANCE).tolist(), strict=True)
+            self.of_picture(to_picture(image)).to(images) if whole else self.of_tensor(image[None])[0]
+            for image, whole in zip(images, (off < _GRID_TOLERANCE).tolist(), strict=True)
         ]
         return torch.stack(rows)
-
-
-def _picture(levels: Tensor) -> Image.Image:
-    return Image.fromarray(levels.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
 
 
 class OpenClipPreprocessing(Preprocessing):

@@ -15,11 +15,11 @@ from json import JSONDecoder
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from .base import Verifier
 from .chat_endpoint import AnswerError, ChatEndpoint
+from .images import to_picture
 
 KEY_VARIABLE = "SAMPLESMITH_VLM_API_KEY"
 QUESTION = (
@@ -157,9 +157,8 @@ class VLMVerifier(Verifier):
 
 def data_url(image: Tensor) -> str:
     """An image (3, height, width) in [0, 1] as a PNG in a data URL."""
-    pixels = (image * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+    to_picture(image).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 

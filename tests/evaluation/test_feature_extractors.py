@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from samplesmith import assets
 from samplesmith.evaluation.feature_extractors import load_features
 from samplesmith.evaluation.fid import extract_features
-from samplesmith.verifiers.classifier import FashionClassifier
+from samplesmith.models.fashion_classifier import FashionClassifier
 
 
 def pictures(*shape):

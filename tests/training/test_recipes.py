@@ -9,11 +9,11 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from samplesmith import assets, load, scenes
+from samplesmith.models.scene_detector import SceneDetector
 from samplesmith.training.embedded import autoencoder, clip, detector, diffusion, flow, generator
 from samplesmith.training.embedded.run import Run
 from samplesmith.training.embedded.text import build_tokenizer, token_ids
 from samplesmith.verifiers import CLIPVerifier
-from samplesmith.verifiers.detector import SceneDetector
 
 
 @pytest.fixture(autouse=True)

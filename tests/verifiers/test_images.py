@@ -6,7 +6,16 @@ import pytest
 import torch
 from PIL import Image
 from samplesmith.verifiers import images as module
-from samplesmith.verifiers.images import PictureError, Pictures, as_shown, image_batches, read_images, read_picture
+from samplesmith.verifiers.images import (
+    PictureError,
+    Pictures,
+    as_shown,
+    image_batches,
+    read_images,
+    read_picture,
+    to_picture,
+    to_tensor,
+)
 
 SIDE = 8
 
@@ -265,3 +274,19 @@ def test_previews_keep_to_their_images_whatever_the_sizes():
         assert round(float(batch[0, 0, 0, 0]) * 255) == a
     tensor = torch.zeros(4, 3, 4, 4)
     assert [(a, b) for a, b, _, _ in image_batches(tensor, early, 2, True)] == [(0, 2), (2, 3), (3, 4)]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_pictures_become_tensors_and_pictures_again(mode):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    picture = Image.fromarray(levels if mode == "L" else np.dstack([levels, levels.T, 255 - levels]))
+    tensor = to_tensor(picture)
+    assert torch.equal(tensor, torch.from_numpy(np.array(picture)).reshape(1, 16, 16, -1).movedim(-1, 1) / 255)
+    again = to_picture(tensor[0])
+    assert again.mode == mode
+    assert again.tobytes() == picture.tobytes()
+
+
+def test_between_levels_the_nearest_is_taken_and_what_lies_outside_is_cut():
+    image = torch.tensor([-0.1, 0.4 / 255, 0.6 / 255, 254.6 / 255, 1.2]).expand(3, 1, 5)
+    assert np.asarray(to_picture(image))[0, :, 0].tolist() == [0, 0, 1, 255, 255]

@@ -21,8 +21,9 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from ... import scenes
+from ...models.scene_detector import CELL, SceneDetector
 from ...scenes import DrawnScene, negatives
-from ...verifiers.detector import CELL, DetectorVerifier, SceneDetector, Verdict
+from ...verifiers.detector import DetectorVerifier, Verdict
 from .autoencoder import reconstruct
 from .run import Run, images_to_tensor, initial_weights, recipe_parser, set_learning_rate
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from ... import fashion
-from ...verifiers.classifier import FashionClassifier
+from ...models.fashion_classifier import FashionClassifier
 from .run import Run, initial_weights, recipe_parser, set_learning_rate
 
 BATCH = 128

@@ -1,0 +1,1 @@
+"""Networks that verifiers and measures run."""
