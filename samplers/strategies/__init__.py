@@ -1,9 +1,6 @@
 """Search strategies: which candidates to try next. A strategy is one file and one line in `STRATEGIES`."""
 
-import inspect
-import json
-import re
-
+from ...named_settings import resolve
 from .base import Move, Proposal, Strategy
 from .halving import Halving, RungProposal
 from .random import Random
@@ -21,20 +18,7 @@ def make_strategy(strategy: str | Strategy) -> Strategy:
     """
     if isinstance(strategy, Strategy):
         return strategy
-    name, _, text = strategy.partition(":")
-    if name not in STRATEGIES:
-        raise ValueError(f"unknown strategy {name!r}; known: {', '.join(STRATEGIES)}, or a Strategy object")
-    kind = STRATEGIES[name]
-    known = list(inspect.signature(kind).parameters)
-    settings = {}
-    for part in filter(None, re.split(r",(?![^[{]*[\]}])", text)):  # not at the commas within brackets
-        key, _, value = part.partition("=")
-        if key not in known:
-            raise ValueError(f"{name} has no setting {key!r}; known: {', '.join(known) or 'none'}")
-        try:
-            settings[key] = json.loads(value)
-        except ValueError:
-            raise ValueError(f"{part!r} gives no number; write it as {key}=0.5") from None
+    kind, settings = resolve(strategy, STRATEGIES, "strategy")
     return kind(**settings)
 
 

@@ -126,7 +126,7 @@ def test_by_name_with_settings():
     ("name", "message"),
     [
         ("zero-order:width=3", "zero-order has no setting 'width'; known: neighbours, angle, draws"),
-        ("zero-order:angle=wide", "'angle=wide' gives no number"),
+        ("zero-order:angle=wide", "zero-order has angle=wide; give a number"),
         ("random:angle=1", "random has no setting 'angle'; known: none"),
     ],
 )
