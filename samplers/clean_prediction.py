@@ -14,7 +14,7 @@ from torch import Tensor
 from . import compat
 from .interpolants import Interpolant, Linear, NoiseRatio
 from .interpolants import from_scheduler as path_of
-from .live_timesteps import position
+from .live_timesteps import index_of
 from .predictions import Prediction
 from .wrapped import Wrapped, innermost
 
@@ -32,12 +32,7 @@ def locate(scheduler: Any, timestep: float | Tensor) -> int:
     """
     if isinstance(scheduler, Wrapped):
         return scheduler.run_index(timestep)
-    if (index := position(scheduler.timesteps, timestep)) is not None:
-        return index
-    found = (scheduler.timesteps.cpu() == float(timestep)).nonzero()
-    if not len(found):
-        raise ValueError(f"timestep {float(timestep):g} is not on the grid; pass an entry of timesteps")
-    return int(found[0])
+    return index_of(scheduler.timesteps, timestep)
 
 
 def clean_prediction(

@@ -1,8 +1,8 @@
 """FlowSDEScheduler: stochastic sampling for flow-matching pipelines (SD3, FLUX, Lumina, Sana, ...).
 
 Any g >= 0 gives a reverse SDE with the flow's marginals (Kim et al., arXiv 2503.19385). Seam: the scheduler. Cost: no
-further model call, but for Heun's method. The numbers of a step (`flow_coefficients.py`) are formed when the timesteps
-are set.
+further model call, but for transitions that make more of them (Heun's method). How a step goes is a transition
+(`transitions/`), whose numbers are formed when the timesteps are set.
 """
 
 from __future__ import annotations
@@ -18,22 +18,18 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from . import compat
-from .flow_coefficients import (
-    DIFFUSIONS,
-    GRIDS,
-    INTEGRATORS,
-    INTERPOLANTS,
-    heun_coefficients,
-    interleave,
-    step_coefficients,
-    time_grid,
-)
+from .diffusions import DIFFUSIONS
+from .flow_grids import GRIDS, time_grid
 from .flow_output import FlowSDESchedulerOutput, log_density
 from .flow_settings import flow_settings, settings_of
 from .interpolants import Interpolant, Linear, VariancePreserving, expand
 from .live_timesteps import position
 from .row_noise import RowNoise
+from .transitions import TRANSITIONS, CoefficientPreserving, Kept, Transition
 from .wrapped import OURS, innermost
+
+INTERPOLANTS: dict[str, type[Interpolant]] = {"linear": Linear, "vp": VariancePreserving}
+"""Paths that steps are taken along, by the names that the scheduler takes."""
 
 
 class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
@@ -56,9 +52,9 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
         interpolant (`str`, defaults to `"linear"`):
             The path that steps are taken along: `"linear"` or `"vp"` (beta 0.1 to 20).
         integrator (`str`, defaults to `"euler-maruyama"`):
-            Or `"cps"`, which preserves the noise level (arXiv 2509.05952), or `"heun"`, of second order, for the ODE:
-            two model calls a step, one in the last. (FluxImg2ImgPipeline counts those calls as steps, whichever
-            scheduler of second order it has, so a low strength leaves it none.)
+            Name of the transition (`transitions/`). Or `"cps"`, which preserves the noise level (arXiv 2509.05952), or
+            `"heun"`, of second order, for the ODE: two model calls per step, one in the last. (FluxImg2ImgPipeline
+            counts those calls as steps, whichever scheduler of second order it has, so a low strength leaves it none.)
         grid (`str`, *optional*):
             Where the times lie before the resolution's shift: `"vp"`, even in the variance-preserving clock, or
             `"log-snr"`, even in the logarithm of the signal-to-noise ratio; None for the parent's. `sigmas` that a
@@ -117,8 +113,8 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             stochastic_sampling=stochastic_sampling,
         )
         self.set_generators(None)
-        self._slope: Tensor | None = None
-        self._tables: list[Tensor] | None = None
+        self._kept: Kept = ()
+        self._transition: Transition | None = None
         self._check()
 
     def _check(self) -> None:
@@ -127,16 +123,19 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
         for name, known in (
             ("diffusion", (None, *DIFFUSIONS)),
             ("interpolant", INTERPOLANTS),
-            ("integrator", INTEGRATORS),
+            ("integrator", TRANSITIONS),
             ("grid", (None, *GRIDS)),
             ("kind", (None, "ode", "sde")),
         ):
             if config[name] not in known:
                 raise ValueError(f"unknown {name} {config[name]!r}; known: {', '.join(map(str, known))}")
-        if config.norm < 0 or (config.integrator == "cps" and config.norm > 1):
-            raise ValueError(f"norm is {config.norm}; give at least 0, and with integrator='cps' at most 1")
-        if config.integrator == "heun" and config.kind != "ode" and (config.diffusion or config.kind):
-            raise ValueError("integrator='heun' is for the ODE; drop the diffusion, or use 'euler-maruyama'")
+        name, transition = config.integrator, TRANSITIONS[config.integrator]
+        if config.norm < 0:
+            raise ValueError(f"norm is {config.norm}; give at least 0")
+        if config.norm > transition.largest_norm:
+            raise ValueError(f"norm is {config.norm}; with integrator={name!r} give at most {transition.largest_norm}")
+        if not transition.stochastic and config.kind != "ode" and (config.diffusion or config.kind):
+            raise ValueError(f"integrator={name!r} is for the ODE; drop the diffusion, or use 'euler-maruyama'")
         if config.invert_sigmas:
             raise ValueError("invert_sigmas=True (Mochi) runs time backwards; FlowSDEScheduler does not support it")
         if not self._is_parents_ode and compat.grows_without_bound(self):
@@ -146,19 +145,16 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             )
 
     @property
-    def _rule(self) -> tuple[str | None, float, str]:
-        """Diffusion, norm and integrator of the steps."""
+    def _rule(self) -> tuple[type[Transition], str | None, float]:
+        """Transition of the steps, with its diffusion and norm."""
         config = self.config
-        if config.kind == "ode":
-            return None, config.norm, config.integrator
-        if config.diffusion is None and config.kind is None and config.stochastic_sampling:
+        transition, diffusion = TRANSITIONS[config.integrator], config.diffusion
+        if config.kind == "ode" or not transition.stochastic:
+            return transition, None, config.norm
+        if diffusion is None and config.kind is None and config.stochastic_sampling:
             # The parent's: the clean prediction is noised anew, which is what keeps the level with all noise fresh.
-            return (None, config.norm, "heun") if config.integrator == "heun" else (DIFFUSIONS[0], 1.0, "cps")
-        return config.diffusion or (DIFFUSIONS[0] if config.kind == "sde" else None), config.norm, config.integrator
-
-    @property
-    def _path(self) -> Interpolant:
-        return Linear() if self.config.interpolant == "linear" else VariancePreserving()
+            return CoefficientPreserving, DIFFUSIONS[0], 1.0
+        return transition, diffusion or (DIFFUSIONS[0] if config.kind == "sde" else None), config.norm
 
     @property
     def _is_parents_ode(self) -> bool:
@@ -225,13 +221,13 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
 
     @property
     def order(self) -> int:
-        """Model calls a step, by which pipelines count."""
-        return 2 if self.config.integrator == "heun" else 1
+        """Model calls per step, by which pipelines count."""
+        return self._rule[0].model_calls
 
     @property
     def is_stochastic(self) -> bool:
         """Whether steps draw noise."""
-        diffusion, norm, _ = self._rule
+        _, diffusion, norm = self._rule
         return diffusion is not None and norm > 0
 
     def set_timesteps(
@@ -258,19 +254,16 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             sigmas = time_grid(self.config.grid, num_inference_steps or len(sigmas)).tolist()
         super().set_timesteps(num_inference_steps, device, sigmas, mu, timesteps)
         self._new_run()
-        self._slope = None
-        if self.order == 2:
-            self.timesteps, end = interleave(self.timesteps), self.sigmas[-1:]
-            self.sigmas = torch.cat([interleave(self.sigmas[:-1]), end])
+        self._kept = ()
+        transition, diffusion, norm = self._rule
+        self.timesteps = transition.call_times(self.timesteps)
+        self.sigmas = torch.cat([transition.call_times(self.sigmas[:-1]), self.sigmas[-1:]])
         if not self._is_parents_ode and compat.exceeds_one(self):
             raise ValueError("the sigmas go beyond 1, which no linear flow has; only the plain ODE can follow them")
-        times = self.sigmas.detach().double().cpu()
-        coefficients = step_coefficients(times[:-1], times[1:], self._path, *self._rule)
-        self._noisy_steps = int((coefficients[2] > 0).sum())
-        # Tensors on the sample's device: no host sync in a step, and one compiled graph for all steps.
-        self._tables = [values.float().to(self.sigmas.device) for values in coefficients]
-        if self.order == 2:
-            self._heun = [v.float().to(self.sigmas.device) for v in heun_coefficients(times, self._path)]
+        path = INTERPOLANTS[self.config.interpolant]()
+        formed = transition.along(self.sigmas.detach().double().cpu(), path, diffusion, norm)
+        self._noisy_steps = formed.noisy_steps
+        self._transition = formed.to(self.sigmas.device)
 
     def _init_step_index(self, timestep: float | Tensor) -> None:
         """As the parent, but for a host sync where the pipeline passes `timesteps[i]` and no begin index."""
@@ -278,20 +271,6 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             self._step_index = index
         else:
             super()._init_step_index(timestep)
-
-    def _heun_step(self, sample: Tensor, x0: Tensor, eps: Tensor) -> Tensor:
-        """Euler's step at the even indices, its correction by the mean of both slopes at the odd ones."""
-        alpha_dot, sigma_dot, half = (table[self.step_index] for table in self._heun)
-        slope = alpha_dot * x0 + sigma_dot * eps
-        if self.step_index % 2 == 0:
-            self._slope = slope
-            a, b, _ = (table[self.step_index] for table in self._tables)
-            return a * x0 + b * eps
-        if self._slope is None:
-            raise ValueError(f"step {self.step_index} is the second half of a Heun step; begin at an even index")
-        corrected = sample + half * (slope - self._slope)
-        self._slope = None
-        return corrected
 
     def step(
         self,
@@ -315,8 +294,8 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             timestep (`float` or `torch.Tensor`): the pipeline's current timestep.
             sample (`torch.Tensor`): the current sample.
             s_churn, s_tmin, s_tmax, s_noise (`float`): without effect, as in the parent.
-            generator (`torch.Generator` or a list, *optional*): in place of the scheduler's own; one a row, or one for
-                all, which makes a row depend on the batch size.
+            generator (`torch.Generator` or a list, *optional*): in place of the scheduler's own; one per row, or one
+                for all, which makes a row depend on the batch size.
             per_token_timesteps (`torch.Tensor`, *optional*): for the linear ODE only, as the parent takes it.
             return_dict (`bool`, defaults to True): False returns a tuple and computes no extras.
             noise (`torch.Tensor`, *optional*): standard normal, of the sample's shape, in place of any generator's.
@@ -329,8 +308,8 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             ValueError: for a time per token in a stochastic step, a run that begins in the middle of a Heun step, or a
                 step before `set_timesteps` that is not the parent's.
         """
-        plain = self._is_parents_ode
-        if plain and (not return_dict or per_token_timesteps is not None or self._tables is None):
+        transition, plain = self._transition, self._is_parents_ode
+        if plain and (not return_dict or per_token_timesteps is not None or transition is None):
             (previous,) = super().step(
                 model_output, timestep, sample, per_token_timesteps=per_token_timesteps, return_dict=False
             )
@@ -339,31 +318,27 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             raise ValueError(
                 "per_token_timesteps need the parent's ODE: no diffusion, interpolant='linear' and no Heun step"
             )
-        if self._tables is None:
+        if transition is None:
             raise ValueError("no timesteps are set; call set_timesteps before the first step")
         if self.step_index is None:
             self._init_step_index(timestep)
         index = self.step_index
-        sigma = self.sigmas[index]
-        a, b, std = (table[index] for table in self._tables)
-        noisy = index < self._noisy_steps
-        precise = sample.float()
-        velocity = model_output.float()
-        x0 = precise - sigma * velocity
-        eps = precise + (1 - sigma) * velocity
+        x0, eps = _prediction(model_output, sample, self.sigmas[index])
         if plain:
             (previous,) = super().step(model_output, timestep, sample, return_dict=False)
-            mean = previous
+            mean, noisy = previous, False
         else:
-            mean = a * x0 + b * eps if self.order == 1 else self._heun_step(precise, x0, eps)
+            mean, self._kept = transition.mean(index, sample.float(), x0, eps, self._kept)
+            noisy = index % self.order == 0 and index // self.order < self._noisy_steps
+            previous = mean
             if noisy:
-                previous = mean + std * (self._noise(sample, generator) if noise is None else noise.float())
-            else:
-                previous = mean
+                z = self._noise(sample, generator) if noise is None else noise.float()
+                previous = mean + transition.std[index] * z
             previous = previous.to(model_output.dtype)
             self._step_index += 1
         if not return_dict:
             return (previous,)
+        std = transition.std[index]
         return FlowSDESchedulerOutput(
             prev_sample=previous,
             pred_original_sample=x0,
@@ -387,15 +362,21 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
         Returns:
             `(batch,)`, `nan` for a row whose step has no noise (the last one); None for the ODE.
         """
-        if not self.is_stochastic:
+        if not self.is_stochastic or self._transition is None:
             return None
         t = torch.as_tensor(timestep, device=self.timesteps.device, dtype=self.timesteps.dtype).reshape(-1)
         index = (self.timesteps[None] - t[:, None]).abs().argmin(1).expand(len(sample))
-        sigma, a, b, std = (expand(table[index], sample) for table in (self.sigmas, *self._tables))
-        velocity, precise = model_output.float(), sample.float()
-        mean = a * (precise - sigma * velocity) + b * (precise + (1 - sigma) * velocity)
+        sigma, std = expand(self.sigmas[index], sample), expand(self._transition.std[index], sample)
+        x0, eps = _prediction(model_output, sample, sigma)
+        mean, _ = self._transition.mean(index, sample.float(), x0, eps)
         density = log_density(prev_sample.float(), mean, std)
         return torch.where(std.flatten() > 0, density, torch.nan)
+
+
+def _prediction(velocity: Tensor, sample: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """The clean sample and the noise that a velocity implies, in float32."""
+    precise, velocity = sample.float(), velocity.float()
+    return precise - sigma * velocity, precise + (1 - sigma) * velocity
 
 
 OURS[FlowSDEScheduler.__name__] = FlowSDEScheduler

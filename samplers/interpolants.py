@@ -254,6 +254,14 @@ def change_path(source: Interpolant, target: Interpolant, s: Tensor) -> PathChan
     return PathChange(t, scale, time_dot, torch.where(near_data, by_alpha, by_sigma))
 
 
+def matching_time(path: Interpolant, t: Tensor) -> Tensor:
+    """The path's time of the same signal-to-noise ratio as the linear path's t; its noisiest where t is noisier."""
+    if isinstance(path, Linear):
+        return t
+    noisiest = path.log_snr(torch.ones_like(t))
+    return path.time_at(Linear().log_snr(t).clamp_min(noisiest))
+
+
 def expand(values: Tensor, like: Tensor) -> Tensor:
     """Bring a time's values, a scalar or (batch,), to a shape that broadcasts over `like` (batch, ...)."""
     return values.reshape(values.shape + (1,) * (like.ndim - values.ndim)) if values.ndim else values

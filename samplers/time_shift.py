@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from . import compat
-from .live_timesteps import position
+from .live_timesteps import index_of
 from .variance_match import forward_variance, matching_times, row_variances, sigma_at
 from .wrapped import OURS, Wrapped
 
@@ -82,8 +82,7 @@ class TimeShiftScheduler(Wrapped):
         variant: str = "paper",
         data_variance: float = 0.0,
     ):
-        vars(self).update(vars(self.child_kind()))
-        self.begin(window=window, cutoff=cutoff, variant=variant, data_variance=data_variance)
+        self.begin_new(window=window, cutoff=cutoff, variant=variant, data_variance=data_variance)
 
     def begin(self, **settings: Any) -> None:
         """Take up the work around a child's state."""
@@ -250,13 +249,7 @@ class TimeShiftScheduler(Wrapped):
         """
         if self.__live is not None and self.__calls is not None:
             return self.__calls
-        if (index := position(self.timesteps, timestep)) is not None:
-            return index
-        times = self.__grid_numbers if self.__live is not None else self.timesteps.tolist()
-        found = [i for i, time in enumerate(times) if time == float(timestep)]
-        if not found:
-            raise ValueError(f"timestep {float(timestep):g} is not on the grid; pass an entry of timesteps")
-        return found[0]
+        return index_of(self.timesteps, timestep)
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
         """

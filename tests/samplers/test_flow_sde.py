@@ -1,141 +1,13 @@
 import copy
-import itertools
 
-import numpy as np
 import pytest
 import torch
 import toys
-from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler
+from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from known_flow import SDES, follow, mixture_velocity
 from samplesmith.samplers import FlowSDEScheduler
-from samplesmith.samplers.flow_coefficients import (
-    DIFFUSIONS,
-    heun_coefficients,
-    interleave,
-    step_coefficients,
-    time_grid,
-)
-from samplesmith.samplers.interpolants import Linear, VariancePreserving
 
-SDES = [
-    {"diffusion": diffusion, "interpolant": interpolant, "norm": 1.0}
-    for diffusion in DIFFUSIONS
-    for interpolant in ("linear", "vp")
-] + [{"diffusion": "square", "norm": 3.0}]
 CPS = {"diffusion": "square", "integrator": "cps", "norm": 0.5}
-
-
-def grid(steps, start=1.0):
-    times = torch.linspace(start, 0, steps + 1, dtype=torch.float64)
-    return times[:-1], times[1:]
-
-
-def propagate(settings, steps, mean, std, start=1.0):
-    """Exact mean and variance of the final sample for data N(mean, std^2): every step is affine, so no Monte Carlo.
-
-    x0 = E[x_0 | x_t] and eps = E[eps | x_t] are affine in x for a Gaussian.
-    """
-    path = Linear() if settings.get("interpolant", "linear") == "linear" else VariancePreserving()
-    t, t_next = grid(steps, start)
-    rows = step_coefficients(t, t_next, path, settings["diffusion"], settings["norm"])
-    m, v = (1 - start) * mean, (1 - start) ** 2 * std**2 + start**2
-    for time, a, b, noise in zip(t.tolist(), *(row.tolist() for row in rows), strict=True):
-        total = (1 - time) ** 2 * std**2 + time**2
-        gain_x0, gain_eps = (1 - time) * std**2 / total, time / total
-        slope = a * gain_x0 + b * gain_eps
-        shift = a * mean - slope * (1 - time) * mean
-        m, v = slope * m + shift, slope**2 * v + noise**2
-    return m, v
-
-
-@pytest.mark.parametrize("settings", SDES, ids=str)
-@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (1.5, 0.4), (-0.5, 2.0)])
-def test_gaussian_marginals_within_two_percent_at_200_steps(settings, mean, std):
-    m, v = propagate(settings, 200, mean, std)
-    assert m == pytest.approx(mean, abs=0.02 * max(abs(mean), std))
-    assert v == pytest.approx(std**2, rel=0.02)
-
-
-@pytest.mark.parametrize("settings", SDES, ids=str)
-def test_weak_error_falls_at_first_order(settings):
-    """From t = 0.99: VP does not reach pure noise, and the little that is missing at t = 1 does not fall with steps."""
-    errors = [abs(propagate(settings, steps, 1.5, 0.4, start=0.99)[1] - 0.16) for steps in (200, 400, 800, 1600)]
-    orders = [np.log2(a / b) for a, b in itertools.pairwise(errors)]
-    assert orders[-1] >= 0.9, (errors, orders)
-
-
-@pytest.mark.parametrize("settings", SDES, ids=str)
-@pytest.mark.parametrize("dimension", [2, 64])
-def test_gaussian_mean_and_covariance_propagate_exactly(settings, dimension):
-    """As `propagate`, with a full covariance: the gains E[x0 | x] and E[eps | x] are matrices."""
-    generator = torch.Generator().manual_seed(dimension)
-    kind = {"generator": generator, "dtype": torch.float64}
-    basis = torch.linalg.qr(torch.randn(dimension, dimension, **kind)).Q
-    covariance = basis @ torch.diag(0.2 + 2 * torch.rand(dimension, **kind)) @ basis.T
-    mean = torch.randn(dimension, **kind)
-    eye = torch.eye(dimension, dtype=torch.float64)
-    path = Linear() if settings.get("interpolant", "linear") == "linear" else VariancePreserving()
-    t, t_next = grid(200)
-    m, v = torch.zeros_like(mean), eye
-    rows = step_coefficients(t, t_next, path, settings["diffusion"], settings["norm"])
-    for time, a, b, noise in zip(t.tolist(), *(row.tolist() for row in rows), strict=True):
-        precision = torch.linalg.inv((1 - time) ** 2 * covariance + time**2 * eye)
-        slope = a * (1 - time) * covariance @ precision + b * time * precision
-        m = slope @ (m - (1 - time) * mean) + a * mean
-        v = slope @ v @ slope.T + noise**2 * eye
-    assert torch.linalg.norm(m - mean) <= 0.02 * torch.linalg.norm(mean)
-    assert torch.linalg.norm(v - covariance) <= 0.02 * torch.linalg.norm(covariance)
-
-
-def heun(interpolant, steps, mean, std, start):
-    """Exact mean and variance of Heun's final sample for data N(mean, std^2): its map is affine, so two points tell."""
-    path = Linear() if interpolant == "linear" else VariancePreserving()
-    times = torch.cat([interleave(torch.linspace(start, 0, steps + 1, dtype=torch.float64)[:-1]), torch.zeros(1)])
-    euler = torch.stack(step_coefficients(times[:-1], times[1:], path, None, 1.0), 1).tolist()
-    second = torch.stack(heun_coefficients(times, path), 1).tolist()
-    ends = []
-    for x in (0.0, 1.0):
-        for k, time in enumerate(times[:-1].tolist()):
-            total = (1 - time) ** 2 * std**2 + time**2
-            x0 = mean + (1 - time) * std**2 / total * (x - (1 - time) * mean)
-            eps = time / total * (x - (1 - time) * mean)
-            slope = second[k][0] * x0 + second[k][1] * eps
-            if k % 2 == 0:
-                first, x = slope, euler[k][0] * x0 + euler[k][1] * eps
-            else:
-                x += second[k][2] * (slope - first)
-        ends.append(x)
-    gain = ends[1] - ends[0]
-    m, v = (1 - start) * mean, (1 - start) ** 2 * std**2 + start**2
-    return ends[0] + gain * m, gain**2 * v
-
-
-@pytest.mark.parametrize("interpolant", ["linear", "vp"])
-def test_heuns_weak_error_falls_at_second_order(interpolant):
-    errors = []
-    for steps in (100, 200, 400, 800):
-        m, v = heun(interpolant, steps, 1.5, 0.4, start=0.99)
-        errors.append(abs(m - 1.5) + abs(v - 0.16))
-    orders = [np.log2(a / b) for a, b in itertools.pairwise(errors)]
-    assert orders[-1] >= 1.8, (errors, orders)
-
-
-def test_cps_keeps_the_noise_level():
-    t, t_next = grid(10)
-    a, b, std = step_coefficients(t, t_next, Linear(), "square", 0.5, "cps")
-    assert torch.allclose(a, 1 - t_next)
-    assert torch.allclose(b**2 + std**2, t_next**2)
-    assert torch.allclose(std, t_next * np.sin(np.pi / 4))
-
-
-def mixture_velocity(x, t):
-    """Exact velocity for three components in D dimensions, of deviation 0.3; x (batch, D), t a float."""
-    centers = torch.tensor([-2.0, 0.5, 2.0])
-    weights = torch.tensor([0.3, 0.5, 0.2])
-    variance = (1 - t) ** 2 * 0.3**2 + t**2
-    offset = x[:, :, None] - (1 - t) * centers
-    posterior = torch.softmax(weights.log() - offset.square().sum(1, keepdim=True) / (2 * variance), -1)
-    x0 = (posterior * (centers + (1 - t) * 0.3**2 / variance * offset)).sum(-1)
-    return (x - x0) / t
 
 
 @pytest.mark.parametrize("dimension", [2, 64])
@@ -174,13 +46,6 @@ def test_ode_is_the_parent_bit_for_bit():
                 assert torch.equal(x, y)
 
 
-def follow(scheduler, x, **times):
-    scheduler.set_timesteps(**times)
-    for t in scheduler.timesteps:
-        (x,) = scheduler.step(mixture_velocity(x, float(t) / 1000), t, x, return_dict=False)
-    return x
-
-
 def test_both_paths_lead_to_the_same_data():
     """At 1,000 steps, from a time that both paths reach."""
     x = torch.randn(500, 2, generator=torch.Generator().manual_seed(1))
@@ -191,55 +56,6 @@ def test_both_paths_lead_to_the_same_data():
             for path in ("linear", "vp")
         ]
         assert (ends[0] - ends[1]).abs().quantile(0.99) < bound
-
-
-def test_heun_agrees_with_diffusers():
-    theirs = FlowMatchHeunDiscreteScheduler()
-    theirs.set_timesteps(7)
-    x = y = torch.randn(50, 2, generator=torch.Generator().manual_seed(1))
-    ours = FlowSDEScheduler(integrator="heun")
-    ours.set_timesteps(7)
-    assert torch.equal(ours.timesteps, theirs.timesteps)
-    for t in theirs.timesteps:
-        (x,) = theirs.step(mixture_velocity(x, float(t) / 1000), t, x, return_dict=False)
-        (y,) = ours.step(mixture_velocity(y, float(t) / 1000), t, y, return_dict=False)
-    assert torch.allclose(x, y, atol=1e-4)
-
-
-def test_heun_beats_euler_at_equal_model_calls():
-    x = torch.randn(500, 2, generator=torch.Generator().manual_seed(2))
-    truth = follow(FlowSDEScheduler(integrator="heun"), x, num_inference_steps=500)
-    errors = [
-        (follow(FlowSDEScheduler(**settings), x, num_inference_steps=steps) - truth).abs().mean().item()
-        for settings, steps in (({}, 39), ({"integrator": "heun"}, 20))
-    ]
-    assert errors[1] < 0.5 * errors[0]
-
-
-def test_a_heun_run_begins_at_a_whole_step():
-    scheduler = FlowSDEScheduler(integrator="heun")
-    scheduler.set_timesteps(4)
-    scheduler.set_begin_index(3)
-    x = torch.zeros(1, 2)
-    with pytest.raises(ValueError, match="step 3 is the second half of a Heun step"):
-        scheduler.step(x, scheduler.timesteps[3], x)
-
-
-@pytest.mark.parametrize("name", ["vp", "log-snr"])
-def test_a_grid_is_even_in_its_clock_and_honours_the_shift(name):
-    times = time_grid(name, 12)
-    assert times[0] == 1
-    path = VariancePreserving()
-    log_snr = Linear().log_snr(times[1:])
-    clock = path.time_at(log_snr) if name == "vp" else log_snr
-    assert torch.allclose(clock.diff(), clock.diff()[:1].expand(10), atol=1e-6)
-    scheduler = FlowSDEScheduler(grid=name, use_dynamic_shifting=True)
-    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / 12, 12).tolist(), mu=0.8)  # as FLUX calls it
-    shifted = np.exp(0.8) / (np.exp(0.8) + (1 / times.numpy() - 1))
-    assert np.allclose(scheduler.sigmas[:-1].numpy(), shifted, atol=1e-6)
-    assert time_grid(name, 1).tolist() == [1.0]
-    with pytest.raises(ValueError, match="makes its own; drop one of them"):
-        scheduler.set_timesteps(timesteps=[900.0, 500.0], mu=0.8)
 
 
 @pytest.mark.parametrize("settings", [{}, {"diffusion": "square"}, {"diffusion": "natural", "interpolant": "vp"}, CPS])

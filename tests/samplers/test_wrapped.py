@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import samplesmith
 import torch
+import wrapped_runs
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
@@ -23,39 +24,7 @@ from diffusers import (
 from diffusers.configuration_utils import FrozenDict
 from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
 from samplesmith.samplers.wrapped import innermost
-
-SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-
-
-def unshifted(scheduler):
-    return TimeShiftScheduler.from_scheduler(scheduler, window=0)
-
-
-def whole(scheduler):
-    return WindowedScheduler.from_scheduler(scheduler)
-
-
-def both(scheduler):
-    return whole(unshifted(scheduler))
-
-
-WRAPS = {"time shift": unshifted, "windowed": whole, "windowed around time shift": both}
-every_wrap = pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
-
-
-def pair(*shape):
-    return torch.randn(2, *(shape or (2, 4, 4, 4)), generator=torch.Generator().manual_seed(5)).unbind()
-
-
-def loop(scheduler, steps=4, **extra):
-    """A run with a model that is a fixed multiple of its input."""
-    scheduler.set_timesteps(steps)
-    x, _ = pair()
-    x = x * getattr(scheduler, "init_noise_sigma", 1.0)
-    for t in scheduler.timesteps:
-        scaled = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-        x = scheduler.step(0.7 * scaled, t, x, return_dict=False, **extra)[0]
-    return x
+from wrapped_runs import SD, WRAPS, every_wrap, loop, pair, unshifted, whole
 
 
 def nested():
@@ -203,7 +172,7 @@ FRESH = """
 import json, pickle, sys, torch
 from samplesmith.samplers import TimeShiftScheduler, WindowedScheduler
 sys.path.insert(0, {folder!r})
-from test_wrapped import loop
+from wrapped_runs import loop
 found = {{}}
 for name, kind in (("shift", TimeShiftScheduler), ("nested", WindowedScheduler), ("sde", WindowedScheduler)):
     loaded = kind.from_pretrained({tmp!r} + "/" + name)
@@ -225,7 +194,7 @@ def test_saved_and_pickled_they_run_in_a_fresh_process(tmp_path):
         scheduler.save_pretrained(tmp_path / name)
         (tmp_path / f"{name}.pickle").write_bytes(pickle.dumps(scheduler))
     paths = [str(Path(samplesmith.__file__).parents[1]), *(path for path in sys.path if path)]
-    code = FRESH.format(folder=str(Path(__file__).parent), tmp=str(tmp_path))
+    code = FRESH.format(folder=str(Path(wrapped_runs.__file__).parent), tmp=str(tmp_path))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr
