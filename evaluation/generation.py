@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import diffusers
 import numpy as np
-from diffusers import SchedulerMixin
 
-from .. import samplers
 from ..pipelines.call import PipelineCall
-from ..samplers.time_shift import SOLVERS
 
 
 def generate(
@@ -54,30 +50,3 @@ def generate(
                     "blacked by a safety checker; they cannot be measured"
                 )
             yield batch, images
-
-
-def set_scheduler(pipe: Any, name: str) -> None:
-    """Give a pipeline another scheduler, made from the config of its own.
-
-    Args:
-        pipe: a diffusers pipeline.
-        name: a class of diffusers or of ours ("DDIMScheduler", "TimeShiftScheduler"), or a short name: ddim, pndm,
-            dpmsolver++, euler, flow-euler.
-
-    Raises:
-        ValueError: for an unknown name, or a scheduler that does not fit the one that the pipeline has.
-    """
-    name = SOLVERS.get(name, name)
-    ours = name if name in samplers.__all__ else None
-    cls = getattr(samplers if ours else diffusers, name, None)
-    if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
-        raise ValueError(
-            f"unknown scheduler {name!r}; give one of {', '.join(SOLVERS)}, a class of diffusers such as "
-            "UniPCMultistepScheduler, or TimeShiftScheduler or FlowSDEScheduler"
-        )
-    current = pipe.scheduler
-    if not ours and cls not in (type(current), *current.compatibles):
-        known = sorted({type(current).__name__, *(one.__name__ for one in current.compatibles)})
-        raise ValueError(f"{name} cannot stand in for {type(current).__name__}; known to fit: {', '.join(known)}")
-    make = getattr(cls, "from_scheduler", None)
-    pipe.scheduler = make(current) if make else cls.from_config(current.config)

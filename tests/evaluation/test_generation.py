@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from samplesmith import FlowSDEScheduler, TimeShiftScheduler
-from samplesmith.evaluation.generation import generate, set_scheduler
+from samplesmith.evaluation.generation import generate
 from toys import PROMPT, SMALL, build
 
 STEPS = {"num_inference_steps": 2}
@@ -57,23 +56,3 @@ def test_images_that_cannot_be_measured_are_refused():
     pipe.vae.decoder.conv_out.bias.data.fill_(float("nan"))
     with pytest.raises(ValueError, match="with the seeds 3, 4 hold NaN"):
         list(generate(pipe, [PROMPT], range(2), seed=3, arguments=SMALL))
-
-
-def test_schedulers_by_name():
-    pipe = build("StableDiffusion")
-    set_scheduler(pipe, "TimeShiftScheduler")
-    assert isinstance(pipe.scheduler, TimeShiftScheduler)
-    assert pipe.scheduler.config.solver == "DDIMScheduler"
-    set_scheduler(pipe, "UniPCMultistepScheduler")
-    assert type(pipe.scheduler).__name__ == "UniPCMultistepScheduler"
-    flow = build("StableDiffusion3")
-    set_scheduler(flow, "FlowSDEScheduler")
-    assert isinstance(flow.scheduler, FlowSDEScheduler)
-    assert flow.scheduler.config.shift == build("StableDiffusion3").scheduler.config.shift
-
-
-def test_schedulers_that_do_not_fit():
-    with pytest.raises(ValueError, match="unknown scheduler 'DDIM'; give one of ddim"):
-        set_scheduler(build("StableDiffusion"), "DDIM")
-    with pytest.raises(ValueError, match="DDIMScheduler cannot stand in for FlowMatchEulerDiscreteScheduler"):
-        set_scheduler(build("StableDiffusion3"), "ddim")

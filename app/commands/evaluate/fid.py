@@ -73,7 +73,10 @@ def fid(
     ] = None,
     images: Annotated[int | None, typer.Option(help="images to make; 1,000 when left out")] = None,
     scheduler: Annotated[
-        str | None, typer.Option(help="in place of the model's: ddim, pndm, dpmsolver++, euler, or a class name")
+        str | None,
+        typer.Option(
+            help="in place of the model's own: ddim, euler, flow-sde:diffusion=square,norm=3, or a class of diffusers"
+        ),
     ] = None,
     steps: Steps = None,
     guidance_scale: Guidance = None,
@@ -131,7 +134,8 @@ def fid(
             folder = _picture_folder(output, rank)
         name, extractor = _features(features, inception_weights, device)
         if model is not None:
-            from ....evaluation.generation import generate, set_scheduler
+            from ....evaluation.generation import generate
+            from ....samplers.by_name import set_scheduler
 
             pipe = load_pipeline(model, dtype, device, offload)
             if scheduler is not None:

@@ -143,9 +143,9 @@ def shift_job(studio: Studio, asked: ShiftRequest, folder: Path) -> Work:
 def _work(studio: Studio, asked: ShiftRequest, folder: Path, job: Job) -> Comparison:
     if not studio.models.has(asked.model):
         job.report(Loading([asked.model]))
-    from ....evaluation.generation import set_scheduler
     from ....pipelines.call import PipelineCall, quiet
     from ....samplers import TimeShiftScheduler, apply_per_sample_time
+    from ....samplers.by_name import set_scheduler
 
     pipe = studio.models.pipeline(asked.model)
     call = PipelineCall(pipe, call_arguments(asked.model, asked.steps, None, None, None, None))

@@ -1,0 +1,124 @@
+"""Schedulers and hooks by name, with settings: `flow-sde:diffusion=square,norm=3`.
+
+A scheduler is always made from the one that the pipeline has, so that its path and its settings stay. A new scheduler
+or hook of ours is one line in `SCHEDULERS` or `HOOKS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+import diffusers
+from diffusers import SchedulerMixin
+
+from ..named_settings import check_settings, parse, resolve
+from .flow_sde import FlowSDEScheduler
+from .hooks import apply_per_sample_time
+from .time_shift import SOLVERS, TimeShiftScheduler
+
+SCHEDULERS: dict[str, type[SchedulerMixin]] = {"flow-sde": FlowSDEScheduler, "time-shift": TimeShiftScheduler}
+"""Schedulers of ours; each has `from_scheduler(current, **settings)`."""
+
+
+class Removable(Protocol):
+    """What a hook leaves behind."""
+
+    def remove(self) -> None:
+        """Take the hook off."""
+
+
+def row_times(pipe: Any) -> Removable:
+    """A time for each row, as the pipeline's `TimeShiftScheduler` chooses it (`apply_per_sample_time`).
+
+    Raises:
+        ValueError: for a pipeline with another scheduler.
+    """
+    if not isinstance(pipe.scheduler, TimeShiftScheduler):
+        raise ValueError(f"row-times needs the scheduler time-shift; the pipeline has {type(pipe.scheduler).__name__}")
+    return apply_per_sample_time(pipe, pipe.scheduler)
+
+
+HOOKS: dict[str, Callable[..., Removable]] = {"row-times": row_times}
+"""Hooks by name: each is called with the pipeline and its settings, and returns what takes it off."""
+
+
+def make_scheduler(spec: str, current: SchedulerMixin) -> SchedulerMixin:
+    """A scheduler by name, made from the state or the config of another.
+
+    Args:
+        spec: a name and maybe settings. Names are those of ours (flow-sde, time-shift), short ones of diffusers (ddim,
+            pndm, dpmsolver++, euler, flow-euler), and classes of diffusers or of ours, such as
+            "UniPCMultistepScheduler:solver_order=1".
+        current: the scheduler that a pipeline has.
+
+    Raises:
+        ValueError: for an unknown name or setting, and a scheduler that does not fit the current one.
+    """
+    name, settings = parse(spec)
+    ours = {cls.__name__: cls for cls in SCHEDULERS.values()} | SCHEDULERS
+    if name in ours:
+        check_settings(name, settings, ours[name])
+        return ours[name].from_scheduler(current, **settings)
+    cls = getattr(diffusers, SOLVERS.get(name, name), None)
+    if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
+        raise ValueError(
+            f"unknown scheduler {name!r}; give one of {', '.join([*SCHEDULERS, *SOLVERS])}, or a class of diffusers "
+            "such as UniPCMultistepScheduler"
+        )
+    if cls not in (type(current), *current.compatibles):
+        known = sorted({type(current).__name__, *(one.__name__ for one in current.compatibles)})
+        raise ValueError(
+            f"{cls.__name__} cannot stand in for {type(current).__name__}; known to fit: {', '.join(known)}"
+        )
+    check_settings(name, settings, cls)
+    return cls.from_config(current.config, **settings)
+
+
+def set_scheduler(pipe: Any, spec: str) -> None:
+    """Give a pipeline another scheduler, made from its own.
+
+    Args:
+        pipe: a diffusers pipeline.
+        spec: as in `make_scheduler`.
+
+    Raises:
+        ValueError: as `make_scheduler`.
+    """
+    pipe.scheduler = make_scheduler(spec, pipe.scheduler)
+
+
+def apply_hook(pipe: Any, spec: str) -> Removable:
+    """Put a hook on a pipeline's networks by its name.
+
+    Args:
+        pipe: a diffusers pipeline.
+        spec: a name in `HOOKS` and maybe settings.
+
+    Raises:
+        ValueError: for an unknown name or setting, and where the hook does not fit the pipeline.
+    """
+    hook, settings = resolve(spec, HOOKS, "hook", given=["pipe"])
+    return hook(pipe, **settings)
+
+
+@contextmanager
+def set_up(pipe: Any, scheduler: str | None = None, hooks: Sequence[str] = ()) -> Iterator[None]:
+    """Another scheduler and hooks while the context is open; then the pipeline is as it was.
+
+    Args:
+        pipe: a diffusers pipeline.
+        scheduler: as in `make_scheduler`; None for the pipeline's own.
+        hooks: as in `apply_hook`, put on in this order.
+
+    Raises:
+        ValueError: as `make_scheduler` and `apply_hook`.
+    """
+    with ExitStack() as stack:
+        if scheduler is not None:
+            stack.callback(setattr, pipe, "scheduler", pipe.scheduler)
+            set_scheduler(pipe, scheduler)
+        for hook in hooks:
+            stack.callback(apply_hook(pipe, hook).remove)
+        yield

@@ -1,0 +1,103 @@
+"""Schedulers and hooks by name."""
+
+import numpy as np
+import pytest
+from samplesmith import FlowSDEScheduler, TimeShiftScheduler
+from samplesmith.samplers.by_name import HOOKS, SCHEDULERS, apply_hook, make_scheduler, set_scheduler, set_up
+from samplesmith.samplers.hooks import DenoiserHook, attach, timed_networks
+from toys import PROMPT, SMALL, build
+
+
+def test_schedulers_by_name():
+    pipe = build("StableDiffusion")
+    set_scheduler(pipe, "time-shift:window=80,cutoff=300")
+    assert isinstance(pipe.scheduler, TimeShiftScheduler)
+    assert (pipe.scheduler.config.solver, pipe.scheduler.config.window) == ("DDIMScheduler", 80)
+    set_scheduler(pipe, "UniPCMultistepScheduler:solver_order=1")
+    assert type(pipe.scheduler).__name__ == "UniPCMultistepScheduler"
+    assert pipe.scheduler.config.solver_order == 1
+    set_scheduler(pipe, "euler")
+    assert type(pipe.scheduler).__name__ == "EulerDiscreteScheduler"
+    flow = build("StableDiffusion3")
+    set_scheduler(flow, "flow-sde:diffusion=square,norm=3")
+    assert isinstance(flow.scheduler, FlowSDEScheduler)
+    assert (flow.scheduler.config.diffusion, flow.scheduler.config.norm) == ("square", 3)
+    assert flow.scheduler.config.shift == build("StableDiffusion3").scheduler.config.shift
+
+
+def test_classes_of_ours_have_the_same_names():
+    current = build("StableDiffusion3").scheduler
+    for name, cls in SCHEDULERS.items():
+        assert isinstance(make_scheduler(name, current), cls)
+        assert isinstance(make_scheduler(cls.__name__, current), cls)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("DDIM", "unknown scheduler 'DDIM'; give one of flow-sde, time-shift, ddim"),
+        ("StableDiffusionPipeline", "unknown scheduler 'StableDiffusionPipeline'"),
+        ("ddim", "DDIMScheduler cannot stand in for FlowMatchEulerDiscreteScheduler; known to fit: "),
+        ("flow-sde:g=2", "flow-sde has no setting 'g'; known: num_train_timesteps, shift"),
+        ("flow-sde:norm=wide", "flow-sde has norm=wide; give a number"),
+        ("flow-sde:diffusion=wide", "unknown diffusion 'wide'; known: None, "),
+        ("time-shift:window=[40]", "time-shift has window=[40]; give a whole number"),
+        ("time-shift:window=4000", "window is 4000 and cutoff 500; both lie within the 1000 training times"),
+        ("flow-euler:use_karras=true", "flow-euler has no setting 'use_karras'; known: "),
+    ],
+)
+def test_what_does_not_fit(spec, message):
+    pipe = build("StableDiffusion3")
+    current = pipe.scheduler
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
+        set_scheduler(pipe, spec)
+    assert message in str(error.value)
+    assert pipe.scheduler is current
+
+
+def test_hooks_by_name(monkeypatch):
+    """A hook of another method is one line in the registry."""
+    pipe = build("StableDiffusion")
+
+    class Twice(DenoiserHook):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def post_forward(self, module, output):
+            return (output[0] * self.factor, *output[1:])
+
+    (network,) = timed_networks(pipe)
+    monkeypatch.setitem(HOOKS, "twice", lambda pipe, factor=2.0: attach(network, Twice(factor)))
+    plain = pipe(PROMPT, **SMALL, latents=_noise(pipe), output_type="np").images
+    with set_up(pipe, hooks=["twice:factor=1.5"]):
+        changed = pipe(PROMPT, **SMALL, latents=_noise(pipe), output_type="np").images
+    again = pipe(PROMPT, **SMALL, latents=_noise(pipe), output_type="np").images
+    assert np.abs(plain - changed).max() > 1e-4
+    assert np.array_equal(plain, again), "the hook is gone"
+    with pytest.raises(ValueError, match="unknown hook 'thrice'; known: row-times, twice"):
+        apply_hook(pipe, "thrice")
+    with pytest.raises(ValueError, match="twice has no setting 'size'; known: factor"):
+        apply_hook(pipe, "twice:size=2")
+    with pytest.raises(ValueError, match="row-times needs the scheduler time-shift; the pipeline has DDIMScheduler"):
+        apply_hook(pipe, "row-times")
+
+
+def _noise(pipe):
+    import torch
+
+    shape = (1, pipe.unet.config.in_channels, 32 // pipe.vae_scale_factor, 32 // pipe.vae_scale_factor)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_pipeline_is_as_it_was_after_a_failure_too():
+    pipe = build("StableDiffusion")
+    current = pipe.scheduler
+    with set_up(pipe, "time-shift:window=80", ["row-times"]):
+        assert pipe.scheduler.per_sample
+        shifted = pipe.scheduler
+    assert pipe.scheduler is current
+    assert not shifted.per_sample
+    with pytest.raises(ValueError, match="unknown hook"), set_up(pipe, "time-shift", ["row-times", "luck"]):
+        pass
+    assert pipe.scheduler is current
