@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
-import urllib.request
-from collections.abc import Callable, Mapping
+import ssl
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from socket import SHUT_RDWR, socket
 from threading import Timer
 from time import sleep
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
+
+import httpx
 
 from .base import VerifierUnavailable
 
@@ -39,7 +38,11 @@ class _Failure:
 
 
 class ChatEndpoint:
-    """Posts to `{base_url}/chat/completions`.
+    """Posts to `{base_url}/chat/completions`, from any number of threads.
+
+    One `httpx.Client` serves all requests (certificates, proxies of the environment, headers). Each request has a
+    connection of its own, which is cut off when its time is over: httpx limits the wait for each part of an answer, and
+    not for the whole. Retries are ours, as httpx's transport retries connections alone and reads no `Retry-After`.
 
     Args:
         base_url: such as "https://api.openai.com/v1" or "http://localhost:8000/v1"; a query (?api-version=...) is kept.
@@ -50,7 +53,8 @@ class ChatEndpoint:
         backoff: seconds before the first retry; doubled at each. A `Retry-After` of the endpoint takes its place.
 
     Raises:
-        ValueError: for an address that is not http(s) or holds a user or password, or a key that no header can carry.
+        ValueError: for an address that is not http(s) or holds a user or password, a key that no header can carry, or
+            a proxy in the environment that httpx cannot use.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class ChatEndpoint:
                 "http://localhost:8000/v1"
             )
         key = (api_key or "").strip()
-        # http.client names an unfit header in its error, key and all.
+        # A library may name an unfit header in its error, key and all.
         if not (key.isascii() and key.isprintable()):
             raise ValueError("the API key has characters that no header can carry; copy it again")
         if retries < 0 or timeout <= 0 or backoff < 0:
@@ -75,7 +79,7 @@ class ChatEndpoint:
         self.timeout, self.retries, self.backoff = timeout, retries, backoff
         self._url = parts._replace(path=path, fragment="").geturl()
         self._key = key
-        self._opener = urllib.request.build_opener(_NoRedirection, _HTTPInTime, _HTTPSInTime)
+        self._client = _client(key, timeout)
 
     def __repr__(self) -> str:
         return f"ChatEndpoint({self.address!r})"
@@ -106,76 +110,78 @@ class ChatEndpoint:
         return repr(line if len(line) <= 200 else line[:200] + "...")
 
     def _post(self, data: bytes) -> bytes:
-        attempt = 0
-        while True:
-            clock = _Clock(self.timeout)
-            try:
-                with clock:
-                    return self._answer(data, clock)
-            except HTTPError as error:
-                with error:
-                    failure = self._refused(error)
-            except URLError as error:
-                unreached = _Failure(f"cannot be reached: {error.reason}", retry=True, of_all=True)
-                failure = self._late if clock.is_over else unreached
-            except TimeoutError:
-                failure = self._late
-            except (OSError, HTTPException) as error:
-                broken = _Failure(f"broke off: {type(error).__name__}", retry=True, of_all=False)
-                failure = self._late if clock.is_over else broken
-            wait = min(self.backoff * 2**attempt, LONGEST_WAIT) if failure.wait is None else failure.wait
-            if not failure.retry or attempt == self.retries or wait > LONGEST_WAIT:
+        for attempt in range(self.retries + 1):
+            answer = self._attempt(data)
+            if not isinstance(answer, _Failure):
+                return answer
+            wait = min(self.backoff * 2**attempt, LONGEST_WAIT) if answer.wait is None else answer.wait
+            if not answer.retry or attempt == self.retries or wait > LONGEST_WAIT:
                 break
             sleep(wait)
-            attempt += 1
         tries = f" (after {attempt + 1} attempts)" if attempt else ""
-        raise (VerifierUnavailable if failure.of_all else AnswerError)(f"{self.address} {failure.reason}{tries}")
+        raise (VerifierUnavailable if answer.of_all else AnswerError)(f"{self.address} {answer.reason}{tries}")
 
-    @property
-    def _late(self) -> _Failure:
+    def _attempt(self, data: bytes) -> bytes | _Failure:
+        clock = _Clock(self.timeout)
+        request = self._client.stream("POST", self._url, content=data, extensions={"trace": clock.watch})
+        try:
+            with clock, request as response:
+                if not response.is_success:
+                    return self._refused(response)
+                answer = response.read()
+            if not clock.is_over:  # an answer without a length ends where it is cut off
+                return answer
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            return _Failure(f"cannot be reached: {error}", retry=True, of_all=True)
+        except httpx.TimeoutException:
+            pass
+        except httpx.RequestError as error:
+            if not clock.is_over:
+                return _Failure(f"broke off: {type(error).__name__}", retry=True, of_all=False)
         return _Failure(f"gave no answer within {self.timeout:g} s", retry=True, of_all=False)
 
-    def _answer(self, data: bytes, clock: _Clock) -> bytes:
-        request = self._request(data)
-        request.clock = clock
-        try:
-            with self._opener.open(request, timeout=self.timeout) as response:
-                answer = response.read()
-        except HTTPError as error:
-            with error:
-                said = _body(error)  # while the clock runs
-            raise HTTPError(error.url, error.code, error.msg, error.headers, io.BytesIO(said)) from None
-        if clock.is_over:  # an answer without a length ends where it is cut off
-            raise TimeoutError
-        return answer
-
-    def _request(self, data: bytes) -> urllib.request.Request:
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "samplesmith"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        return urllib.request.Request(self._url, data, headers, method="POST")
-
-    def _refused(self, error: HTTPError) -> _Failure:
-        if error.code in (401, 403):
+    def _refused(self, response: httpx.Response) -> _Failure:
+        code, headers = response.status_code, response.headers
+        if code in (401, 403):
             # What the endpoint says here may hold a part of the key.
             what = "refuses the API key" if self._key else "wants an API key"
-            return _Failure(f"{what} (HTTP {error.code})", retry=False, of_all=True)
-        text = error.read().decode(errors="replace")
+            return _Failure(f"{what} (HTTP {code})", retry=False, of_all=True)
+        text = ""
+        with suppress(httpx.RequestError):  # the status alone is an answer
+            text = response.read().decode(errors="replace")
         said = f": {self.quote(_error_message(text))}" if text else ""
-        wait = _seconds(error.headers.get("Retry-After"))
+        wait = _seconds(headers.get("Retry-After"))
         asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
-        busy, broken = error.code == 429, error.code == 408 or error.code >= 500
-        of_all = busy or error.code in (404, 405) or 300 <= error.code < 400
-        return _Failure(f"answered HTTP {error.code}{asked}{said}", busy or broken, of_all, wait)
+        busy, broken = code == 429, code == 408 or code >= 500
+        of_all = busy or code in (404, 405) or 300 <= code < 400
+        return _Failure(f"answered HTTP {code}{asked}{said}", busy or broken, of_all, wait)
+
+
+def _client(key: str, timeout: float) -> httpx.Client:
+    headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "samplesmith"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    try:
+        return httpx.Client(
+            headers=headers,
+            timeout=timeout,
+            # Certificates as the system has them; httpx's default are those of certifi alone.
+            verify=ssl.create_default_context(),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            follow_redirects=False,  # a redirected request could carry the key to another host
+        )
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"the proxy that the environment names cannot be used: {error}") from error
 
 
 def _is_address(url: str) -> bool:
     try:
+        httpx.URL(url)
         parts = urlsplit(url)
         return (
             parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
         )
-    except ValueError:  # a port that is no number, half an IPv6 address
+    except (ValueError, httpx.InvalidURL):  # a port that is no number, half an IPv6 address
         return False
 
 
@@ -187,11 +193,13 @@ class _Clock:
         self.is_over = False
         self._timer: Timer | None = None
 
-    def start(self, connection: socket) -> None:
-        """Begin to count for a connection, from now on."""
-        self._timer = Timer(self.seconds, self._end, [connection])
-        self._timer.daemon = True
-        self._timer.start()
+    def watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """Begin to count when a connection is made: httpx's `trace` of a request."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._cancel()
+            self._timer = Timer(self.seconds, self._end, [info["return_value"].get_extra_info("socket")])
+            self._timer.daemon = True
+            self._timer.start()
 
     def _end(self, connection: socket) -> None:
         self.is_over = True
@@ -199,45 +207,15 @@ class _Clock:
             # Below TLS, whose own shutdown would wait for an answer.
             socket.shutdown(connection, SHUT_RDWR)
 
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
     def __enter__(self) -> _Clock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
-def _timed(kind: type[HTTPConnection], clock: _Clock) -> Callable[..., HTTPConnection]:
-    class Timed(kind):  # type: ignore[valid-type, misc]
-        def connect(self) -> None:
-            super().connect()
-            clock.start(self.sock)
-
-    return Timed
-
-
-class _HTTPInTime(urllib.request.HTTPHandler):
-    def http_open(self, request: Any) -> Any:
-        return self.do_open(_timed(HTTPConnection, request.clock), request)
-
-
-class _HTTPSInTime(urllib.request.HTTPSHandler):
-    def https_open(self, request: Any) -> Any:
-        return self.do_open(_timed(HTTPSConnection, request.clock), request)
-
-
-class _NoRedirection(urllib.request.HTTPRedirectHandler):
-    """A redirected request would carry the key to another host."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def _body(error: HTTPError) -> bytes:
-    try:
-        return error.read()
-    except (OSError, HTTPException):
-        return b""
+        self._cancel()
 
 
 def _error_message(body: str) -> str:
