@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from .. import assets
 from ..foreign_errors import in_one_sentence
 from ..models.fashion_classifier import load_classifier
 from ..models.scene_detector import SceneDetector
+from ..named_settings import check_settings, parse_settings, write_value
 from . import git_lfs
 from .aesthetic import AestheticVerifier, load_head
 from .base import Verifier
@@ -69,40 +69,20 @@ def _self_supervised(name: str) -> SelfSupervisedVerifier:
     raise ValueError(f"{name} has no image features to compare; name a CLIP model or fashion-classifier")
 
 
-VLM_OPTIONS: dict[str, Callable[[str], Any]] = {
-    "response_format": lambda text: {"structured": _yes_or_no(text)},
-    "temperature": lambda text: {"temperature": None if text == "none" else float(text)},
-    "lowest": lambda text: {"lowest": float(text)},
-    "highest": lambda text: {"highest": float(text)},
-    "timeout": lambda text: {"timeout": float(text)},
-    "retries": lambda text: {"retries": int(text)},
-    "concurrency": lambda text: {"concurrency": int(text)},
-}
-"""What may follow `vlm:MODEL@BASE_URL` as `,name=value`: the arguments of `VLMVerifier` that a value gives."""
-
-
-def _yes_or_no(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise ValueError("neither yes nor no")
-    return text == "yes"
-
-
 def _vlm(place: str) -> VLMVerifier:
+    """MODEL@BASE_URL and maybe settings, which are the arguments of `VLMVerifier`; a key is none of them."""
     model, _, rest = place.rpartition("@")
     if not model:
         raise ValueError(f"'vlm:{place}' names no model and address; give vlm:MODEL@BASE_URL")
-    base_url, *given = rest.split(",")
-    options: dict[str, Any] = {}
-    for one in given:
-        name, _, text = one.partition("=")
-        try:
-            options |= VLM_OPTIONS[name](text)
-        except (KeyError, ValueError) as error:
-            raise ValueError(
-                f"'vlm:{place}' has the option {one!r}; give response_format=no (or yes), temperature=none (or a "
-                "number), or numbers for lowest, highest, timeout (seconds), retries and concurrency"
-            ) from error
-    return VLMVerifier(base_url, model, **options)
+    base_url, _, text = rest.partition(",")
+    settings = parse_settings(text, "vlm")
+    if "response_format" in settings:  # what the endpoint calls it
+        known = {"yes": True, "no": False, True: True, False: False}
+        if (value := settings.pop("response_format")) not in list(known):
+            raise ValueError(f"vlm has response_format={write_value(value)}; give yes or no")
+        settings["structured"] = known[value]
+    check_settings("vlm", settings, VLMVerifier, given=("base_url", "model", "api_key"))
+    return VLMVerifier(base_url, model, **settings)
 
 
 PREFIXES: dict[str, Callable[[str], Verifier]] = {
@@ -121,8 +101,8 @@ def load_verifier(name: str | Path) -> Verifier:
             "clip:ViT-L-14:openai", "clip:ViT-L-14:weights.safetensors", "aesthetic:head.pth:ViT-L-14:openai",
             "preference:yuvalkirstain/PickScore_v1" (or a folder, or a hub id with @revision),
             "self-supervised:emoji-clip", or "vlm:MODEL@http://HOST/v1" (its key is read from SAMPLESMITH_VLM_API_KEY;
-            ",response_format=no" and ",temperature=none" behind it leave these out of its requests; lowest, highest,
-            timeout, retries and concurrency can be given so too).
+            ",response_format=no" and ",temperature=none" behind it leave these out of its requests; the other arguments
+            of `VLMVerifier` can be given so too).
 
     Raises:
         ValueError: for anything else, where the message lists the forms, and for what cannot be loaded: missing files,

@@ -178,10 +178,21 @@ def test_options_by_name():
     assert verifier.endpoint.timeout == 7
 
 
-@pytest.mark.parametrize("option", ["colour=red", "temperature=warm", "response_format=maybe", "retries", ""])
-def test_unknown_options_are_one_sentence(option):
-    with pytest.raises(ValueError, match=r"has the option .*; give response_format=no"):
-        load_verifier(f"vlm:judge@http://localhost:1/v1,{option}")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("colour=red", "vlm has no setting 'colour'; known: question, lowest"),
+        ("api_key=x", "vlm has no setting 'api_key'"),
+        ("temperature=warm", "vlm has temperature=warm; give a number or none"),
+        ("response_format=maybe", "vlm has response_format=maybe; give yes or no"),
+        ("response_format=[1]", "vlm has response_format=.1.; give yes or no"),
+        ("retries", "the settings of vlm, 'retries', cannot be read: write settings as key=value"),
+        (",", "the settings of vlm, ',', cannot be read"),
+    ],
+)
+def test_unknown_settings_are_one_sentence(settings, message):
+    with pytest.raises(ValueError, match=message):
+        load_verifier(f"vlm:judge@http://localhost:1/v1,{settings}")
 
 
 @pytest.mark.parametrize(
