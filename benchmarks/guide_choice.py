@@ -10,23 +10,16 @@ choice for those. Intervals are of 95 %, by a bootstrap over prompts of gain and
 
 import argparse
 import json
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from best_of_n import score
+from samplesmith.evaluation.comparison import ratio_of_means
 from samplesmith.evaluation.scaling import pools
 from samplesmith.verifiers import RankEnsemble, load_verifier
 from search_arms import by, by_ranks
-
-REPEATS = 10_000
-
-
-def share(gain: np.ndarray, room: np.ndarray) -> dict[str, float]:
-    """Mean gain over mean room, each (prompts,)."""
-    drawn = np.random.default_rng(0).integers(0, len(gain), (REPEATS, len(gain)))
-    low, high = np.quantile(gain[drawn].mean(1) / room[drawn].mean(1), [0.025, 0.975])
-    return {"mean": float(gain.mean() / room.mean()), "low": float(low), "high": float(high)}
 
 
 def main() -> None:
@@ -51,7 +44,7 @@ def main() -> None:
             rooms.append(judged.max() - judged.mean())
             for name, chooser in choosers.items():
                 gains[name].append(chooser(columns, len(pool)) @ judged - judged.mean())
-    found = {name: share(np.array(gain), np.array(rooms)) for name, gain in gains.items()}
+    found = {name: asdict(ratio_of_means(gain, rooms)) for name, gain in gains.items()}
     result = {
         "pools": [str(folder.name) for folder in arguments.folders],
         "prompts": len(rooms) // len(arguments.folders),

@@ -14,7 +14,7 @@ import samplesmith
 import torch
 from PIL import Image
 from samplesmith import scenes
-from samplesmith.evaluation.scaling import bootstrap
+from samplesmith.evaluation.comparison import bootstrap_mean
 from samplesmith.pipelines.search.contact_sheet import contact_sheet
 from samplesmith.verifiers import load_verifier
 
@@ -91,7 +91,7 @@ def main() -> None:
         right = np.array([verdict.right for verdict in verdicts], float)
         table[model] = {kind: round(float(right[kinds == kind].mean()), 3) for kind in KINDS if kind in kinds}
         table[model]["one and two"] = round(float(right[np.isin(kinds, COUNTS[:2])].mean()), 3)
-        table[model]["all"] = str(bootstrap(right))
+        table[model]["all"] = str(bootstrap_mean(right))
         table[model]["call"] = call
         print(model, json.dumps(table[model]), flush=True)
     result = {"images_a_kind": arguments.per_kind * arguments.repeats, "right": table}

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from samplesmith.evaluation.comparison import bootstrap_mean, paired_difference
 from samplesmith.evaluation.diversity import diversity
-from samplesmith.evaluation.scaling import bootstrap, chance_of_choice
+from samplesmith.evaluation.scaling import chance_of_choice
 from samplesmith.pipelines.search.allocation import best_allocation
 from samplesmith.pipelines.search.calibration import Calibration
 from samplesmith.samplers.strategies import Halving
@@ -61,7 +62,7 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         found = {key: value for key, value in vars(self).items() if key not in ("prompts", "values")}
         estimates = {
-            name: asdict(bootstrap(values)) if np.isfinite(values).all() else None
+            name: asdict(bootstrap_mean(values)) if np.isfinite(values).all() else None
             for name, values in self.values.items()
         }
         return found | {"prompts": len(self.prompts)} | estimates
@@ -197,7 +198,7 @@ def auto_halving_row(
 
 def difference(row: Row, rival: Row, measure: str) -> dict[str, float]:
     """Paired, on the row's prompts."""
-    return asdict(bootstrap(row.values[measure] - rival.values[measure][row.prompts]))
+    return asdict(paired_difference(row.values[measure], rival.values[measure][row.prompts]))
 
 
 def plain_rival(arm: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from ..pipelines.call import PipelineCall
@@ -57,9 +58,8 @@ def calibrate(
         pipeline_kwargs: of each call, but for the steps.
 
     Raises:
-        ValueError: for bad arguments, a candidate that failed, or without scipy.
+        ValueError: for bad arguments, or a candidate that failed.
     """
-    _import_spearman()
     steps = _check(verifier, steps, candidates, pipeline_kwargs)
     searches = {}
     for number in steps:
@@ -134,7 +134,6 @@ def rank_correlation(early: np.ndarray, final: np.ndarray) -> float:
 
     Early scores that are all equal tell nothing: 0. A pool of equal final scores has no order to tell and is left out.
     """
-    spearmanr = _import_spearman()
     ordered = [(a, b) for a, b in zip(early, final, strict=True) if np.ptp(b) > 0]
     found = [float(spearmanr(a, b).statistic) if np.ptp(a) > 0 else 0.0 for a, b in ordered]
     return float(np.clip(np.mean(found), -1, 1)) if found else 0.0
@@ -188,11 +187,3 @@ def _check(verifier: Verifier, steps: Sequence[int], candidates: int, arguments:
     if candidates < MIN_CANDIDATES:
         raise ValueError(f"candidates is {candidates}; give at least {MIN_CANDIDATES}")
     return sorted(steps)
-
-
-def _import_spearman() -> Any:
-    try:
-        from scipy.stats import spearmanr
-    except ImportError as error:
-        raise ValueError("calibrating needs scipy: pip install 'samplesmith[eval]'") from error
-    return spearmanr

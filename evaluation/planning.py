@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from .comparison import Estimate, resampled_means
 from .power_law import PowerLaw, fit_power_law
-from .scaling import Estimate, chance_of_choice, pools
+from .scaling import chance_of_choice, pools
 
 MIN_PROMPTS = 8
 MIN_CANDIDATES = 4
@@ -163,8 +164,7 @@ def plan_budget(
     ks = _ks(right.shape[1])
     guided = np.stack([(_chances(scores, k) * right).sum(1) for k in ks], 1)
     oracle = np.stack([(_chances(right, k) * right).sum(1) for k in ks], 1)
-    weights = _resamples(len(right), repeats, seed)
-    guided, oracle = weights @ guided, weights @ oracle
+    guided, oracle = _with_resamples(guided, oracle, repeats, seed)
     oracle_law = fit_power_law(ks, oracle, with_ceiling=False)
     # A guide that missed no success in any pool is an oracle as far as the records can tell.
     perfect = np.allclose(guided[0], oracle[0])
@@ -233,10 +233,11 @@ def _chances(values: np.ndarray, k: int) -> np.ndarray:
     return np.stack([chance_of_choice(row, int(k)) for row in values])
 
 
-def _resamples(prompts: int, repeats: int, seed: int) -> np.ndarray:
-    """Weights of the prompts, (1 + repeats, prompts): first all alike, then those of sets drawn with replacement."""
-    counts = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), repeats)
-    return np.concatenate([np.ones((1, prompts)), counts]) / prompts
+def _with_resamples(guided: np.ndarray, oracle: np.ndarray, repeats: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean curves (1 + repeats, points) of curves (prompts, points): of all prompts, then of resampled sets of them."""
+    both = np.concatenate([guided, oracle], 1)
+    means = np.concatenate([both.mean(0, keepdims=True), resampled_means(both, repeats, seed)])
+    return means[:, : guided.shape[1]], means[:, guided.shape[1] :]
 
 
 def _needed(ks: np.ndarray, curves: np.ndarray, law: PowerLaw, target: float) -> np.ndarray:

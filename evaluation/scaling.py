@@ -10,17 +10,7 @@ from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over prompts and its 95 % bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+from .comparison import Estimate, bootstrap_mean, paired_difference
 
 
 @dataclass(frozen=True)
@@ -28,7 +18,7 @@ class BestOf:
     """Best-of-k over a set of prompts.
 
     Attributes:
-        k: candidates a prompt.
+        k: candidates per prompt.
         score: of the candidate that the guide chooses.
         success: the judge's score of that candidate.
         oracle: the judge's score where the judge itself chooses.
@@ -60,14 +50,6 @@ def chance_of_choice(values: np.ndarray, k: int) -> np.ndarray:
 @cache
 def _chances_by_rank(n: int, k: int) -> list[float]:
     return [comb(rank, k - 1) / comb(n, k) for rank in range(n)]
-
-
-def bootstrap(values: np.ndarray, repeats: int = 10_000, seed: int = 0) -> Estimate:
-    """Mean of values (prompts,) with the 2.5 and 97.5 percentiles of resampled means."""
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, len(values), (repeats, len(values)))].mean(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(float(values.mean()), float(low), float(high))
 
 
 def pools(records: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -113,14 +95,14 @@ def best_of(records: Sequence[dict[str, Any]], ks: Sequence[int], guide: str, ju
         ValueError: where a candidate has no such score.
     """
     scores, judged = score_table(records, guide), score_table(records, judge)
-    found = {}
+    by_k = {}
     for k in (1, *ks):
         chosen = np.stack([chance_of_choice(row, k) for row in scores])
         chosen_by_judge = np.stack([chance_of_choice(row, k) for row in judged])
         parts = ((chosen, scores), (chosen, judged), (chosen_by_judge, judged))
-        found[k] = [(chance * value).sum(1) for chance, value in parts]
-    first = found[1][1]
-    return [BestOf(k, *map(bootstrap, found[k]), bootstrap(found[k][1] - first)) for k in ks]
+        by_k[k] = [(chance * value).sum(1) for chance, value in parts]
+    first = by_k[1][1]
+    return [BestOf(k, *map(bootstrap_mean, by_k[k]), paired_difference(by_k[k][1], first)) for k in ks]
 
 
 def ranking_accuracy(records: Sequence[dict[str, Any]], guide: str, judge: str) -> float:

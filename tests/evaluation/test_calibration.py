@@ -142,9 +142,3 @@ def test_the_picture(found, tmp_path, monkeypatch):
 def test_bad_requests(pipe, message, changes):
     with pytest.raises(ValueError, match=re.escape(message)):
         run(pipe, **changes)
-
-
-def test_without_scipy(pipe, monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.stats", None)
-    with pytest.raises(ValueError, match=r"pip install 'samplesmith\[eval\]'"):
-        run(pipe)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samplesmith.evaluation.scaling import best_of, bootstrap, chance_of_choice, ranking_accuracy
+from samplesmith.evaluation.scaling import best_of, chance_of_choice, ranking_accuracy
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=12), st.data())
@@ -31,12 +31,6 @@ def test_best_of_k_of_uniform_scores_is_the_expected_maximum():
         assert row.oracle.mean == pytest.approx(row.success.mean)
         assert row.success.low <= row.success.mean <= row.success.high
         assert row.gain.mean == pytest.approx(row.success.mean - 0.5, abs=0.02)
-
-
-def test_bootstrap_interval_has_the_width_of_the_standard_error():
-    values = np.random.default_rng(1).normal(size=400)
-    estimate = bootstrap(values)
-    assert estimate.high - estimate.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.05)
 
 
 def test_k_beyond_the_pool_is_refused():
