@@ -4,7 +4,7 @@ BIN := .venv/bin
 PROMPT ?= a fish and three boats on blue
 SEED ?= 6800000
 
-.PHONY: demo web test lint chromium
+.PHONY: demo web test lint types chromium
 demo: .venv/.installed
 	$(BIN)/samplesmith search "$(PROMPT)" --seed $(SEED) --candidates 16 --judge emoji-detector --output outputs/demo
 
@@ -20,8 +20,13 @@ chromium:
 	|| { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null 2>&1 \
 	|| echo "no Chromium here and none could be installed: the page is not tested in a browser"
 
-lint: .venv/.installed-dev
+lint: types
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+# mypy finds the package by its name, which the folder of a checkout need not have.
+types: .venv/.installed-dev
+	@mkdir -p build/types && ln -sfn ../.. build/types/samplesmith
+	MYPYPATH=build/types $(BIN)/mypy
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

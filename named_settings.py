@@ -145,9 +145,10 @@ def check_settings(
 
 def _hints(maker: Callable[..., Any]) -> dict[str, Any]:
     """Types of parameters; none where they name what cannot be found."""
-    function = maker.__init__ if isinstance(maker, type) else maker
+    function: Any = maker
+    is_class = isinstance(maker, type)
     try:
-        return typing.get_type_hints(inspect.unwrap(function))
+        return typing.get_type_hints(inspect.unwrap(function.__init__ if is_class else function))
     except (NameError, TypeError):
         return {}
 
@@ -191,7 +192,7 @@ _IN_WORDS = {
 
 
 def _in_words(hint: Any) -> str:
-    words = []
+    words: list[str] = []
     for kind in _kinds(hint):
         if typing.get_origin(kind) is typing.Literal:
             words += map(str, typing.get_args(kind))

@@ -228,6 +228,7 @@ def _check_prompt(prompt: str, name: str | None, card: dict[str, Any]) -> None:
 
 
 def load_pipeline(model: str, dtype: str, device: str | None, offload: bool) -> Any:
+    """The pipeline of a model as the options ask for it, with what libraries say while loading kept back."""
     import torch
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from diffusers import UNet3DConditionModel
+
 
 def _takes(pipe: Any) -> set[str]:
     return set(inspect.signature(type(pipe).__call__).parameters)
@@ -24,7 +26,7 @@ def _starts_from_a_picture(pipe: Any) -> bool:
 def _is_no_linear_flow(pipe: Any) -> bool:
     """Its steps are no Euler steps along x = (1 - t) data + t noise: it has betas, or no sigmas of a flow."""
     scheduler = pipe.scheduler
-    return hasattr(scheduler, "alphas_cumprod") or not type(scheduler).__name__.startswith("FlowMatch")
+    return hasattr(scheduler, "alphas_cumprod") or not hasattr(scheduler, "scale_noise")
 
 
 def _shows_clips(pipe: Any) -> bool:
@@ -53,7 +55,7 @@ PROPERTIES: dict[str, Callable[[Any], bool]] = {
     r"sigmas up to 80": _runs_far_out,
     r"in the midst of a run cannot be decoded": _shows_clips,
     r"random numbers of no generator": lambda pipe: "latent_dist.sample()" in _source(pipe),
-    r"hands each frame of a clip to its scheduler": lambda pipe: "3D" in type(pipe.unet).__name__,
+    r"hands each frame of a clip to its scheduler": lambda pipe: isinstance(pipe.unet, UNet3DConditionModel),
     r"calls a network before the steps of its scheduler begin": lambda pipe: "prior" in pipe.components,
 }
 """By what a sentence says: whether a pipeline has the property."""

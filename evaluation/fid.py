@@ -241,8 +241,9 @@ def frechet_distance(mean: Tensor, covariance: Tensor, other_mean: Tensor, other
 
 
 def jackknife_parts(rows: int, groups: int) -> Tensor:
-    """Number of the part that each row falls in, (rows,), by a fixed shuffle: sets often go round their classes, so
-    that each tenth row in turn would leave out a class.
+    """Number of the part that each row falls in, (rows,), by a fixed shuffle.
+
+    Sets often go round their classes, so that each tenth row in turn would leave out a class.
     """
     return torch.randperm(rows, generator=torch.Generator().manual_seed(0)) % groups
 

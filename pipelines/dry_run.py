@@ -22,8 +22,9 @@ class _Reached(Exception):
 
 @torch.no_grad()
 def first_model_inputs(pipe: Any, arguments: Mapping[str, Any]) -> list[Any]:
-    """What the first model call of a pipeline's call is given: tensors, lists of tensors as one, and
-    plain values, in their order.
+    """What the first model call of a pipeline's call is given, in its order.
+
+    Tensors, lists of tensors as one, and plain values.
 
     Args:
         pipe: a diffusers pipeline.

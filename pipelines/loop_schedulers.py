@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffusers import DiffusionPipeline, UNet3DConditionModel
+from diffusers import DiffusionPipeline
+
+from ..samplers import compat
 
 
 def loop_schedulers(pipe: Any) -> dict[str, Any]:
@@ -40,9 +42,9 @@ def check_rows_are_candidates(pipe: Any) -> None:
     """Whether the rows that a pipeline's scheduler steps are its candidates.
 
     Raises:
-        ValueError: where they are the frames of a clip, as with UNets of three dimensions.
+        ValueError: where they are the frames of a clip.
     """
-    if any(isinstance(one, UNet3DConditionModel) for one in pipe.components.values()):
+    if compat.steps_frames_as_rows(pipe):
         raise ValueError(
             f"{type(pipe).__name__} hands each frame of a clip to its scheduler as a row, so that a clip has no "
             "step of its own; use another scheduler, or the random strategy"

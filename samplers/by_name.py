@@ -61,8 +61,9 @@ def make_scheduler(spec: str, current: SchedulerMixin) -> SchedulerMixin:
     if name in ours:
         check_settings(name, settings, ours[name])
         return ours[name].from_scheduler(current, **settings)
-    cls = getattr(diffusers, SOLVERS.get(name, name), None)
-    if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
+    cls: Any = getattr(diffusers, SOLVERS.get(name, name), None)
+    is_scheduler = isinstance(cls, type) and issubclass(cls, SchedulerMixin)
+    if not is_scheduler:
         raise ValueError(
             f"unknown scheduler {name!r}; give one of {', '.join([*SCHEDULERS, *SOLVERS])}, or a class of diffusers "
             "such as UniPCMultistepScheduler"

@@ -1,4 +1,4 @@
-"""All that depends on how diffusers' schedulers name or pass things; a test watches each entry.
+"""All that depends on how diffusers names or passes things; a test watches each entry.
 
 What can be seen in a scheduler's values or in its signatures is read there; a name is asked for where nothing else
 tells.
@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from diffusers import UNet3DConditionModel
 from torch import Tensor
 
 ONLY_WHERE_THE_CHILD_HAS_THEM = ("add_noise", "scale_noise")
@@ -60,6 +61,14 @@ def check_noise_by_row(scheduler: Any) -> None:
     """
     if getattr(scheduler, "noise_sampler", None) is not None:
         raise ValueError(f"{type(scheduler).__name__} draws the noise of a whole batch, so no row can go on alone")
+
+
+def steps_frames_as_rows(pipe: Any) -> bool:
+    """Whether a pipeline hands each frame of its clips to the scheduler as a row: those with UNets of three dimensions.
+
+    Nothing in the pipeline's signature or in its scheduler tells; the reshaping stands in its loop.
+    """
+    return any(isinstance(one, UNet3DConditionModel) for one in pipe.components.values())
 
 
 def is_linear_flow(scheduler: Any) -> bool:

@@ -71,6 +71,9 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
         ValueError: for unknown names, a negative norm, Heun's method with a diffusion, or inverted sigmas.
     """
 
+    timesteps: Tensor
+    sigmas: Tensor
+
     @register_to_config
     def __init__(
         self,
@@ -192,7 +195,7 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
         return made
 
     @classmethod
-    def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any):
+    def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
         """
         Make one from the config of a scheduler of linear flows.
 
@@ -242,8 +245,9 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
         Set the timesteps of the run; arguments are the parent's. Resets the rows' generators.
 
         Raises:
-            ValueError: for less than one step, `timesteps` beside a `grid` of this scheduler's own, settings that were
-                changed and do not fit, or sigmas beyond 1 where more than the parent's ODE is asked for.
+            ValueError: for no number of steps or less than one, `timesteps` beside a `grid` of this scheduler's own,
+                settings that were changed and do not fit, or sigmas beyond 1 where more than the parent's ODE is asked
+                for.
         """
         self._check()
         if num_inference_steps is not None and num_inference_steps < 1:
@@ -251,7 +255,12 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
         if self.config.grid is not None:
             if timesteps is not None:
                 raise ValueError(f"timesteps are given, but grid={self.config.grid!r} makes its own; drop one of them")
-            sigmas = time_grid(self.config.grid, num_inference_steps or len(sigmas)).tolist()
+            steps = num_inference_steps
+            if steps is None:
+                if sigmas is None:
+                    raise ValueError("neither num_inference_steps nor sigmas is given, so no number of steps is known")
+                steps = len(sigmas)
+            sigmas = time_grid(self.config.grid, steps).tolist()
         super().set_timesteps(num_inference_steps, device, sigmas, mu, timesteps)
         self._new_run()
         self._kept = ()

@@ -9,6 +9,7 @@ Cost: a variance a step, no model call more.
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from . import compat
 from .live_timesteps import index_of
 from .variance_match import forward_variance, matching_times, row_variances, sigma_at
-from .wrapped import OURS, Wrapped
+from .wrapped import Wrapped
 
 SOLVERS = {
     "ddim": "DDIMScheduler",
@@ -156,8 +157,8 @@ class TimeShiftScheduler(Wrapped):
         Set the child's grid of times; arguments are the child's.
 
         Raises:
-            ValueError: for settings that were changed and do not fit, or, with a window, less than one step or sigmas
-                beyond 1 in a flow.
+            ValueError: for settings that were changed and do not fit, or, with a window, less than one step, sigmas
+                beyond 1 in a flow, or the reference variant around a solver whose target is not known.
         """
         self.row_times = self.__live = self.__begin = None
         self.check()
@@ -174,11 +175,8 @@ class TimeShiftScheduler(Wrapped):
         self.__variances = forward_variance(self.child, self.config.data_variance).to(self.grid.device)
         self.__scaled = False
         self._take_grid()
-        if self.config.variant == "reference" and self._shifted_times() and self._target(0) is None:
-            raise ValueError(
-                f"where {self.child_kind.__name__} reads the target of its step is not known, and the reference "
-                'variant moves it; use variant="paper"'
-            )
+        if self.config.variant == "reference" and self._shifted_times():
+            self._target(0)
         self._warn_where_flat()
 
     def _take_grid(self) -> None:
@@ -273,14 +271,15 @@ class TimeShiftScheduler(Wrapped):
         if self.__calls is None:
             self.__first = index
         call.arguments["timestep"] = self.__grid_numbers[index]
-        next_time = self.__grid_numbers[index + 1] if index + 1 < len(self.__grid_numbers) else None
-        shifts = next_time is not None and next_time > self.config.cutoff
+        goes_on = index + 1 < len(self.__grid_numbers)
+        next_time = self.__grid_numbers[index + 1] if goes_on else -math.inf
+        shifts = next_time > self.config.cutoff
         if shifts and self.config.variant == "reference" and index > self.__first:
             out = self._step_to_shifted_target(call, sample, index, next_time)
         else:
             out = self.child_kind.step(*call.args, **call.kwargs)
         self.__calls = index + 1
-        if next_time is not None:
+        if goes_on:
             self.row_times = self.grid[index + 1].expand(len(sample))
             if shifts and self.config.variant == "paper":
                 self._choose(out[0] if isinstance(out, tuple) else out.prev_sample, index + 1, next_time)
@@ -288,16 +287,23 @@ class TimeShiftScheduler(Wrapped):
 
     def _choose(self, sample: Tensor, index: int, time: float) -> None:
         """Write the fitting time of a sample into the live timesteps."""
+        live = self.timesteps
         low, high = self._window(time)
         chosen = low + matching_times(
             row_variances(sample), self.__variances[low : high + 1], shared=not self.per_sample
         )
-        self.row_times = chosen.to(self.__live.dtype)
+        self.row_times = row_times = chosen.to(live.dtype)
         # The grid's place of the time keeps the shared one: the mean of the rows' where each has its own.
-        self.__live[index] = self.row_times.float().mean().round().to(self.__live.dtype)
+        live[index] = row_times.float().mean().round().to(live.dtype)
 
-    def _target(self, index: int) -> tuple[str, int] | None:
-        return compat.step_target(self.child, index, self.__grid_numbers)
+    def _target(self, index: int) -> tuple[str, int]:
+        """Table and entry that a step of the child aims at, which the reference variant moves."""
+        if (target := compat.step_target(self.child, index, self.__grid_numbers)) is None:
+            raise ValueError(
+                f"where {self.child_kind.__name__} reads the target of its step is not known, and the reference "
+                'variant moves it; use variant="paper"'
+            )
+        return target
 
     def _step_to_shifted_target(
         self, call: inspect.BoundArguments, sample: Tensor, index: int, next_time: float
@@ -334,6 +340,3 @@ class TimeShiftScheduler(Wrapped):
             unshifted = self.grid.to(given)[shifted.int().argmax(-1)].reshape(given.shape)
             call.arguments[times] = torch.where(shifted.any(-1).reshape(given.shape), unshifted, given)
         return getattr(self.child_kind, name)(*call.args, **call.kwargs)
-
-
-OURS[TimeShiftScheduler.__name__] = TimeShiftScheduler

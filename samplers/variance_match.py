@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .interpolants import Tabulated
 from .interpolants import from_scheduler as path_of
 
 
@@ -19,17 +20,14 @@ def forward_variance(child: Any, data_variance: float) -> Tensor:
     path = path_of(child)
     steps = child.config.num_train_timesteps
     times = torch.arange(steps + 1, dtype=torch.float64)
-    if not hasattr(path, "table"):  # a flow's time is timestep / training steps, 0 to 1
-        times = times / steps
-    else:
-        times = times[:-1]
+    times = times[:-1] if isinstance(path, Tabulated) else times / steps  # a flow's time runs from 0 to 1
     return (path.alpha(times) ** 2 * data_variance + path.sigma(times) ** 2).float()
 
 
 def sigma_at(child: Any, time: Tensor) -> Tensor:
     """The child's own sigma at a training time."""
     path = path_of(child)
-    if not hasattr(path, "table"):
+    if not isinstance(path, Tabulated):
         return time / child.config.num_train_timesteps
     return (-path.log_snr(time.float()) / 2).exp()
 

@@ -17,9 +17,8 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
-from .live_timesteps import index_of
 from .row_state import gather_rows, run_tables
-from .wrapped import OURS, Wrapped
+from .wrapped import Wrapped
 
 
 class WindowedScheduler(Wrapped):
@@ -200,17 +199,6 @@ class WindowedScheduler(Wrapped):
                 "run the steps between first"
             )
 
-    def run_index(self, timestep: float | Tensor) -> int:
-        """Index of a time of the window in the whole run's; without a host sync where it is a view of an entry.
-
-        Raises:
-            ValueError: for a time that is no entry.
-        """
-        child = self.child
-        if isinstance(child, Wrapped):
-            return child.run_index(timestep)
-        return index_of(child.timesteps, timestep)
-
     def step(self, *args: Any, **kwargs: Any) -> Any:
         """
         The child's step.
@@ -245,9 +233,10 @@ class WindowedScheduler(Wrapped):
             ValueError: before the first step, for rows that the batch does not have, or for a child whose noise belongs
                 to the batch as a whole.
         """
-        chosen = self._checked(rows)
-        gather_rows([self.child], [chosen], [self.__batch[0]], self.__tables)
-        self.__batch = (len(chosen), *self.__batch[1:])
+        shape = self._shape()
+        chosen = _checked(rows, shape[0])
+        gather_rows([self.child], [chosen], [shape[0]], self.__tables)
+        self.__batch = (len(chosen), *shape[1:])
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[WindowedScheduler, Sequence[int] | Tensor]]) -> WindowedScheduler:
@@ -262,8 +251,9 @@ class WindowedScheduler(Wrapped):
             ValueError: for what `keep_rows` refuses, runs that stand at different steps, or runs with different times:
                 a time shift gives each batch its own.
         """
-        rows = [part._checked(chosen) for part, chosen in parts]
-        runs, sizes = [part for part, _ in parts], [part.__batch[0] for part, _ in parts]
+        runs, shapes = [part for part, _ in parts], [part._shape() for part, _ in parts]
+        sizes = [shape[0] for shape in shapes]
+        rows = [_checked(chosen, size) for (_, chosen), size in zip(parts, sizes, strict=True)]
         if len({(run.__made_calls, str(run.__asked)) for run in runs}) > 1:
             stand = [run.__made_calls for run in runs]
             raise ValueError(f"the runs stand at calls {stand}; join those at the same step")
@@ -271,17 +261,22 @@ class WindowedScheduler(Wrapped):
         copies = [copy.deepcopy(run) for run in runs]
         first = copies[0]
         gather_rows([one.child for one in copies], rows, sizes, first.__tables)
-        first.__batch = (sum(map(len, rows)), *first.__batch[1:])
+        first.__batch = (sum(map(len, rows)), *shapes[0][1:])
         return first
 
-    def _checked(self, rows: Sequence[int] | Tensor) -> list[int]:
-        """Rows that can go on."""
+    def _shape(self) -> tuple[int, ...]:
+        """Of the batch so far."""
         if self.__batch is None:
             raise ValueError("no step was made yet, so there are no rows to keep")
-        chosen, count = [int(row) for row in rows], self.__batch[0]
-        if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(count)):
-            raise ValueError(f"rows are {chosen}; give different ones from 0 to {count - 1}")
-        return chosen
+        return self.__batch
+
+
+def _checked(rows: Sequence[int] | Tensor, count: int) -> list[int]:
+    """Rows that can go on, of `count`."""
+    chosen = [int(row) for row in rows]
+    if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(count)):
+        raise ValueError(f"rows are {chosen}; give different ones from 0 to {count - 1}")
+    return chosen
 
 
 def _check_window(start: int, stop: int | None) -> None:
@@ -298,6 +293,3 @@ def _flat(given: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """An argument as numbers or texts that compare."""
     return np.ravel(value.cpu() if isinstance(value, torch.Tensor) else value).tolist()
-
-
-OURS[WindowedScheduler.__name__] = WindowedScheduler

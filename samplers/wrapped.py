@@ -14,7 +14,6 @@ underscores, which Python makes the class's own.
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -25,10 +24,10 @@ from torch import Tensor
 
 from . import compat
 from .class_body import class_body
+from .live_timesteps import index_of
 
 OURS: dict[str, type[SchedulerMixin]] = {}
-"""Public schedulers of this package by name; each module adds its own."""
-
+"""Public schedulers by name: those around a child as they are defined, and FlowSDEScheduler."""
 
 _DRAWS = ("eta", "generator")
 """Arguments of a step that concern its noise alone."""
@@ -47,8 +46,8 @@ class Wrapped(SchedulerMixin, ConfigMixin):
     child_names: ClassVar[Mapping[str, str]] = {}
     """Short names of classes of children."""
 
-    child_kind: ClassVar[type[SchedulerMixin] | None] = None
-    """Class of the child; None in the public class, from which one is made for each."""
+    child_kind: ClassVar[Any] = None
+    """Class of the child, of diffusers or of ours; None in the public class, from which one is made for each."""
 
     outermost: ClassVar[bool] = False
     """Whether others of this package may be inside."""
@@ -60,6 +59,7 @@ class Wrapped(SchedulerMixin, ConfigMixin):
         super().__init_subclass__(**kwargs)
         if cls.child_kind is None:
             cls.public = cls
+            OURS[cls.__name__] = cls
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls.child_kind is None:
@@ -75,7 +75,7 @@ class Wrapped(SchedulerMixin, ConfigMixin):
         return super().__getattr__(name)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[type, ...], dict[str, Any]]:
-        return _empty, _layers(type(self)), vars(self)
+        return _empty, _layers(type(self)), self.__dict__
 
     @classmethod
     def child_class(cls, name: str | None) -> type[SchedulerMixin]:
@@ -121,16 +121,16 @@ class Wrapped(SchedulerMixin, ConfigMixin):
             kept = {name: scheduler.config[name] for name in public.settings()}
             scheduler = scheduler.child
         settings = {public.child_setting: None, **kept, **settings}
-        name = settings.pop(public.child_setting)
-        kind = type(scheduler) if name in (None, type(scheduler).__name__) else public.child_class(name)
+        name, own = settings.pop(public.child_setting), type(scheduler)
+        kind = own if name in (None, own.__name__) else public.child_class(name)
         known = set(public.settings())
         others = {name: settings.pop(name) for name in set(settings) - known}
         _check_names(kind, others, known)
         _check_not_shadowed(scheduler)
-        if kind is type(scheduler) and not others:
+        if kind is own and not others:
             return _around(public, kind, copy.deepcopy(vars(scheduler)), settings)
         config = {key: value for key, value in compat.whole_config(scheduler).items() if key not in known}
-        child = kind.from_config({**config, "_class_name": type(scheduler).__name__}, **others)
+        child = kind.from_config({**config, "_class_name": own.__name__}, **others)
         return _around(public, type(child), vars(child), settings)
 
     @classmethod
@@ -184,7 +184,7 @@ class Wrapped(SchedulerMixin, ConfigMixin):
 
     def begin_new(self, **settings: Any) -> None:
         """Begin around a new child with the defaults of its class."""
-        vars(self).update(vars(self.child_kind()))
+        self.__dict__.update(vars(self.child_kind()))
         self.begin(**settings)
 
     def begin(self, **settings: Any) -> None:
@@ -202,7 +202,7 @@ class Wrapped(SchedulerMixin, ConfigMixin):
         Raises:
             ValueError: for another class of the child, which an object cannot come to have.
         """
-        kind = type(self)
+        kind: Any = type(self)
         while issubclass(kind, Wrapped):
             given, is_one = settings.get(kind.child_setting), kind.child_kind.__name__
             if given is not None and kind.child_names.get(given, given) != is_one:
@@ -253,25 +253,34 @@ class Wrapped(SchedulerMixin, ConfigMixin):
 
     def scale_model_input(self, sample: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Scale the model's input as the child does; as it is where the child scales nothing."""
-        if not hasattr(
-            self.child_kind, "scale_model_input"
-        ):  # pipelines that ask for an exact class call it all the same
+        if not hasattr(self.child_kind, "scale_model_input"):  # pipelines that ask for an exact class call it anyway
             return sample
         return self.ask_child("scale_model_input", sample, *args, **kwargs)
 
     def run_index(self, timestep: float | Tensor) -> int:
-        """Index of the model call under way in the whole run's times, from the time that the pipeline passes."""
-        raise NotImplementedError
+        """Index of the model call under way in the whole run's times, without a host sync where a view is passed.
+
+        Args:
+            timestep: the time that the pipeline passes.
+
+        Raises:
+            ValueError: for a time that is no entry.
+        """
+        child = self.child
+        return child.run_index(timestep) if isinstance(child, Wrapped) else index_of(child.timesteps, timestep)
+
+
+_MADE: dict[tuple[type, type], type[Wrapped]] = {}
+"""Classes made so far, by the class of ours and the child's."""
 
 
 def made_for(public: type[Wrapped], kind: type[SchedulerMixin]) -> type[Wrapped]:
     """The class of `public` around children of a class: both are its bases, so it is seen as either."""
-    return _made(public.public, kind)
-
-
-@functools.cache
-def _made(public: type[Wrapped], kind: type[SchedulerMixin]) -> type[Wrapped]:
-    return type(public.__name__, (public, kind), {"child_kind": kind, **class_body(public, kind, Wrapped)})
+    pair = (public.public, kind)
+    if pair not in _MADE:
+        body = {"child_kind": kind, **class_body(*pair, Wrapped)}
+        _MADE.setdefault(pair, type(public.__name__, pair, body))
+    return _MADE[pair]
 
 
 def _layers(made: type) -> tuple[type, ...]:
@@ -293,12 +302,12 @@ def _empty(*layers: type) -> Any:
 
 def _around(public: type[Wrapped], kind: type, state: dict[str, Any], settings: dict[str, Any]) -> Any:
     made = object.__new__(made_for(public, kind))
-    vars(made).update(state)
+    made.__dict__.update(state)
     made.begin(**settings)
     return made
 
 
-def _check_names(kind: type, given: Mapping[str, Any], ours: Iterable[str]) -> None:
+def _check_names(kind: type[Any], given: Mapping[str, Any], ours: Iterable[str]) -> None:
     takes = inspect.signature(kind.__init__).parameters
     if unknown := [name for name in given if name not in takes]:
         raise ValueError(

@@ -51,6 +51,17 @@ class DrawnScene:
     sprites: tuple[Sprite, ...]
     malformed: tuple[Sprite, ...] = ()
 
+    @property
+    def background(self) -> str:
+        """A name in `BACKGROUNDS`.
+
+        Raises:
+            ValueError: for a scene that leaves it free, which cannot have been drawn.
+        """
+        if self.scene.background is None:
+            raise ValueError(f"{self.scene.caption!r} has no background, so it is no scene of a picture")
+        return self.scene.background
+
     def shows(self, asked: Scene) -> bool:
         """Whether a caption of any form is true of the picture; none is where a sprite is malformed."""
         counts: dict[str, int] = {}
@@ -60,7 +71,7 @@ class DrawnScene:
         return (
             not self.malformed
             and asked.counts_hold(counts)
-            and asked.background_holds(self.scene.background)
+            and asked.background_holds(self.background)
             and asked.relation_holds(spots) is not False
         )
 

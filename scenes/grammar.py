@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 OBJECTS = (
     "cat", "dog", "frog", "panda", "fish", "turtle",
@@ -155,18 +156,19 @@ class Scene:
         """Whether a picture's background is what is asked for."""
         return self.background in (None, background)
 
-    def relation_holds(self, spots: Iterable[tuple[str, float, float]]) -> bool | None:
+    def relation_holds(self, spots: Iterable[tuple[Any, ...]]) -> bool | None:
         """Whether every sprite of the first group stands before all of the second.
 
         Args:
-            spots: object, x and y of each sprite's centre.
+            spots: of each sprite; object, x and y of the centre come first.
 
         Returns:
             None where no relation is asked for.
         """
         if self.relation is None:
             return None
-        along = [(name, x if self.relation == "left of" else y) for name, x, y in spots]
+        axis = 1 if self.relation == "left of" else 2
+        along = [(spot[0], spot[axis]) for spot in spots]
         first, second = ([place for name, place in along if name == group.object] for group in self.groups)
         return bool(first and second) and max(first) < min(second)
 

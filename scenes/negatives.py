@@ -225,7 +225,7 @@ def add(rng: np.random.Generator, drawn: DrawnScene, tries: int = 40) -> DrawnSc
 def _without(drawn: DrawnScene, victim: Sprite) -> np.ndarray:
     canvas = drawn.image.astype(np.float32) / 255
     area = (slice(victim.y, victim.y + victim.size), slice(victim.x, victim.x + victim.size))
-    canvas[area] = np.array(BACKGROUNDS[drawn.scene.background], np.float32) / 255
+    canvas[area] = np.array(BACKGROUNDS[drawn.background], np.float32) / 255
     return canvas
 
 

@@ -27,32 +27,6 @@ def test_public_names_resolve():
         _ = samplesmith.loda
 
 
-def test_imports_run_one_way():
-    """Floors: a module imports its own floor and those below, relative; scenes, assets and models are the ground."""
-    floors = [
-        {"scenes", "assets", "models"},
-        {"verifiers"},
-        {"samplers"},
-        {"pipelines"},
-        {"evaluation", "training"},
-        {"app"},
-    ]
-    height = {name: level for level, names in enumerate(floors) for name in names}
-    for name, level in height.items():
-        for file in (ROOT / name).rglob("*.py"):
-            for line in file.read_text().splitlines():
-                words = line.split()
-                if not words or words[0] != "from" or not words[1].startswith(".."):
-                    continue
-                up = len(words[1]) - len(words[1].lstrip("."))
-                depth = len(file.relative_to(ROOT).parts)
-                if up < depth:
-                    continue
-                target = words[1].lstrip(".").split(".")[0]
-                for one in [target] if target else [w.strip(",") for w in words[3:]]:
-                    assert height.get(one, 0) <= level, f"{file.relative_to(ROOT)} imports {one}, which stands above it"
-
-
 def test_json_is_written_in_one_place():
     """NaN and infinities are no JSON, and `json.dumps` writes them."""
     for floor in ("app", "pipelines", "evaluation"):

@@ -158,7 +158,7 @@ def _constant_bytes(constant: Any) -> bytes:
 
 def _is_filled(cell: Any) -> bool:
     try:
-        cell.cell_contents  # noqa: B018
+        _ = cell.cell_contents
     except ValueError:
         return False
     return True

@@ -33,6 +33,7 @@ def file_url(file: Path) -> str:
 
 
 def figure(picture: Picture) -> str:
+    """A picture with its caption, as HTML."""
     classes = f"cell{' best' * picture.marked}{' early' * picture.faint}"
     star = '<span aria-hidden="true">★</span> ' if picture.marked else ""
     caption = f"<figcaption>{star}{escape(picture.caption)}</figcaption>" if picture.caption else ""

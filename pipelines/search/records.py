@@ -195,6 +195,7 @@ def _short(text: str, length: int = 400) -> str:
 
 
 def write_atomically(file: Path, text: str) -> None:
+    """Write a file that is whole at any moment: the old text or the new."""
     part = file.with_suffix(file.suffix + ".part")
     part.write_text(text)
     os.replace(part, file)

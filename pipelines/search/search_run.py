@@ -345,6 +345,7 @@ class SearchRun(ABC):
 
 @contextmanager
 def progress_bar(shown: bool) -> Iterator[Progress]:
+    """A bar of the evaluations, on the error output."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import ClassVar
+from types import MethodType
+from typing import Any, ClassVar
 
 from diffusers.hooks import HookRegistry, ModelHook
 from torch import nn
@@ -76,17 +77,18 @@ def _beneath_offload(module: nn.Module) -> Iterator[None]:
     if not hasattr(module, "_old_forward"):
         yield
         return
-    outside = module.forward
-    module.forward = module._old_forward
+    hooked: Any = module  # torch takes attributes of modules for tensors
+    outside = hooked.forward
+    hooked.forward = hooked._old_forward
     try:
         yield
     finally:
-        module._old_forward = module.forward
-        module.forward = outside
+        hooked._old_forward = hooked.forward
+        hooked.forward = outside
 
 
 def _drop_needless_forward(module: nn.Module) -> None:
     """A registry leaves the class's own method on the instance."""
     own = vars(module).get("forward")
-    if getattr(own, "__self__", None) is module and own.__func__ is type(module).forward:
+    if isinstance(own, MethodType) and own.__self__ is module and own.__func__ is type(module).forward:
         del module.forward

@@ -74,7 +74,9 @@ class RowTimes(DenoiserHook):
         self._handle.remove()
         return module
 
-    def _replace(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    def _replace(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         time = self._shared_time()
         if time is None:
             return args, kwargs
@@ -87,9 +89,9 @@ class RowTimes(DenoiserHook):
         if times is None or len(times) == 1:
             return args, kwargs
         own = {
-            name: self._own(as_tensor(call[name]), units[0], times, time, _rows(call))
+            name: self._own(arrived, units[0], times, time, _rows(call))
             for name, units in self.units.items()
-            if name in call
+            if (arrived := as_tensor(call.get(name))) is not None
         }
         args = (
             tuple(own.get(name, value) for name, value in zip(self._names, args, strict=False))
@@ -126,7 +128,8 @@ class RowTimes(DenoiserHook):
             }
         self.units = {name: units for name, units in fitting.items() if units}
         if not self._learnt_at:
-            self._first = {name: as_tensor(call[name]).clone() for name in self.units}
+            first = {name: as_tensor(call[name]) for name in self.units}
+            self._first = {name: value.clone() for name, value in first.items() if value is not None}
         if self.units:
             self._learnt_at.append(number)
         else:

@@ -7,6 +7,7 @@ from pathlib import Path
 import diffusers
 import pytest
 import torch
+import toys
 from diffusers import (
     BriaPipeline,
     CMStochasticIterativeScheduler,
@@ -279,3 +280,29 @@ def test_a_pipeline_that_asks_for_the_exact_class_scales_every_other():
     source = inspect.getsource(BriaPipeline.__call__)
     assert "type(self.scheduler) != FlowMatchEulerDiscreteScheduler" in source
     assert not hasattr(FlowMatchEulerDiscreteScheduler, "scale_model_input")
+
+
+def rows_stepped(pipe, recipe):
+    """Rows of the sample in the scheduler's first step."""
+    rows = []
+
+    class Recording(DDIMScheduler):
+        def step(self, model_output, timestep, sample, *args, **kwargs):
+            rows.append(len(sample))
+            return super().step(model_output, timestep, sample, *args, **kwargs)
+
+    pipe.scheduler = Recording.from_config(pipe.scheduler.config)
+    pipe(recipe.prompt, **{**recipe.arguments, "num_inference_steps": 1}, generator=torch.Generator().manual_seed(0))
+    return rows[0]
+
+
+def test_frames_are_rows_of_the_scheduler_where_the_unet_has_three_dimensions():
+    """And rows are not seen in anything else: the same scheduler gets one row of a clip from AnimateDiff."""
+    frames = toys.TOYS["TextToVideoSDPipeline"]
+    pipe = toys.build("TextToVideoSDPipeline")
+    assert compat.steps_frames_as_rows(pipe)
+    assert rows_stepped(pipe, frames) == frames.arguments["num_frames"]
+    for name in ("StableDiffusion", "AnimateDiffPipeline"):
+        pipe = toys.build(name)
+        assert not compat.steps_frames_as_rows(pipe)
+        assert rows_stepped(pipe, toys.TOYS[name]) == 1

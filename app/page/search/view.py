@@ -105,6 +105,7 @@ def _score(record: Record) -> float:
 
 
 def seconds_text(seconds: float) -> str:
+    """A duration as a person says it: in minutes from two of them."""
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 

@@ -1,0 +1,121 @@
+"""Rules of this house that no linter knows; CONTRIBUTING.md gives their reasons."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import samplesmith
+
+ROOT = Path(samplesmith.__file__).parent
+OUTSIDE = ("tests/", "benchmarks/")
+LONGEST = 400
+
+LONGER = {
+    "benchmarks/support_checks.py": 525,
+    "evaluation/fid.py": 406,
+    "tests/evaluation/test_fid.py": 464,
+    "tests/pipelines/search/test_halving.py": 488,
+    "tests/pipelines/search/test_noise_search.py": 528,
+}
+"""Files that are to be split, with their lines: this list only gets shorter."""
+
+
+def sources():
+    """Python files that git tracks, or would, as paths from the root."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [name for name in listed.stdout.split() if (ROOT / name).is_file()]
+
+
+def test_no_file_is_too_long_to_read():
+    lines = {name: len((ROOT / name).read_text().splitlines()) for name in sources()}
+    assert not {name: count for name, count in lines.items() if count > LONGER.get(name, LONGEST)}
+    assert not {name for name in LONGER if lines.get(name, 0) <= LONGEST}, "take what was split out of LONGER"
+
+
+def asks_for_a_class_name(source):
+    """Lines that compare the name of an object's class, or look into it."""
+    lines = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            looked = [node.left, *node.comparators]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            looked = [node.func.value] if node.func.attr in ("startswith", "endswith", "find", "count") else []
+            looked += node.args if getattr(node.func.value, "id", "") == "re" else []
+        elif isinstance(node, ast.Match):
+            looked = [node.subject]
+        elif isinstance(node, ast.Subscript):
+            looked = [node.slice]
+        else:
+            continue
+        lines |= {one.lineno for part in looked for one in ast.walk(part) if is_class_name(one)}
+    return sorted(lines)
+
+
+def is_class_name(node):
+    """`type(x).__name__` or `x.__class__.__name__`."""
+    if not isinstance(node, ast.Attribute) or node.attr not in ("__name__", "__qualname__"):
+        return False
+    of = node.value
+    called = isinstance(of, ast.Call) and getattr(of.func, "id", "") == "type"
+    return called or (isinstance(of, ast.Attribute) and of.attr == "__class__")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "type(pipe).__name__ == 'FluxPipeline'",
+        "'Flux' in type(pipe).__name__",
+        "pipe.__class__.__name__ in NAMES",
+        "'flux' in type(pipe).__name__.lower()",
+        "type(x).__name__.startswith('Flux')",
+        "re.match('Flux', type(x).__name__)",
+        "match type(x).__name__:\n    case 'Flux':\n        pass",
+        "FORMS[type(x).__qualname__]",
+    ],
+)
+def test_a_class_name_that_is_asked_for_is_seen(source):
+    assert asks_for_a_class_name(source)
+
+
+def test_a_class_name_that_is_said_is_left():
+    assert not asks_for_a_class_name("f'{type(x).__name__} is no flow'\nrecord = {'class': type(x).__name__}\nx == y")
+
+
+def test_behaviour_does_not_hang_on_class_names():
+    """What an object can do is read in its values, its signatures, its classes; else in `samplers/compat.py`."""
+    found = [
+        f"{name}:{line}"
+        for name in sources()
+        if not name.startswith("tests/") and name != "samplers/compat.py"
+        for line in asks_for_a_class_name((ROOT / name).read_text())
+    ]
+    assert not found
+
+
+def test_what_the_linters_are_told_to_overlook_has_a_rule_and_a_reason():
+    bare = re.compile(r"#\s*(noqa(?!: [A-Z]+[0-9]+\b.*\()|type:\s*ignore(?!\[[a-z, -]+\].*\())")
+    found = [
+        f"{name}:{number}"
+        for name in sources()
+        for number, line in enumerate((ROOT / name).read_text().splitlines(), 1)
+        if bare.search(line) and not name.endswith("test_house_rules.py")
+    ]
+    assert not found, "name the rule, and give the reason in brackets: # noqa: B018 (the access raises)"
+
+
+def test_no_lint_rule_is_selected_and_then_ignored():
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    assert "ignore" not in lint
+    assert all(folder.split("/")[0] in ("tests", "benchmarks", "training") for folder in lint["per-file-ignores"])
+
+
+def test_every_package_is_in_the_wheel():
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    folders = {str(Path(name).parent) for name in sources() if not name.startswith(OUTSIDE)} - {"."}
+    assert listed == {"samplesmith", *(f"samplesmith.{folder.replace('/', '.')}" for folder in folders)}
