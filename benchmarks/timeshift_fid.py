@@ -24,14 +24,10 @@ import torch
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 from samplesmith import fashion
-from samplesmith.evaluation import FeatureStatistics
 from samplesmith.evaluation.feature_extractors import load_features
-from samplesmith.evaluation.fid import (
-    compare_features,
-    extract_features,
-    frechet_distance,
-    frechet_error,
-)
+from samplesmith.evaluation.features import extract_features
+from samplesmith.evaluation.fid import compare_features
+from samplesmith.evaluation.frechet import FeatureStatistics, frechet_distance, frechet_error
 from samplesmith.pipelines import load
 from samplesmith.samplers import TimeShiftScheduler, apply_per_sample_time
 

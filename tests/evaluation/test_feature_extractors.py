@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from samplesmith import assets
 from samplesmith.evaluation.feature_extractors import load_features
-from samplesmith.evaluation.fid import extract_features
+from samplesmith.evaluation.features import extract_features
 from samplesmith.models.fashion_classifier import FashionClassifier
 
 

@@ -164,7 +164,8 @@ def _compared(
     seed: int,
 ) -> dict[str, Any]:
     """All measures of two sets, each the share of this process and the numbers of its images."""
-    from ....evaluation.fid import compare_features, gathered_features
+    from ....evaluation.features import gathered_features
+    from ....evaluation.fid import compare_features
 
     first = gathered_features(real[0], extractor, batch_size, "real", real[1])
     second = gathered_features(made[0], extractor, batch_size, "generated", made[1])
@@ -175,7 +176,7 @@ def _against(
     saved: SavedStatistics, name: str, made: Iterator[Tensor], extractor: Any, batch_size: int
 ) -> dict[str, Any]:
     """What statistics alone can tell; the rest is null, with the reason."""
-    from ....evaluation.fid import feature_statistics
+    from ....evaluation.features import feature_statistics
     from ....evaluation.fid import fid as distance
 
     whole = feature_statistics(made, extractor, batch_size, "generated")

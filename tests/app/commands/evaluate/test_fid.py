@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from samplesmith.evaluation import compare
 from samplesmith.evaluation.feature_extractors import load_features
-from samplesmith.evaluation.fid import extract_features
+from samplesmith.evaluation.features import extract_features
 from samplesmith.evaluation.image_batches import image_files
 from toys import build
 
@@ -152,9 +152,8 @@ def test_an_output_that_cannot_be_written_is_told_first_and_numbers_are_printed(
     arguments = [*FID, "--real", folders / "real", "--generated", folders / "made", "--features", "emoji-clip"]
     (tmp_path / "taken").write_text("")
     with monkeypatch.context() as patch:
-        patch.setattr(
-            sys.modules["samplesmith.evaluation.fid"], "gathered_features", lambda *_: pytest.fail("paid for nothing")
-        )
+        module = sys.modules["samplesmith.evaluation.features"]
+        patch.setattr(module, "gathered_features", lambda *_: pytest.fail("paid for nothing"))
         fails("cannot write to the folder taken", *arguments, "--output", "taken")
     (tmp_path / "out/fid.json").mkdir(parents=True)
     run = samplesmith(*arguments, "--output", "out", "--json")
