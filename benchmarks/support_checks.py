@@ -1,21 +1,13 @@
 """What `support_matrix.py` runs for each cell: a method on a toy, against the plain pipeline and a count of its own.
 
 Each check returns None where everything held, and raises else: `Fault` where something ran and was wrong, the package's
-own ValueError where it refuses. The count and the times are seen from within the networks' own `forward`, patched on
-their classes, so that they know nothing of the package's hooks.
+own ValueError where it refuses.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
-import inspect
 import json
-import sys
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,175 +16,12 @@ import numpy as np
 import torch
 import toys
 from diffusers import DiffusionPipeline
-from samplesmith import FlowSDEScheduler, TimeShiftScheduler
-from samplesmith.pipelines import NoiseSearch
-from samplesmith.pipelines.loop_schedulers import check_scheduler_is_used
-from samplesmith.pipelines.outputs import makes_clips
-from samplesmith.pipelines.support import METHODS, support
 from samplesmith.samplers.strategies import Halving, ZeroOrder
-from samplesmith.verifiers import CallableVerifier
+from support_toys import CANDIDATES, Fault, Stock, Toy, flow, offloaded, pictures, shift, shifting
+from support_watch import Seen, watched
 
-PACKAGE = Path(inspect.getfile(importlib.import_module("samplesmith"))).parent
-CANDIDATES = 4
 LEVELS = 1
 """8-bit levels by which a picture may differ where it was made in a batch of another size."""
-
-
-class Fault(Exception):
-    """Something ran and was wrong."""
-
-
-class Stock(Exception):
-    """What the plain pipeline of diffusers cannot do either."""
-
-
-@dataclass
-class Seen:
-    """What the networks were called with.
-
-    Attributes:
-        evaluations: rows of all forwards of denoisers; ControlNets are part of the evaluation that takes their output.
-        times: of each forward of a network that takes a time, by the network's class: one for each row.
-    """
-
-    evaluations: int = 0
-    times: dict[str, list[list[float]]] = field(default_factory=dict)
-
-
-_TIME_NAMES = ("timestep", "timesteps", "t", "r", "timestep_ratio")
-
-
-def _networks(pipe: Any) -> list[torch.nn.Module]:
-    """Components that are called with the time: by where diffusers defines their classes."""
-    places = ("models.transformers", "models.unets", "models.controlnets", "wuerstchen")
-    modules = [one for one in pipe.components.values() if isinstance(one, torch.nn.Module)]
-    return [one for one in modules if any(place in type(one).__module__ for place in places) and _time_name(type(one))]
-
-
-def _time_name(kind: type) -> str | None:
-    names = inspect.signature(kind.forward).parameters
-    return next((name for name in _TIME_NAMES if name in names), None)
-
-
-@contextmanager
-def watched(pipe: Any) -> Iterator[Seen]:
-    """See every forward of a pipeline's networks while the context is open."""
-    seen = Seen()
-    kinds = {type(one) for one in _networks(pipe)}
-    before = {kind: vars(kind).get("forward") for kind in kinds}
-    for kind in kinds:
-        kind.forward = _telling(kind, kind.forward, seen)
-    try:
-        yield seen
-    finally:
-        for kind, forward in before.items():
-            if forward is None:
-                del kind.forward
-            else:
-                kind.forward = forward
-
-
-def _telling(kind: type, forward: Callable, seen: Seen) -> Callable:
-    signature, time = inspect.signature(forward), _time_name(kind)
-    counts = "controlnet" not in kind.__module__
-
-    @functools.wraps(forward)
-    def tell(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs).arguments
-        sample = list(given.values())[1]
-        if counts:
-            seen.evaluations += len(sample)
-        values = torch.as_tensor(given[time]).detach().double().reshape(len(torch.as_tensor(given[time]).reshape(-1)))
-        if len(values) > len(sample):  # a time for each token or frame of a row
-            values = values.reshape(len(sample), -1).amax(1)
-        # A pipeline may pass fewer times than rows (PRX: one for each half of a guided batch).
-        times = values.expand(len(sample)) if len(values) == 1 else values
-        seen.times.setdefault(kind.__name__, []).append(times.tolist())
-        return forward(*args, **kwargs)
-
-    return tell
-
-
-def pictures(out: Any) -> np.ndarray:
-    """What a pipeline made, as float pixels; a clip's frames are one more axis."""
-    made = next(getattr(out, name) for name in ("images", "image", "frames", "rgb") if hasattr(out, name))
-    return np.nan_to_num(np.asarray(made, dtype=np.float64))
-
-
-def verifier(clips: bool = False) -> CallableVerifier:
-    """Prefers light on one side: any two pictures of different noise differ in it.
-
-    Args:
-        clips: whether it scores whole clips; else a clip's score is the mean of its frames'.
-    """
-
-    def score(images: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-        if images.ndim != (5 if clips else 4) or images.shape[-3] != 3 or len(images) != len(prompts):
-            raise Fault(f"the verifier was shown {tuple(images.shape)} for {len(prompts)} prompts")
-        ramp = torch.linspace(0.0, 1.0, images.shape[-1]).to(images)
-        return (images * ramp).flatten(1).mean(1)
-
-    return CallableVerifier(score, name="light", takes_clips=clips)
-
-
-class Toy:
-    """One row of the matrix: a fresh pipeline for each check, and calls of it."""
-
-    def __init__(self, row: str):
-        self.row = row
-        self.recipe = toys.TOYS[row]
-
-    def build(self, scheduler: Callable[[Any], Any] | None = None) -> Any:
-        pipe = toys.build(self.row)
-        return pipe if scheduler is None else scheduled(pipe, scheduler)
-
-    def at_least(self, steps: int) -> dict[str, int]:
-        """An argument that makes the run so long, where the pipeline takes one."""
-        own = self.recipe.arguments.get("num_inference_steps")
-        return {} if own is None else {"num_inference_steps": max(own, steps)}
-
-    def condition(self, pipe: Any) -> dict[str, Any]:
-        names = inspect.signature(type(pipe).__call__).parameters
-        prompt = self.recipe.prompt
-        if "prompt" in names:
-            return {"prompt": prompt}
-        return {"class_labels": [prompt]} if "class_labels" in names else {}
-
-    def call(self, pipe: Any, seed: int = 0, **changes: Any) -> np.ndarray:
-        """One row, by a plain call of the pipeline."""
-        arguments = {**self.condition(pipe), **self.recipe.arguments, "output_type": "np", **changes}
-        return pictures(pipe(**arguments, generator=torch.Generator().manual_seed(seed)))
-
-    def search(self, pipe: Any, batch_size: int, strategy: Any = "random", candidates: int = CANDIDATES, **changes):
-        clips = strategy == "random" and makes_clips(pipe)  # of clips, the other strategies score frames
-        finder = NoiseSearch(pipe, verifier(clips), strategy=strategy)
-        arguments = {**self.recipe.arguments, **changes}
-        return finder(self.recipe.prompt, num_candidates=candidates, batch_size=batch_size, progress=False, **arguments)
-
-
-def scheduled(pipe: Any, make: Callable[[Any], Any]) -> Any:
-    """A pipeline with another scheduler, in the pipelines that it is combined of too."""
-    check_scheduler_is_used(pipe)
-    stock = pipe.scheduler
-    pipe.scheduler = made = make(stock)
-    for inner in vars(pipe).values():
-        if isinstance(inner, DiffusionPipeline) and getattr(inner, "scheduler", None) is stock:
-            inner.scheduler = made
-    return pipe
-
-
-def flow(**settings: Any) -> Callable[[Any], Any]:
-    return lambda stock: FlowSDEScheduler.from_scheduler(stock, **settings)
-
-
-def shift(**settings: Any) -> Callable[[Any], Any]:
-    return lambda stock: TimeShiftScheduler.from_scheduler(stock, **settings)
-
-
-def shifting(stock: Any) -> Any:
-    """A time shift whose windows are three tenths of the training times wide."""
-    times = stock.config.get("num_train_timesteps", 1000)
-    return TimeShiftScheduler.from_scheduler(stock, window=max(1, times * 3 // 10), cutoff=times // 10)
 
 
 STOCHASTIC = {"diffusion": "square", "norm": 1.0}
@@ -364,21 +193,6 @@ def offload(toy: Toy) -> None:
         raise Fault("scores differ from those without offloading")
 
 
-def offloaded(pipe: Any) -> Any:
-    """A pipeline whose networks wait behind accelerate's hooks, as after `enable_model_cpu_offload`."""
-    from accelerate import cpu_offload_with_hook
-
-    order = [name for name in (pipe.model_cpu_offload_seq or "").split("->") if name in pipe.components]
-    order += [name for name in pipe.components if name not in order]
-    hook, hooks = None, []
-    for name in order:
-        if isinstance(pipe.components[name], torch.nn.Module):
-            _, hook = cpu_offload_with_hook(pipe.components[name], torch.device("cpu"), prev_module_hook=hook)
-            hooks.append(hook)
-    pipe._all_hooks = hooks
-    return pipe
-
-
 def saved(toy: Toy, scheduler: Callable[[Any], Any], folder: Path) -> None:
     """Write a pipeline with a scheduler of ours, and a picture that it makes, for `loaded` in another process."""
     pipe = toy.build(scheduler)
@@ -439,87 +253,3 @@ SAVED: dict[str, Callable[[Any], Any]] = {
     "time shift saved": shifting,
 }
 """Written in one process and loaded in another."""
-
-
-def cell(toy: Toy, check: Callable[[], None], several: bool = False) -> dict[str, Any]:
-    """The outcome of a check: a run, a refusal before anything is paid for, or a fault.
-
-    Args:
-        toy, check: what is run.
-        several: whether the check makes several pictures in one call, which the plain pipeline may not be able to.
-    """
-    count = 0
-    try:
-        with watched(toy.build()) as seen:
-            try:
-                check()
-            finally:
-                count = seen.evaluations
-    except Fault as error:
-        if several and not _makes_several(toy):
-            return {"state": "stock", "why": "of several pictures the plain pipeline makes others than alone"}
-        return {"state": "fault", "why": str(error)}
-    except Stock as error:
-        return {"state": "stock", "why": str(error)}
-    except Exception as error:
-        where = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
-        ours = (
-            where[-1].is_relative_to(PACKAGE) and "tests" not in where[-1].parts and "benchmarks" not in where[-1].parts
-        )
-        if isinstance(error, ValueError) and ours and not count:
-            return {"state": "refused", "why": str(error)}
-        if several and isinstance(error, RuntimeError) and not _makes_several(toy):
-            return {
-                "state": "stock",
-                "why": "the plain pipeline fails where it is to make several pictures in one call",
-            }
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        paid = f" after {count} NFEs" if count else ""
-        where = f"{Path(last.filename).name}:{last.lineno}"
-        return {"state": "fault", "why": f"{type(error).__name__}{paid}: {str(error)[:300]} ({where})"}
-    return {"state": "yes"}
-
-
-def _makes_several(toy: Toy) -> bool:
-    """Whether the plain pipeline's four pictures of a prompt are those that it makes alone, where it says it does."""
-    pipe = toy.build()
-    if "num_images_per_prompt" not in inspect.signature(type(pipe).__call__).parameters:
-        return True
-    generators = [torch.Generator().manual_seed(seed) for seed in range(CANDIDATES)]
-    arguments = {**toy.condition(pipe), **toy.recipe.arguments, "output_type": "np"}
-    try:
-        several = pictures(pipe(**arguments, num_images_per_prompt=CANDIDATES, generator=generators))
-    except Exception:
-        return False
-    alone = np.concatenate([toy.call(pipe, seed) for seed in range(CANDIDATES)])
-    return len(several) != CANDIDATES or np.abs(several - alone).max() * 255 < 8
-
-
-def quiet() -> None:
-    """No bars, no advice: the worker's output is its answers."""
-    import diffusers
-    import transformers
-
-    torch.set_num_threads(1)
-    diffusers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    diffusers.utils.logging.disable_progress_bar()
-    sys.setrecursionlimit(2000)
-
-
-SAME_ANSWER = {
-    "flow SDE": ("flow ODE", "flow SDE", "flow SDE saved"),
-    "time shift": ("time shift 0", "row times", "time shift saved"),
-    "random search": ("random", "offload"),
-    "zero-order search": ("zero-order",),
-    "halving": ("halving",),
-}
-"""Cells that each answer of `samplesmith.support` is about."""
-
-
-def told(toy: Toy) -> dict[str, str | None]:
-    """What `samplesmith.support` says of the row: why each method is refused, or None."""
-    answers = support(toy.build(), **toy.recipe.arguments)
-    assert list(answers.refusals) == list(METHODS) == list(SAME_ANSWER)
-    return answers.refusals

@@ -5,9 +5,9 @@
     python benchmarks/support_matrix.py --faults        # the rows with faults again
     python benchmarks/support_matrix.py --page          # only the page and the summary, from what stands
 
-What a cell runs is in `support_checks.py`, the toys in `tests/toys/`. A row runs in a worker process that is ended
-where it takes longer than its time; saved pipelines are loaded in a second process, which builds nothing. What is done
-is on disk row by row, so an interrupted run goes on where it stood.
+What a cell runs is in `support_checks.py`, what became of it in `support_cells.py`, the toys in `tests/toys/`. A row
+runs in a worker process that is ended where it takes longer than its time; saved pipelines are loaded in a second
+process, which builds nothing. What is done is on disk row by row, so an interrupted run goes on where it stood.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def code_stamp() -> str:
     files = [
         file for part in ("samplers", "pipelines", "verifiers", "tests/toys") for file in (ROOT / part).rglob("*.py")
     ]
-    files.append(ROOT / "benchmarks" / "support_checks.py")
+    files += [ROOT / "benchmarks" / f"support_{part}.py" for part in ("cells", "checks", "toys", "watch")]
     whole = hashlib.sha256()
     for file in sorted(files):
         whole.update(file.read_bytes())
@@ -167,7 +167,7 @@ def work() -> None:
     import warnings
 
     warnings.filterwarnings("ignore")
-    from support_checks import quiet
+    from support_cells import quiet
 
     quiet()
     answers = os.fdopen(int(os.environ["ANSWERS"]), "w")
@@ -179,20 +179,22 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """What became of one request."""
     import shutil
 
-    import support_checks as checks
+    from support_cells import cell, told
+    from support_checks import CHECKS, SAVED, SEVERAL, loaded, saved
+    from support_toys import Toy
 
-    toy = checks.Toy(request["row"])
+    toy = Toy(request["row"])
     if "check" in request:
         name = request["check"]
-        return checks.cell(toy, lambda: checks.CHECKS[name](toy), name in checks.SEVERAL)
+        return cell(toy, lambda: CHECKS[name](toy), name in SEVERAL)
     if "save" in request:
-        make = checks.SAVED[request["save"]]
-        return checks.cell(toy, lambda: checks.saved(toy, make, Path(request["folder"])))
+        make = SAVED[request["save"]]
+        return cell(toy, lambda: saved(toy, make, Path(request["folder"])))
     if "load" in request:
-        outcome = checks.cell(toy, lambda: checks.loaded(toy, Path(request["load"])))
+        outcome = cell(toy, lambda: loaded(toy, Path(request["load"])))
         shutil.rmtree(request["load"], ignore_errors=True)
         return outcome
-    return checks.told(toy)
+    return told(toy)
 
 
 if __name__ == "__main__":

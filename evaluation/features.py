@@ -107,7 +107,7 @@ def gathered_features(
 
 def _need_torchmetrics() -> None:
     try:
-        import torchmetrics  # noqa: F401
+        import torchmetrics  # noqa: F401 (asks whether it is there)
     except ImportError as error:
         raise ValueError("distances of sets of images need torchmetrics: pip install 'samplesmith[eval]'") from error
 

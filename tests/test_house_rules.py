@@ -14,9 +14,6 @@ OUTSIDE = ("tests/", "benchmarks/")
 LONGEST = 400
 
 LONGER = {
-    "benchmarks/support_checks.py": 525,
-    "evaluation/fid.py": 406,
-    "tests/evaluation/test_fid.py": 464,
     "tests/pipelines/search/test_halving.py": 488,
     "tests/pipelines/search/test_noise_search.py": 528,
 }

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-import support_checks as checks
 import support_page
 import toys
 from pipeline_classes import pipeline_classes
+from support_cells import SAME_ANSWER, cell
+from support_checks import CHECKS, SAVED, SEVERAL
+from support_toys import Toy
 from unsupported import PROPERTIES, property_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,9 +37,9 @@ def test_lists_the_classes_of_the_installed_diffusers():
 def test_every_toy_has_a_row_and_every_row_its_cells():
     assert list(MATRIX["rows"]) == list(toys.TOYS)
     for entry in MATRIX["rows"].values():
-        assert set(entry["cells"]) == set(checks.CHECKS) | set(checks.SAVED) == set(support_page.COLUMNS)
-        for cell in entry["cells"].values():
-            assert cell["state"] == "yes" or cell["why"]
+        assert set(entry["cells"]) == set(CHECKS) | set(SAVED) == set(support_page.COLUMNS)
+        for outcome in entry["cells"].values():
+            assert outcome["state"] == "yes" or outcome["why"]
 
 
 def test_the_page_is_what_the_matrix_says():
@@ -47,23 +49,23 @@ def test_the_page_is_what_the_matrix_says():
 @pytest.mark.parametrize("row", sorted({row for row, _, cell in support_page.cells(MATRIX) if "why" in cell}))
 def test_what_is_not_counted_is_so_by_a_property(row):
     pipe = toys.build(row)
-    for cell in MATRIX["rows"][row]["cells"].values():
-        if cell["state"] == "refused" and (said := property_of(cell["why"])):
-            assert PROPERTIES[said](pipe), cell["why"]
+    for outcome in MATRIX["rows"][row]["cells"].values():
+        if outcome["state"] == "refused" and (said := property_of(outcome["why"])):
+            assert PROPERTIES[said](pipe), outcome["why"]
 
 
 def test_support_says_what_the_cells_found():
     for row, entry in MATRIX["rows"].items():
-        for method, columns in checks.SAME_ANSWER.items():
+        for method, columns in SAME_ANSWER.items():
             why, found = entry["support"][method], [entry["cells"][column] for column in columns]
-            refused = {cell.get("why") for cell in found if cell["state"] == "refused"}
+            refused = {one.get("why") for one in found if one["state"] == "refused"}
             if why is not None:
                 assert refused == {why}, (row, method)
 
 
 @pytest.mark.parametrize("row", [*AGAIN, *(pytest.param(row, marks=pytest.mark.slow) for row in AGAIN_SLOWLY)])
 def test_rows_run_again(row):
-    toy = checks.Toy(row)
-    for name, check in checks.CHECKS.items():
-        found = checks.cell(toy, lambda check=check: check(toy), name in checks.SEVERAL)
+    toy = Toy(row)
+    for name, check in CHECKS.items():
+        found = cell(toy, lambda check=check: check(toy), name in SEVERAL)
         assert found == MATRIX["rows"][row]["cells"][name], name
