@@ -16,10 +16,10 @@ from samplesmith.scenes import DrawnScene, negatives
 from samplesmith.scenes.hard_captions import hard_captions
 from samplesmith.training.embedded import aesthetic
 from samplesmith.training.embedded.autoencoder import psnr, psnr_by_object, reconstruct
-from samplesmith.training.embedded.clip import nearly_right
 from samplesmith.training.embedded.clip_preview import PreviewAccuracy, predictor
 from samplesmith.training.embedded.detector import exact_match
-from samplesmith.training.embedded.run import images_to_tensor
+from samplesmith.training.embedded.nearly_right import nearly_right
+from samplesmith.training.embedded.pixels import images_to_tensor
 from samplesmith.verifiers import load_verifier
 
 

@@ -16,13 +16,16 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from ... import scenes
 from ...scenes import negatives
 from ...verifiers import load_verifier
+from ..loop import Figures, Loop
+from ..loop_settings import LoopSettings
 from .autoencoder import reconstruct
-from .run import images_to_tensor, recipe_parser
+from .command_line import recipe_parser
+from .pixels import images_to_tensor
 
 CLEAN_MEAN, DEGRADED_MEAN = 7.0, 4.0
 EPOCHS, LEARNING_RATE = 400, 0.05
@@ -30,7 +33,7 @@ HELD_OUT_SEED, HELD_OUT_PAIRS = 31, 1000
 DEGRADATIONS = ("spoiled", "blurred", "noisy", "washed", "rough")
 
 
-def degrade(x: torch.Tensor, spoiled: torch.Tensor, kind: str, autoencoder: AutoencoderKL, generator: torch.Generator):
+def degrade(x: Tensor, spoiled: Tensor, kind: str, autoencoder: AutoencoderKL, generator: torch.Generator):
     """Images in [-1, 1] made worse in one way; `spoiled` are the same scenes with one or two broken sprites."""
     match kind:
         case "spoiled":
@@ -50,7 +53,7 @@ def degrade(x: torch.Tensor, spoiled: torch.Tensor, kind: str, autoencoder: Auto
 
 @torch.no_grad()
 @torch.autocast("cpu", dtype=torch.bfloat16)
-def pairs(count: int, autoencoder: AutoencoderKL, seed: int) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+def pairs(count: int, autoencoder: AutoencoderKL, seed: int) -> tuple[Tensor, Tensor, list[str]]:
     """Features of clean and degraded pictures, (count, dim) each, and the kind of each degradation."""
     clip = load_verifier("emoji-clip")
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
@@ -69,22 +72,58 @@ def pairs(count: int, autoencoder: AutoencoderKL, seed: int) -> tuple[torch.Tens
     return torch.cat(clean).float(), torch.cat(degraded).float(), kinds
 
 
+class PreferenceTask:
+    """The clean picture of each pair above the degraded one, all pairs in every step.
+
+    Args:
+        clean, degraded: features (pairs, dim).
+    """
+
+    def __init__(self, clean: Tensor, degraded: Tensor):
+        self.clean, self.degraded = clean, degraded
+        self.networks = nn.utils.skip_init(nn.Linear, clean.shape[1], 1)
+        for parameter in self.networks.parameters():
+            nn.init.zeros_(parameter)
+        self.optimizer = torch.optim.Adam(self.networks.parameters(), lr=LEARNING_RATE)
+
+    def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
+        difference = self.networks(self.clean) - self.networks(self.degraded)
+        loss = -F.logsigmoid(difference).mean() + 1e-5 * self.networks.weight.square().sum()
+        return loss, {"loss": loss}
+
+    def evaluate(self, loop: Loop) -> Figures:
+        better = self.networks(self.clean) > self.networks(self.degraded)
+        return {"better": better.float().mean()}
+
+
+@torch.no_grad()
+def scale_scores(head: nn.Linear, clean: Tensor, degraded: Tensor) -> None:
+    """Shift and scale a head, so that clean features (pairs, dim) have mean 7 and degraded ones mean 4."""
+    high, low = head(clean).mean(), head(degraded).mean()
+    factor = (CLEAN_MEAN - DEGRADED_MEAN) / (high - low)
+    head.weight *= factor
+    head.bias.copy_(CLEAN_MEAN - factor * (high - head.bias))
+
+
 def train(output: Path, autoencoder: AutoencoderKL, count: int, seed: int) -> dict[str, float]:
-    """Fit the head, write it, and return its pairwise accuracy on held-out pairs, overall and by degradation."""
+    """Fit the head, or go on, write it, and return its pairwise accuracy on held-out pairs, overall and by degradation.
+
+    Args:
+        output: folder of the run; the head is left in its folder `emoji-aesthetic`.
+        autoencoder: that makes pictures rough.
+        count: of training pairs, a multiple of 50.
+        seed: of the pairs.
+
+    Raises:
+        WrongRunError: where the folder holds another run.
+        NonFiniteError: where the loss or its gradient is NaN or infinite.
+    """
     clean, degraded, _ = pairs(count, autoencoder, seed)
-    head = nn.Linear(clean.shape[1], 1)
-    nn.init.zeros_(head.weight)
-    optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
-    for _ in range(EPOCHS):
-        loss = -F.logsigmoid(head(clean) - head(degraded)).mean() + 1e-5 * head.weight.square().sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    with torch.no_grad():
-        high, low = head(clean).mean(), head(degraded).mean()
-        factor = (CLEAN_MEAN - DEGRADED_MEAN) / (high - low)
-        head.weight *= factor
-        head.bias.copy_(CLEAN_MEAN - factor * (high - head.bias))
+    task = PreferenceTask(clean, degraded)
+    settings = LoopSettings(EPOCHS * count, count, seed, cpu=True, about={"recipe": "aesthetic"})
+    Loop(output, task, settings).run()
+    head = task.networks
+    scale_scores(head, clean, degraded)
     folder = output / "emoji-aesthetic"
     folder.mkdir(parents=True, exist_ok=True)
     save_file(

@@ -9,27 +9,36 @@ Needs: `pip install samplesmith[train]`. About 65 crops/s on two cores with AVX-
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from PIL import Image
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
 
 from ... import scenes
-from .run import Run, images_to_tensor, initial_weights, recipe_parser, set_learning_rate, tensor_to_images
+from ..loop import Figures, Loop
+from ..loop_settings import LoopSettings
+from ..randomness import initial_weights
+from ..schedules import Progress, linear_decay, warm_up
+from .command_line import recipe_parser
+from .pixels import images_to_tensor, save_sheet, tensor_to_images
 
 CROP = 64
 BATCH = 16
-PEAK_LEARNING_RATE = 1.5e-3
+PEAK_LEARNING_RATE, LEAST_LEARNING_RATE, WARM_UP_IMAGES = 1.5e-3, 2e-6, 1600
+WHOLE_FROM = 0.8
+"""Share of the run from which on whole scenes are shown."""
+EMA_DECAY = 0.998
 LOG_EVERY, EVALUATE_EVERY = 100, 1000
-HELD_OUT_SEED = 999
+HELD_OUT_SEED, HELD_OUT = 999, 96
 THIN = ("bicycle", "umbrella", "butterfly", "robot")
 THIN_AFTER, THIN_SHARE = 80_000, 0.35
 """After that many crops, that share of the scenes shows nothing but thin objects, which are the last to be learned."""
 
 
 def build_autoencoder() -> AutoencoderKL:
+    """3.0 M parameters; 128 px to latents (8, 16, 16)."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -47,6 +56,7 @@ def build_autoencoder() -> AutoencoderKL:
 
 
 def thin_scene(rng: np.random.Generator) -> scenes.Scene:
+    """1 to 6 of one thin object."""
     while True:
         name, background = (
             THIN[rng.integers(len(THIN))],
@@ -58,35 +68,52 @@ def thin_scene(rng: np.random.Generator) -> scenes.Scene:
 
 
 def draw_scenes(rng: np.random.Generator, count: int, thin_share: float) -> np.ndarray:
-    asked = [
+    """Pictures (count, 128, 128, 3), uint8, of scenes that training may show."""
+    drawn = [
         thin_scene(rng) if rng.random() < thin_share else scenes.sample_scene(rng, held_out=False) for _ in range(count)
     ]
-    return np.stack([scenes.draw(rng, scene).image for scene in asked])
+    return np.stack([scenes.draw(rng, scene).image for scene in drawn])
 
 
 class CropStream:
-    """64-px crops of random scenes; two in three are the most contrasted of 2 or 3 tries, so that sprites fill them."""
+    """64-px crops of random scenes; two in three are the most contrasted of 2 or 3 tries, so that sprites fill them.
+
+    Scenes are drawn for several batches at once: what is left of them is part of a checkpoint.
+    """
 
     POOL, REUSE = 48, 6
 
-    def __init__(self, rng: np.random.Generator):
-        self.rng = rng
-        self.used = self.REUSE
+    def __init__(self) -> None:
+        self.pool, self.used = np.empty((0, scenes.IMAGE_SIZE, scenes.IMAGE_SIZE, 3), np.uint8), self.REUSE
 
-    def __call__(self, count: int, thin_share: float) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, count: int, thin_share: float) -> np.ndarray:
+        """Crops (count, 64, 64, 3) of uint8.
+
+        Args:
+            rng: of the scenes and the crops.
+            count: of crops.
+            thin_share: of new scenes that show nothing but thin objects.
+        """
         if self.used == self.REUSE:
-            self.pool, self.used = draw_scenes(self.rng, self.POOL, thin_share), 0
+            self.pool, self.used = draw_scenes(rng, self.POOL, thin_share), 0
         self.used += 1
-        return np.stack([self._crop(tries=1 + k % 3) for k in range(count)])
+        return np.stack([self._crop(rng, tries=1 + k % 3) for k in range(count)])
 
-    def _crop(self, tries: int) -> np.ndarray:
-        image = self.pool[self.rng.integers(self.POOL)]
-        corners = self.rng.integers(0, scenes.IMAGE_SIZE - CROP + 1, (tries, 2))
+    def state_dict(self) -> dict[str, Any]:
+        return {"pool": torch.from_numpy(self.pool), "used": self.used}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.pool, self.used = state["pool"].numpy(), state["used"]
+
+    def _crop(self, rng: np.random.Generator, tries: int) -> np.ndarray:
+        image = self.pool[rng.integers(self.POOL)]
+        corners = rng.integers(0, scenes.IMAGE_SIZE - CROP + 1, (tries, 2))
         crops = [image[y : y + CROP, x : x + CROP] for y, x in corners]
         return max(crops, key=lambda crop: float(crop[::4, ::4].astype(np.float32).std()))
 
 
-def reconstruction_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def reconstruction_loss(x: Tensor, y: Tensor) -> Tensor:
+    """Of pictures x and reconstructions y, (batch, 3, height, width) in [-1, 1]."""
     error = y - x
     across, down = error.diff(dim=-1), error.diff(dim=-2)
     return (error.square() + 1e-6).sqrt().mean() + across.abs().mean() + down.abs().mean() + 5 * error.square().mean()
@@ -95,11 +122,11 @@ def reconstruction_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def reconstruct(
     autoencoder: AutoencoderKL,
-    x: torch.Tensor,
+    x: Tensor,
     noise: float = 0.0,
     generator: torch.Generator | None = None,
     batch_size: int = 32,
-) -> torch.Tensor:
+) -> Tensor:
     """Encode (the mode) and decode images in [-1, 1], with Gaussian noise of `noise` standard deviations between."""
     parts = []
     for part in x.split(batch_size):
@@ -110,7 +137,7 @@ def reconstruct(
     return torch.cat(parts).float().clamp(-1, 1)
 
 
-def psnr(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def psnr(x: Tensor, y: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB of each image, both in [-1, 1]."""
     return -10 * torch.log10(((x - y) / 2).square().mean((1, 2, 3)))
 
@@ -120,11 +147,11 @@ def psnr_by_object(autoencoder: AutoencoderKL, per_object: int = 12, seed: int =
     rng = np.random.default_rng(seed)
     means = {}
     for name in scenes.OBJECTS:
-        asked = [
+        shown = [
             scenes.Scene((scenes.Group(1 + k % 6, name),), list(scenes.BACKGROUNDS)[(k // 2) % 6])
             for k in range(per_object)
         ]
-        x = images_to_tensor(np.stack([scenes.draw(rng, scene).image for scene in asked]))
+        x = images_to_tensor(np.stack([scenes.draw(rng, scene).image for scene in shown]))
         means[name] = float(psnr(x, reconstruct(autoencoder, x)).mean())
     return means
 
@@ -137,58 +164,90 @@ def set_latent_scale(autoencoder: AutoencoderKL, count: int = 512) -> None:
     autoencoder.register_to_config(shift_factor=float(z.mean()), scaling_factor=float(1 / z.std()))
 
 
-def train(output: Path, total_images: int, seed: int) -> AutoencoderKL:
-    """Train, or go on training, until `total_images` crops were seen; a whole scene counts as four."""
-    with initial_weights(seed):
-        model = build_autoencoder()
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.998))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-4, betas=(0.9, 0.99))
-    run = Run(output, seed, total_images, {"model": model, "average": average, "optimizer": optimizer})
-    crops = CropStream(run.rng)
-    held_out = images_to_tensor(scenes.draw_batch(np.random.default_rng(HELD_OUT_SEED), 96)[0])
+def schedule(progress: Progress) -> float:
+    """A warm-up, and over the last three quarters a decay that slows down towards the end."""
+    decay = linear_decay(progress, 0.75) ** 1.5
+    return warm_up(progress, WARM_UP_IMAGES) * decay + LEAST_LEARNING_RATE / PEAK_LEARNING_RATE
 
-    while run.progress < 1:
-        decay = (1 - max(0.0, run.progress - 0.25) / 0.75) ** 1.5
-        set_learning_rate(optimizer, PEAK_LEARNING_RATE * min(1, (run.step + 1) / 100) * decay + 2e-6)
-        whole = run.progress >= 0.8
-        thin_share = THIN_SHARE if run.images >= THIN_AFTER else 0.0
-        images = draw_scenes(run.rng, BATCH // 4, thin_share) if whole else crops(BATCH, thin_share)
-        x = images_to_tensor(images)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            posterior = model.encode(x).latent_dist
-            y = model.decode(posterior.sample(run.generator)).sample
+
+class ReconstructionTask:
+    """The errors of crops, later of whole scenes, through the autoencoder.
+
+    Args:
+        model: with its first weights.
+        output: folder of a picture with originals and reconstructions.
+    """
+
+    def __init__(self, model: AutoencoderKL, output: Path):
+        self.networks, self.output = model, output
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-4, betas=(0.9, 0.99)
+        )
+        self.crops = CropStream()
+        self.held_out = images_to_tensor(scenes.draw_batch(np.random.default_rng(HELD_OUT_SEED), HELD_OUT)[0])
+
+    def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
+        x = self.draw(loop)
+        with loop.autocast():
+            posterior = self.networks.encode(x).latent_dist
+            y = self.networks.decode(posterior.sample(loop.generator)).sample
         mean, log_variance = posterior.mean.float(), posterior.logvar.float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         loss = reconstruction_loss(x, y.float()) + 1e-4 * kl
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.update_parameters(model)
-        run.advance(BATCH)
+        return loss, {"loss": loss, "kl": kl}
 
-        if run.step % LOG_EVERY == 0:
-            run.log(loss=loss.item(), kl=kl.item())
-        if run.step % EVALUATE_EVERY == 0 or run.progress == 1:
-            y = reconstruct(average.module.eval(), held_out)
-            decibels = psnr(held_out, y)
-            run.log(psnr=decibels.mean().item(), worst=decibels.min().item())
-            side_by_side(held_out[:16], y[:16], output / "side_by_side.png")
-            run.save()
+    def draw(self, loop: Loop) -> Tensor:
+        """Crops in [-1, 1]; from `WHOLE_FROM` on a quarter as many whole scenes, of which each counts as four."""
+        count = loop.settings.batch_size
+        thin_share = THIN_SHARE if loop.progress.images >= THIN_AFTER else 0.0
+        if loop.progress.share >= WHOLE_FROM:
+            return images_to_tensor(draw_scenes(loop.rng, count // 4, thin_share))
+        return images_to_tensor(self.crops.draw(loop.rng, count, thin_share))
 
-    set_latent_scale(average.module)
-    average.module.save_pretrained(output / "vae")
-    run.log(**{"psnr_by_object": {name: round(value, 2) for name, value in psnr_by_object(average.module).items()}})
-    return average.module
+    def evaluate(self, loop: Loop) -> Figures:
+        y = reconstruct(loop.average, self.held_out)
+        decibels = psnr(self.held_out, y)
+        save_side_by_side(self.held_out[:16], y[:16], self.output / "side_by_side.png")
+        return {"psnr": decibels.mean(), "worst": decibels.min()}
 
 
-def side_by_side(x: torch.Tensor, y: torch.Tensor, file: Path, columns: int = 8) -> None:
-    """Rows of originals, each above the row of its reconstructions."""
-    rows = []
-    for start in range(0, len(x), columns):
-        for part in (x, y):
-            rows.append(np.concatenate(list(tensor_to_images(part[start : start + columns])), axis=1))
-    Image.fromarray(np.concatenate(rows)).save(file)
+def train(output: Path, total_images: int, seed: int) -> AutoencoderKL:
+    """Train, or go on training, until `total_images` crops were seen; a whole scene counts as four.
+
+    Returns:
+        the averaged weights, left in the folder `vae` as well.
+
+    Raises:
+        WrongRunError: where the folder holds another run.
+        NonFiniteError: where the loss or its gradient is NaN or infinite.
+    """
+    with initial_weights(seed):
+        task = ReconstructionTask(build_autoencoder(), output)
+    settings = LoopSettings(
+        total_images,
+        BATCH,
+        seed,
+        schedule,
+        average_decay=lambda update: EMA_DECAY if update > 1 else 0.0,  # the first weights are no part of it
+        gradient_norm=1.0,
+        bf16=True,
+        cpu=True,
+        log_every=LOG_EVERY,
+        evaluate_every=EVALUATE_EVERY,
+        about={"recipe": "autoencoder"},
+    )
+    loop = Loop(output, task, settings, state={"crops": task.crops})
+    loop.run()
+    set_latent_scale(loop.average)
+    loop.average.save_pretrained(output / "vae")
+    loop.log(psnr_by_object={name: round(value, 2) for name, value in psnr_by_object(loop.average).items()})
+    return loop.average
+
+
+def save_side_by_side(x: Tensor, y: Tensor, file: Path, columns: int = 8) -> None:
+    """Rows of originals (batch, 3, height, width) in [-1, 1], each above the row of its reconstructions."""
+    pairs = zip(x.split(columns), y.split(columns), strict=True)
+    save_sheet(tensor_to_images(torch.cat([part for pair in pairs for part in pair])), file, columns)
 
 
 def main() -> None:

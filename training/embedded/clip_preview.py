@@ -22,9 +22,12 @@ from torch import Tensor
 from ... import assets
 from ...pipelines import decode, load
 from ...scenes import DrawnScene
-from .clip import HELD_OUT_SEED, Look, nearly_right, train, unique_scenes
+from ..loop import Loop
+from .clip import HELD_OUT_SEED, Look, prefers, train
+from .command_line import recipe_parser
 from .flow import interpolate
-from .run import Run, images_to_tensor, recipe_parser
+from .nearly_right import nearly_right, unique_scenes
+from .pixels import images_to_tensor
 
 NAME, START, MODEL = "emoji-clip-preview", "emoji-clip", "emoji-sd3"
 PEAK_LEARNING_RATE, SHARE = 3e-4, 0.75
@@ -93,10 +96,10 @@ def predictor(model: str) -> Predict:
 def as_previews(predict: Predict) -> Look:
     """Half of the pictures are shown as clean predictions at random noise levels."""
 
-    def look(run: Run, x: Tensor, captions: list[str]) -> Tensor:
+    def look(loop: Loop, x: Tensor, captions: list[str]) -> Tensor:
         low, high = SIGMAS
-        sigmas = low + (high - low) * torch.rand(len(x[::2]), generator=run.generator)
-        x[::2] = predict(x[::2], captions[::2], sigmas, run.generator)
+        sigmas = low + (high - low) * torch.rand(len(x[::2]), generator=loop.generator)
+        x[::2] = predict(x[::2], captions[::2], sigmas, loop.generator)
         return x
 
     return look
@@ -129,13 +132,9 @@ class PreviewAccuracy:
     @torch.no_grad()
     def __call__(self, model: Any, tokenizer: Any) -> dict[str, dict[float, float]]:
         text = model.encode_text(tokenizer(self.captions), normalize=True)
-        found = {}
-        for sigma in MEASURED_SIGMAS:
-            right, wrong = (
-                (torch.cat([model.encode_image(part, normalize=True) for part in x[sigma].split(100)]) * text).sum(1)
-                for x in (self.right, self.wrong)
-            )
-            found[sigma] = round((right > wrong).float().mean().item(), 3)
+        found = {
+            sigma: round(prefers(model, text, self.right[sigma], self.wrong[sigma]), 3) for sigma in MEASURED_SIGMAS
+        }
         return {"better_preview_at": found}
 
 
@@ -154,7 +153,7 @@ def main() -> None:
         start=assets.path(START),
         peak_learning_rate=PEAK_LEARNING_RATE,
         share=SHARE,
-        measure=PreviewAccuracy(predict),
+        measures=(PreviewAccuracy(predict),),
     )
 
 

@@ -24,19 +24,26 @@ from ... import scenes
 from ...models.scene_detector import CELL, SceneDetector
 from ...scenes import DrawnScene, negatives
 from ...verifiers.detector import DetectorVerifier, Verdict
+from ..loop import Figures, Loop
+from ..loop_settings import LoopSettings
+from ..randomness import initial_weights
+from ..schedules import Progress, linear_decay, warm_up
 from .autoencoder import reconstruct
-from .run import Run, images_to_tensor, initial_weights, recipe_parser, set_learning_rate
+from .command_line import recipe_parser
+from .pixels import images_to_tensor
+from .sprite_maps import focal_loss
 
 BATCH = 64
-PEAK_LEARNING_RATE = 2e-3
+PEAK_LEARNING_RATE, LEAST_LEARNING_RATE, WARM_UP_IMAGES = 2e-3, 1e-5, 6400
 SPOILED_SHARE, MERGED_SHARE, CHANGED_SHARE = 0.35, 0.15, 0.1
 GENERATED_EVERY, LATENT_NOISE = 3, 0.3
 """How often half of a batch goes through the autoencoder, and the largest noise on its latents, in their deviations."""
 LOG_EVERY, EVALUATE_EVERY = 50, 400
-HELD_OUT_SEED = 4242
+HELD_OUT_SEED, HELD_OUT = 4242, 1000
 
 
 def training_scene(rng: np.random.Generator) -> DrawnScene:
+    """A scene, whole, or changed in the shares that the constants name."""
     drawn = scenes.draw(rng, scenes.sample_scene(rng, held_out=False))
     chance = rng.random()
     if chance < SPOILED_SHARE:
@@ -81,16 +88,7 @@ def targets(drawn: Sequence[DrawnScene]) -> Targets:
     return Targets(torch.from_numpy(heat), torch.from_numpy(box), torch.from_numpy(centre), torch.tensor(backgrounds))
 
 
-def focal_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Objects as Points, eq. 1 (alpha = 2, beta = 4)."""
-    p = logits.sigmoid().clamp(1e-4, 1 - 1e-4)
-    centre = (target == 1).float()
-    positive = centre * (1 - p) ** 2 * p.log()
-    negative = (1 - centre) * (1 - target) ** 4 * p**2 * (1 - p).log()
-    return -(positive + negative).sum() / centre.sum().clamp_min(1)
-
-
-def degrade(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def degrade(x: Tensor, generator: torch.Generator) -> Tensor:
     """Half of the batches lose sharpness, all gain noise: what a generator's pictures look like."""
     chance, share, deviation = torch.rand(3, generator=generator).tolist()
     if chance < 0.5:
@@ -98,7 +96,7 @@ def degrade(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return x + 0.12 * deviation * torch.randn(x.shape, generator=generator)
 
 
-def exact_match(judge: DetectorVerifier, x: torch.Tensor, drawn: Sequence[DrawnScene]) -> float:
+def exact_match(judge: DetectorVerifier, x: Tensor, drawn: Sequence[DrawnScene]) -> float:
     """Share of images in [-1, 1] of which the judge finds just the whole sprites, the background and the relation, and
     something malformed just where something is.
     """
@@ -117,54 +115,84 @@ def exact_match(judge: DetectorVerifier, x: torch.Tensor, drawn: Sequence[DrawnS
     return right / len(x)
 
 
-def through(autoencoder: AutoencoderKL, x: torch.Tensor, noise: float, generator: torch.Generator) -> torch.Tensor:
+def through(
+    autoencoder: AutoencoderKL, x: Tensor, noise: float = 0.0, generator: torch.Generator | None = None
+) -> Tensor:
     """Pictures (batch, 3, height, width) in [-1, 1] as a generator's latents would show them."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         return reconstruct(autoencoder, x, noise, generator)
 
 
-def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int) -> SceneDetector:
-    with initial_weights(seed):
-        model = SceneDetector(malformed=True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-3)
-    run = Run(output, seed, total_images, {"model": model, "optimizer": optimizer})
-    rng = np.random.default_rng(HELD_OUT_SEED)
-    images, real = scenes.draw_batch(rng, 1000)
-    spoiled = [negatives.spoil(rng, one) for one in real]
-    x_real, x_spoiled = images_to_tensor(images), images_to_tensor(np.stack([one.image for one in spoiled]))
-    x_rebuilt = through(autoencoder, x_real, 0.0, run.generator)
+def schedule(progress: Progress) -> float:
+    """A warm-up, and a linear decay over the whole run."""
+    return warm_up(progress, WARM_UP_IMAGES) * linear_decay(progress, 1.0) + LEAST_LEARNING_RATE / PEAK_LEARNING_RATE
 
-    while run.progress < 1:
-        rate = PEAK_LEARNING_RATE * min(1, (run.step + 1) / 100) * (1 - run.progress) + 1e-5
-        set_learning_rate(optimizer, rate)
-        drawn = [training_scene(run.rng) for _ in range(BATCH)]
-        x = images_to_tensor(np.stack([one.image for one in drawn]))
-        if run.step % GENERATED_EVERY == 0:
-            noise = LATENT_NOISE * float(torch.rand((), generator=run.generator))
-            x[::2] = through(autoencoder, x[::2], noise, run.generator)
-        x = degrade(x, run.generator)
+
+class DetectionTask:
+    """Heat maps, boxes and backgrounds of scenes.
+
+    Args:
+        model: with its first weights.
+        autoencoder: that some pictures go through.
+    """
+
+    def __init__(self, model: SceneDetector, autoencoder: AutoencoderKL):
+        self.networks, self.autoencoder = model, autoencoder
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-3)
+        rng = np.random.default_rng(HELD_OUT_SEED)
+        images, self.real = scenes.draw_batch(rng, HELD_OUT)
+        self.spoiled = [negatives.spoil(rng, drawn) for drawn in self.real]
+        self.x_real = images_to_tensor(images)
+        self.x_spoiled = images_to_tensor(np.stack([drawn.image for drawn in self.spoiled]))
+        self.x_rebuilt = through(autoencoder, self.x_real)
+
+    def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
+        drawn = [training_scene(loop.rng) for _ in range(loop.settings.batch_size)]
+        x = images_to_tensor(np.stack([scene.image for scene in drawn]))
+        if loop.progress.step % GENERATED_EVERY == 0:
+            noise = LATENT_NOISE * float(torch.rand((), generator=loop.generator))
+            x[::2] = through(self.autoencoder, x[::2], noise, loop.generator)
+        x = degrade(x, loop.generator)
         wanted = targets(drawn)
-        model.train()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            heat, box, background = model(x)
+        with loop.autocast():
+            heat, box, background = self.networks(x)
         error = (wanted.centre * (box.float() - wanted.box).abs()).sum() / wanted.centre.sum().clamp_min(1)
         loss = focal_loss(heat.float(), wanted.heat) + error + F.cross_entropy(background.float(), wanted.background)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        run.advance(BATCH)
-        if run.step % LOG_EVERY == 0:
-            run.log(loss=loss.item())
-        if run.step % EVALUATE_EVERY == 0 or run.progress == 1:
-            judge = DetectorVerifier(model)
-            run.log(
-                real=exact_match(judge, x_real, real),
-                rebuilt=exact_match(judge, x_rebuilt, real),
-                spoiled=exact_match(judge, x_spoiled, spoiled),
-            )
-            model.requires_grad_(True)
-            run.save()
+        return loss, {"loss": loss}
 
+    def evaluate(self, loop: Loop) -> Figures:
+        judge = DetectorVerifier(self.networks)
+        figures = {
+            "real": exact_match(judge, self.x_real, self.real),
+            "rebuilt": exact_match(judge, self.x_rebuilt, self.real),
+            "spoiled": exact_match(judge, self.x_spoiled, self.spoiled),
+        }
+        self.networks.train().requires_grad_(True)  # a verifier sets both
+        return figures
+
+
+def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int) -> SceneDetector:
+    """Train, or go on training; the model is left in the folder as well.
+
+    Raises:
+        WrongRunError: where the folder holds another run.
+        NonFiniteError: where the loss or its gradient is NaN or infinite.
+    """
+    with initial_weights(seed):
+        model = SceneDetector(malformed=True)
+    settings = LoopSettings(
+        total_images,
+        BATCH,
+        seed,
+        schedule,
+        bf16=True,
+        cpu=True,
+        log_every=LOG_EVERY,
+        evaluate_every=EVALUATE_EVERY,
+        about={"recipe": "detector"},
+    )
+    loop = Loop(output, DetectionTask(model.train(), autoencoder), settings)
+    loop.run()
     model.eval().save_pretrained(output / "emoji-detector")
     return model
 

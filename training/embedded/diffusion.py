@@ -15,13 +15,15 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from ..loop import Loop
+from ..randomness import initial_weights
+from .command_line import recipe_parser
+from .denoisers import snr_weights
 from .generator import Generator, train_generator
 from .latents import Batch, LatentScenes, encode_scenes
-from .run import Run, initial_weights, recipe_parser
 from .text import build_text_encoder, build_tokenizer
 
 PEAK_LEARNING_RATE = 7e-4
-MAX_SNR = 5.0
 FEATURES = 8
 """Cells of the feature map, per side, where sprites are found."""
 SHEET_ARGUMENTS = {"num_inference_steps": 28, "guidance_scale": 3.0}
@@ -71,13 +73,11 @@ class Diffusion(Generator):
     def weighted_error(self, batch: Batch, noise: Tensor, timesteps: Tensor) -> Tensor:
         x = self.scheduler.add_noise(batch.x0, noise, timesteps)
         error = (self.epsilon(x, timesteps, batch.ids).float() - noise).square().mean((1, 2, 3))
-        alpha = self.scheduler.alphas_cumprod[timesteps]
-        snr = alpha / (1 - alpha)
-        return (error * snr.clamp(max=MAX_SNR) / snr).mean()
+        return (snr_weights(self.scheduler.alphas_cumprod[timesteps]) * error).mean()
 
-    def error(self, batch: Batch, run: Run) -> Tensor:
-        timesteps = torch.randint(len(self.scheduler.alphas_cumprod), (len(batch.x0),), generator=run.generator)
-        return self.weighted_error(batch, torch.randn(batch.x0.shape, generator=run.generator), timesteps)
+    def error(self, batch: Batch, loop: Loop) -> Tensor:
+        timesteps = torch.randint(len(self.scheduler.alphas_cumprod), (len(batch.x0),), generator=loop.generator)
+        return self.weighted_error(batch, torch.randn(batch.x0.shape, generator=loop.generator), timesteps)
 
     def validation_error(self, batch: Batch) -> float:
         noise = torch.randn(batch.x0.shape, generator=torch.Generator().manual_seed(9))
@@ -105,8 +105,9 @@ def train(
     with initial_weights(seed):
         net = Diffusion(build_unet(), build_text_encoder(tokenizer, projected=False))
     data = LatentScenes.of(encode_scenes(autoencoder, scene_count, seed + 5, output / "latents.pt"), tokenizer)
+    about = {"recipe": "diffusion"}
     return train_generator(
-        net.train(), data, autoencoder, output, total_images, seed, PEAK_LEARNING_RATE, compiled, SHEET_ARGUMENTS
+        net.train(), data, autoencoder, output, total_images, seed, PEAK_LEARNING_RATE, compiled, SHEET_ARGUMENTS, about
     )
 
 

@@ -8,34 +8,40 @@ Needs the data set: `samplesmith.fashion.load`. About 440 images/s on one core w
 from __future__ import annotations
 
 import copy
-import math
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ... import fashion
 from ...models.fashion_classifier import FashionClassifier
-from .run import Run, initial_weights, recipe_parser, set_learning_rate
+from ..averages import rising_decay
+from ..loop import Figures, Loop
+from ..loop_settings import LoopSettings
+from ..randomness import initial_weights
+from ..schedules import Progress, cosine, warm_up
+from .command_line import recipe_parser
 
 BATCH = 128
-PEAK_LEARNING_RATE, WARM_UP_STEPS, WEIGHT_DECAY = 3e-3, 200, 0.05
+PEAK_LEARNING_RATE, LEAST_LEARNING_RATE, WARM_UP_IMAGES, WEIGHT_DECAY = 3e-3, 1e-6, 25_600, 0.05
 LABEL_SMOOTHING = 0.05
 LARGEST_SHIFT, ERASED_SIDE = 2, 8
 EMA_DECAY = 0.998
 LOG_EVERY, EVALUATE_EVERY = 50, 500
 SHOES = (5, 7, 9)
 
-Split = tuple[torch.Tensor, torch.Tensor]
+Split = tuple[Tensor, Tensor]
 """Pictures (n, 1, 32, 32) in [0, 1] and labels (n,)."""
 
 
 def read_split(split: str, folder: Path | None = None) -> Split:
+    """All pictures, with their border."""
     images, labels = fashion.load(split, folder)
     return torch.from_numpy(fashion.pad(images))[:, None].float() / 255, torch.from_numpy(labels).long()
 
 
-def augment(x: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def augment(x: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
     """Mirror half of what is no shoe, shift each picture by up to two pixels, black out a square in each."""
     batch, _, height, width = x.shape
     shoes = torch.isin(labels, torch.tensor(SHOES))
@@ -56,54 +62,73 @@ def augment(x: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -
 
 
 @torch.no_grad()
-def accuracy(model: FashionClassifier, images: torch.Tensor, labels: torch.Tensor) -> float:
+def accuracy(model: FashionClassifier, images: Tensor, labels: Tensor) -> float:
+    """Share of the pictures (n, 1, 32, 32) whose label (n,) has the largest logit."""
     right = [model(x).argmax(1) == y for x, y in zip(images.split(500), labels.split(500), strict=True)]
     return torch.cat(right).float().mean().item()
 
 
+def schedule(progress: Progress) -> float:
+    """A warm-up and a cosine."""
+    return warm_up(progress, WARM_UP_IMAGES) * cosine(progress) + LEAST_LEARNING_RATE / PEAK_LEARNING_RATE
+
+
+class ClassifierTask:
+    """Cross-entropy with smoothed labels.
+
+    Args:
+        model: with its first weights.
+        training, held_out: pictures and labels.
+    """
+
+    def __init__(self, model: FashionClassifier, training: Split, held_out: Split):
+        self.networks = model
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
+        )
+        self.images, self.labels = training
+        self.held_out = held_out
+
+    def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
+        rows = torch.randint(len(self.images), (loop.settings.batch_size,), generator=loop.generator)
+        x, labels = augment(self.images[rows], self.labels[rows], loop.generator), self.labels[rows]
+        with loop.autocast():
+            logits = self.networks(x)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=LABEL_SMOOTHING)
+        return loss, {"loss": loss}
+
+    def evaluate(self, loop: Loop) -> Figures:
+        return {"accuracy": accuracy(loop.average, *self.held_out)}
+
+
 def train(output: Path, training: Split, held_out: Split, total_images: int, seed: int) -> FashionClassifier:
-    images, labels = training
+    """Train, or go on training; the averaged weights are returned, and left in fp16 in the folder.
+
+    Raises:
+        WrongRunError: where the folder holds another run.
+        NonFiniteError: where the loss or its gradient is NaN or infinite.
+    """
     with initial_weights(seed):
         model = FashionClassifier()
     model.to(memory_format=torch.channels_last)  # a fifth faster on a CPU
-    average = copy.deepcopy(model).requires_grad_(False).eval()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
-    run = Run(output, seed, total_images, {"model": model, "average": average, "optimizer": optimizer})
-    model.train()
-
-    while run.progress < 1:
-        cosine = 0.5 + 0.5 * math.cos(math.pi * run.progress)
-        set_learning_rate(optimizer, PEAK_LEARNING_RATE * min(1, (run.step + 1) / WARM_UP_STEPS) * cosine + 1e-6)
-        rows = torch.randint(len(images), (BATCH,), generator=run.generator)
-        x = augment(images[rows], labels[rows], run.generator)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = model(x)
-        loss = F.cross_entropy(logits.float(), labels[rows], label_smoothing=LABEL_SMOOTHING)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        run.advance(BATCH)
-        follow(average, model, min(EMA_DECAY, (1 + run.step) / (10 + run.step)))
-
-        if run.step % LOG_EVERY == 0:
-            run.log(loss=loss.item())
-        if run.step % EVALUATE_EVERY == 0 or run.progress == 1:
-            run.log(accuracy=accuracy(average, *held_out))
-            run.save()
-
-    half = copy.deepcopy(average).to(memory_format=torch.contiguous_format).half()
+    settings = LoopSettings(
+        total_images,
+        BATCH,
+        seed,
+        schedule,
+        average_decay=lambda update: rising_decay(update, EMA_DECAY, 1, 10),
+        average_buffers=True,
+        bf16=True,
+        cpu=True,
+        log_every=LOG_EVERY,
+        evaluate_every=EVALUATE_EVERY,
+        about={"recipe": "fashion_classifier"},
+    )
+    loop = Loop(output, ClassifierTask(model.train(), training, held_out), settings)
+    loop.run()
+    half = copy.deepcopy(loop.average).to(memory_format=torch.contiguous_format).half()
     half.save_pretrained(output / "fashion-classifier")
-    return average
-
-
-@torch.no_grad()
-def follow(average: FashionClassifier, model: FashionClassifier, decay: float) -> None:
-    """Move the average's weights and batch statistics towards the model's; counters are copied."""
-    for kept, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1 - decay)
-        else:
-            kept.copy_(new)
+    return loop.average
 
 
 def main() -> None:

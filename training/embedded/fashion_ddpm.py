@@ -11,27 +11,28 @@ Needs the data set: `samplesmith.fashion.load`. 135 images/s on one core with AV
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, DiTTransformer2DModel
-from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from ... import fashion
 from ...pipelines.class_conditional import ClassConditionalPipeline
-from .run import Run, initial_weights, recipe_parser, save_pipeline, set_learning_rate
+from ..loop import Every, Figures, Loop
+from ..randomness import initial_weights
+from .command_line import recipe_parser
+from .denoisers import denoiser_settings, optimizer_of, snr_weights, without_flash_attention
+from .pixels import save_sheet
+from .saved_pipeline import save_pipeline
 
-BATCH = 64
-PEAK_LEARNING_RATE, WARM_UP_STEPS, DECAY_SHARE = 1e-3, 300, 0.4
+PEAK_LEARNING_RATE = 1e-3
 CLASS_DROPOUT = 0.1
-SNR_CEILING = 5.0
-EMA_DECAY = 0.9995
-LOG_EVERY, EVALUATE_EVERY, SHEET_EVERY = 50, 500, 2000
+EVALUATE_EVERY, SHEET_EVERY = 500, 2000
 SHEET_ROWS = 4
+MEASURED_AT_ONCE = 64
 NULL_CLASS = len(fashion.CLASSES)
 MODELS = {
     "all": ("fashion-ddpm", tuple(range(NULL_CLASS))),
@@ -40,7 +41,7 @@ MODELS = {
 }
 """Name and labels of each model that `--classes` can train; labels keep their numbers in all of them."""
 
-Split = tuple[torch.Tensor, torch.Tensor]
+Split = tuple[Tensor, Tensor]
 """Pictures (n, 1, 32, 32) in [-1, 1] and labels (n,)."""
 
 
@@ -71,99 +72,111 @@ def build_transformer(width: int = 160, layers: int = 5) -> DiTTransformer2DMode
     return transformer.eval()
 
 
+def build_scheduler() -> DDIMScheduler:
+    """The linear schedule of 1,000 noise levels."""
+    return DDIMScheduler(clip_sample=False)
+
+
 def build_pipeline(transformer: DiTTransformer2DModel, classes: Sequence[int]) -> ClassConditionalPipeline:
+    """The pipeline of a transformer, with the names of the classes that it knows."""
     names = {label: fashion.CLASSES[label] for label in classes}
-    return ClassConditionalPipeline(DDIMScheduler(clip_sample=False), transformer=transformer, id2label=names)
+    return ClassConditionalPipeline(build_scheduler(), transformer=transformer, id2label=names)
 
 
-def noise_images(x0: torch.Tensor, noise: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.Tensor:
-    """x_t (arXiv 2006.11239, eq. 4); alpha bar is one a row."""
-    alpha_bar = alphas_cumprod.view(-1, 1, 1, 1)
-    return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise
-
-
-def loss_weights(alphas_cumprod: torch.Tensor) -> torch.Tensor:
-    """min(SNR, 5) / SNR, (batch,)."""
-    snr = alphas_cumprod / (1 - alphas_cumprod)
-    return snr.clamp(max=SNR_CEILING) / snr
-
-
-def stratified_times(count: int, steps: int, generator: torch.Generator) -> torch.Tensor:
-    """One training time of each of `count` equal parts of the schedule."""
+def stratified_times(count: int, steps: int, generator: torch.Generator) -> Tensor:
+    """Training times (count,), one in each of `count` equal parts of the schedule."""
     return ((torch.arange(count) + torch.rand(count, generator=generator)) / count * steps).long()
 
 
 @torch.no_grad()
-def held_out_error(model: nn.Module, held_out: Split, alphas_cumprod: torch.Tensor) -> float:
+def held_out_error(model: nn.Module, held_out: Split, scheduler: DDIMScheduler, autocast: Callable) -> float:
     """Unweighted noise-prediction error on at most 512 pictures, times spread evenly, noise the same at each call."""
     x0, labels = held_out[0][:512], held_out[1][:512]
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(9))
-    times = ((torch.arange(len(x0)) + 0.5) / len(x0) * len(alphas_cumprod)).long()
-    x = noise_images(x0, noise, alphas_cumprod[times])
+    times = ((torch.arange(len(x0)) + 0.5) / len(x0) * len(scheduler.alphas_cumprod)).long()
+    x = scheduler.add_noise(x0, noise, times)
     errors = []
-    for part in torch.arange(len(x0)).split(BATCH):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+    for part in torch.arange(len(x0)).split(MEASURED_AT_ONCE):
+        with autocast():
             predicted = model(x[part], times[part], class_labels=labels[part], return_dict=False)[0]
         errors.append((predicted.float() - noise[part]).square().mean((1, 2, 3)))
     return torch.cat(errors).mean().item()
 
 
-def save_sheet(pipeline: ClassConditionalPipeline, file: Path) -> None:
-    """A column a class."""
+class NoiseTask:
+    """The weighted error of the noise that is predicted.
+
+    Args:
+        transformer: with its first weights.
+        training, held_out: pictures and labels.
+        scheduler: whose noise levels are learned.
+    """
+
+    def __init__(self, transformer: DiTTransformer2DModel, training: Split, held_out: Split, scheduler: DDIMScheduler):
+        self.networks, self.fast = transformer, transformer
+        self.optimizer = optimizer_of(transformer, PEAK_LEARNING_RATE)
+        self.images, self.labels = training
+        self.held_out, self.scheduler = held_out, scheduler
+
+    def compile(self) -> None:
+        """Let `torch.compile` speed the transformer up; its weights stay where they are."""
+        self.fast = torch.compile(self.networks)
+
+    def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
+        count, alphas_cumprod = loop.settings.batch_size, self.scheduler.alphas_cumprod
+        rows = torch.randint(len(self.images), (count,), generator=loop.generator)
+        dropped = torch.rand(count, generator=loop.generator) < CLASS_DROPOUT
+        times = stratified_times(count, len(alphas_cumprod), loop.generator)
+        noise = torch.randn(count, *self.images.shape[1:], generator=loop.generator)
+        x = self.scheduler.add_noise(self.images[rows], noise, times)
+        with loop.autocast():
+            classes = torch.where(dropped, NULL_CLASS, self.labels[rows])
+            predicted = self.fast(x, times, class_labels=classes, return_dict=False)[0]
+        errors = (predicted.float() - noise).square().mean((1, 2, 3))
+        loss = (snr_weights(alphas_cumprod[times]) * errors).mean()
+        return loss, {"loss": loss, "error": errors.mean()}
+
+    def evaluate(self, loop: Loop) -> Figures:
+        return {"validation": held_out_error(loop.average, self.held_out, self.scheduler, loop.autocast)}
+
+
+def draw_sheet(pipeline: ClassConditionalPipeline, file: Path) -> None:
+    """A column for each class."""
     pipeline.set_progress_bar_config(disable=True)
     classes = list(pipeline.labels.values())
     generators = [torch.Generator().manual_seed(i) for i in range(SHEET_ROWS * len(classes))]
     images = pipeline(classes * SHEET_ROWS, num_inference_steps=25, generator=generators, output_type="np").images
-    pixels = (images[..., 0] * 255).round().astype(np.uint8)
-    rows = [np.concatenate(list(row), 1) for row in np.split(pixels, SHEET_ROWS)]
-    Image.fromarray(np.concatenate(rows)).save(file)
+    save_sheet((images[..., 0] * 255).round().astype(np.uint8), file, columns=len(classes))
 
 
 def train(
     output: Path, name: str, training: Split, held_out: Split, total_images: int, seed: int, compiled: bool
 ) -> ClassConditionalPipeline:
-    """Train on the classes that the pictures hold."""
-    images, labels = training
+    """Train, or go on training, on the classes that the pictures hold; returns the pipeline of the averaged weights.
+
+    Raises:
+        WrongRunError: where the folder holds another run.
+        NonFiniteError: where the loss or its gradient is NaN or infinite.
+    """
+
+    def show(loop: Loop) -> None:
+        draw_sheet(pipeline, output / f"sheet_{loop.progress.images:07d}.png")
+        save_pipeline(pipeline, output / name)
+
     with initial_weights(seed):
         transformer = build_transformer()
-    average = copy.deepcopy(transformer).requires_grad_(False)
-    parameters, averaged = list(transformer.parameters()), list(average.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=PEAK_LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    run = Run(output, seed, total_images, {"transformer": transformer, "average": average, "optimizer": optimizer})
-    fast = torch.compile(transformer) if compiled else transformer
-    pipeline = build_pipeline(average, labels.unique().tolist())
-    alphas_cumprod = pipeline.scheduler.alphas_cumprod
-    if run.step == 0:
-        run.log(data_variance=images.var().item())  # what time shift's data_variance= takes
-
-    while run.progress < 1:
-        decay = min(1, (1 - run.progress) / DECAY_SHARE + 1e-3)
-        set_learning_rate(optimizer, PEAK_LEARNING_RATE * min(1, (run.step + 1) / WARM_UP_STEPS) * decay)
-        rows = torch.randint(len(images), (BATCH,), generator=run.generator)
-        dropped = torch.rand(BATCH, generator=run.generator) < CLASS_DROPOUT
-        times = stratified_times(BATCH, len(alphas_cumprod), run.generator)
-        noise = torch.randn(BATCH, *images.shape[1:], generator=run.generator)
-        x = noise_images(images[rows], noise, alphas_cumprod[times])
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            classes = torch.where(dropped, NULL_CLASS, labels[rows])
-            predicted = fast(x, times, class_labels=classes, return_dict=False)[0]
-        errors = (predicted.float() - noise).square().mean((1, 2, 3))
-        loss = (loss_weights(alphas_cumprod[times]) * errors).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        run.advance(BATCH)
-        torch._foreach_lerp_(averaged, parameters, 1 - min(EMA_DECAY, (10 + run.step) / (20 + run.step)))
-
-        if run.step % LOG_EVERY == 0:
-            run.log(loss=loss.item(), error=errors.mean().item())
-        if run.step % EVALUATE_EVERY == 0 or run.progress == 1:
-            run.log(validation=held_out_error(average, held_out, alphas_cumprod))
-            run.save()
-        if run.step % SHEET_EVERY == 0 or run.progress == 1:
-            save_sheet(pipeline, output / f"sheet_{run.images:07d}.png")
-            save_pipeline(pipeline, output / name)
+    classes = training[1].unique().tolist()
+    task = NoiseTask(transformer, training, held_out, build_scheduler())
+    settings = denoiser_settings(
+        total_images, seed, EVALUATE_EVERY, first_weights=10, about={"recipe": "fashion_ddpm", "classes": classes}
+    )
+    loop = Loop(output, task, settings, [Every(SHEET_EVERY, show, at_end=True)])
+    if compiled:
+        task.compile()
+    pipeline = build_pipeline(loop.average, classes)
+    if loop.progress.step == 0:
+        loop.log(data_variance=training[0].var())  # what time shift's data_variance= takes
+    loop.run()
     return pipeline
 
 
@@ -176,9 +189,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    # The CPU flash kernel is slow at 64 tokens; these switches rule the CPU too.
-    torch.backends.cuda.enable_flash_sdp(False)
-    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    without_flash_attention()
     name, classes = MODELS[arguments.classes]
     training, held_out = (read_split(split, classes, arguments.data) for split in ("train", "test"))
     train(arguments.output, name, training, held_out, arguments.images, arguments.seed, compiled=arguments.compile)

@@ -19,9 +19,13 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transfo
 from torch import Tensor, nn
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
+from ...verifiers.identity import hash_weights
+from ..loop import Loop
+from ..randomness import initial_weights
+from .command_line import recipe_parser
+from .denoisers import without_flash_attention
 from .generator import Generator, train_generator
 from .latents import Batch, LatentScenes, encode_scenes
-from .run import Run, initial_weights, recipe_parser
 from .text import build_text_encoder, build_tokenizer, extend_tokenizer, extended_embedding
 
 PEAK_LEARNING_RATE, TRAINED_ON_LEARNING_RATE = 7e-4, 5e-4
@@ -82,10 +86,10 @@ class Flow(Generator):
             return_dict=False,
         )[0]
 
-    def error(self, batch: Batch, run: Run) -> Tensor:
-        sigma = torch.sigmoid(torch.randn(len(batch.x0), generator=run.generator)).view(-1, 1, 1, 1)
-        zero_tokens = choose_zero_tokens(run.progress, float(torch.rand((), generator=run.generator)))
-        x, velocity = interpolate(batch.x0, torch.randn(batch.x0.shape, generator=run.generator), sigma)
+    def error(self, batch: Batch, loop: Loop) -> Tensor:
+        sigma = torch.sigmoid(torch.randn(len(batch.x0), generator=loop.generator)).view(-1, 1, 1, 1)
+        zero_tokens = choose_zero_tokens(loop.progress.share, float(torch.rand((), generator=loop.generator)))
+        x, velocity = interpolate(batch.x0, torch.randn(batch.x0.shape, generator=loop.generator), sigma)
         return (self.velocity(x, sigma, batch.ids, zero_tokens).float() - velocity).square().mean()
 
     def validation_error(self, batch: Batch) -> float:
@@ -113,8 +117,9 @@ def interpolate(x0: Tensor, noise: Tensor, sigma: Tensor) -> tuple[Tensor, Tenso
     return (1 - sigma) * x0 + sigma * noise, noise - x0
 
 
-def choose_zero_tokens(progress: float, chance: float) -> int:
-    if progress > 0.6 and chance < 0.03:
+def choose_zero_tokens(share: float, chance: float) -> int:
+    """How many zero tokens a batch has, by the share of the run that is done and a number drawn in [0, 1)."""
+    if share > 0.6 and chance < 0.03:
         return 256
     return 16 if chance > 0.9 else 1
 
@@ -131,11 +136,12 @@ def first_weights(tokenizer_folder: Path, seed: int, start: Path | None) -> tupl
         )
         encoder = build_text_encoder(tokenizer)
         transformer = SD3Transformer2DModel.from_pretrained(start / "transformer", dtype=torch.float32)
+        net = Flow(transformer, encoder)
     state = CLIPTextModelWithProjection.from_pretrained(start / "text_encoder", dtype=torch.float32).state_dict()
     name = next(key for key in state if key.endswith("embeddings.token_embedding.weight"))
     state[name] = extended_embedding(state[name], old, tokenizer, torch.Generator().manual_seed(seed))
     encoder.load_state_dict(state)
-    return Flow(transformer, encoder), tokenizer
+    return net, tokenizer
 
 
 def train(
@@ -151,7 +157,10 @@ def train(
     net, tokenizer = first_weights(output / "tokenizer", seed, start)
     data = LatentScenes.of(encode_scenes(autoencoder, scene_count, seed + 5, output / "latents.pt"), tokenizer)
     rate = PEAK_LEARNING_RATE if start is None else TRAINED_ON_LEARNING_RATE
-    return train_generator(net.train(), data, autoencoder, output, total_images, seed, rate, compiled, SHEET_ARGUMENTS)
+    about = {"recipe": "flow", "start": "new weights" if start is None else hash_weights(net)}
+    return train_generator(
+        net.train(), data, autoencoder, output, total_images, seed, rate, compiled, SHEET_ARGUMENTS, about
+    )
 
 
 def main() -> None:
@@ -163,9 +172,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile the transformer: +25 %% after a minute")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    # The CPU flash kernel is slow at 80 tokens; these switches rule the CPU too.
-    torch.backends.cuda.enable_flash_sdp(False)
-    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    without_flash_attention()
     folder = arguments.autoencoder or arguments.start / "vae"
     autoencoder = AutoencoderKL.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
     train(

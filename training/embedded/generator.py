@@ -1,8 +1,7 @@
-"""How the emoji generators are trained: a loop over latent scenes with a moving average, checkpoints and sheets."""
+"""How the emoji generators are trained: a denoiser and its text encoder on latent scenes, with sheets on the way."""
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline
-from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from ... import scenes
-from .detector import focal_loss
+from ..loop import Every, Figures, Loop
+from .denoisers import denoiser_settings, optimizer_of
 from .latents import Batch, LatentScenes
-from .run import Run, save_pipeline, set_learning_rate
+from .pixels import save_sheet
+from .saved_pipeline import save_pipeline
+from .sprite_maps import focal_loss
 
-BATCH = 64
-WARM_UP_STEPS, DECAY_SHARE = 300, 0.4
-EMA_DECAY = 0.9995
 FIND_WEIGHT = 0.05
-LOG_EVERY, EVALUATE_EVERY, SHEET_EVERY = 50, 250, 1000
+EVALUATE_EVERY, SHEET_EVERY = 250, 1000
 SHEET = (
     "a cat on pink", "a bicycle on gray", "two dogs on green", "2 houses on white", "three cats on blue",
     "four robots", "five fish on pink", "six hearts on white", "a cat and a dog on yellow",
@@ -51,7 +49,7 @@ class Generator(nn.Module, ABC):
         object.__setattr__(self, "fast", torch.compile(self.denoiser))
 
     @abstractmethod
-    def error(self, batch: Batch, run: Run) -> Tensor:
+    def error(self, batch: Batch, loop: Loop) -> Tensor:
         """Loss of a training batch; leaves `features` (batch, 64 patches, width)."""
 
     @abstractmethod
@@ -61,6 +59,32 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def pipeline(self, autoencoder: nn.Module, tokenizer: CLIPTokenizer) -> DiffusionPipeline:
         """The stock pipeline of these weights."""
+
+
+class GeneratorTask:
+    """The error of the denoiser, and of the head that finds the sprites.
+
+    Args:
+        net: with its first weights.
+        data: the scenes.
+        peak_learning_rate: after the warm-up.
+    """
+
+    def __init__(self, net: Generator, data: LatentScenes, peak_learning_rate: float):
+        self.networks, self.data = net, data
+        self.optimizer = optimizer_of(net, peak_learning_rate)
+
+    def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
+        batch = self.data.draw(loop, loop.settings.batch_size)
+        with loop.autocast():
+            error = self.networks.error(batch, loop)
+            found = self.networks.finder(self.networks.features)
+        find = focal_loss(found.float(), batch.maps.float())
+        return error + FIND_WEIGHT * find, {"error": error, "find": find}
+
+    def evaluate(self, loop: Loop) -> Figures:
+        with loop.autocast():
+            return {"validation": loop.average.validation_error(self.data.validation)}
 
 
 def train_generator(
@@ -73,11 +97,12 @@ def train_generator(
     peak_learning_rate: float,
     compiled: bool,
     sheet_arguments: dict[str, Any],
+    about: dict[str, Any],
 ) -> DiffusionPipeline:
-    """Train, or go on training: a warm-up, a constant rate, and a linear decay over the last `DECAY_SHARE`.
+    """Train, or go on training.
 
     Args:
-        net: with its first weights.
+        net: with its first weights, in training mode.
         data: the scenes.
         autoencoder: of the latents, for sheets and the pipeline.
         output: folder of the run; the pipeline is left in its folder `pipeline`.
@@ -86,49 +111,33 @@ def train_generator(
         peak_learning_rate: after the warm-up.
         compiled: whether the denoiser is compiled.
         sheet_arguments: of the pipeline's call for the pictures in the folder.
+        about: what tells the run from others.
 
     Returns:
         the pipeline of the averaged weights.
+
+    Raises:
+        WrongRunError: where the folder holds another run.
+        NonFiniteError: where the loss or its gradient is NaN or infinite.
     """
-    average = copy.deepcopy(net).requires_grad_(False).eval()
-    parameters, averaged = list(net.parameters()), list(average.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=peak_learning_rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    run = Run(output, seed, total_images, {"flow": net, "average": average, "optimizer": optimizer})
+
+    def show(loop: Loop) -> None:
+        draw_sheet(pipeline, output / f"sheet_{loop.progress.images:07d}.png", sheet_arguments)
+        save_pipeline(pipeline, output / "pipeline")
+
+    about = {**about, "scenes": len(data.scenes)}
+    settings = denoiser_settings(total_images, seed, EVALUATE_EVERY, first_weights=40, about=about)
+    loop = Loop(output, GeneratorTask(net, data, peak_learning_rate), settings, [Every(SHEET_EVERY, show)])
     if compiled:
         net.compile()
-    pipeline = average.pipeline(autoencoder, data.tokenizer)
-
-    while run.progress < 1:
-        decay = min(1, (1 - run.progress) / DECAY_SHARE + 1e-3)
-        set_learning_rate(optimizer, peak_learning_rate * min(1, (run.step + 1) / WARM_UP_STEPS) * decay)
-        batch = data.draw(run, BATCH)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            error = net.error(batch, run)
-            found = net.finder(net.features)
-        find = focal_loss(found.float(), batch.maps.float())
-        loss = error + FIND_WEIGHT * find
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        run.advance(BATCH)
-        torch._foreach_lerp_(averaged, parameters, 1 - min(EMA_DECAY, (40 + run.step) / (50 + run.step)))
-
-        if run.step % LOG_EVERY == 0:
-            run.log(error=error.item(), find=find.item())
-        if run.step % EVALUATE_EVERY == 0 or run.progress == 1:
-            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-                run.log(validation=average.validation_error(data.validation))
-            run.save()
-        if run.step % SHEET_EVERY == 0:
-            save_sheet(pipeline, output / f"sheet_{run.images:07d}.png", sheet_arguments)
-            save_pipeline(pipeline, output / "pipeline")
-
+    pipeline = loop.average.pipeline(autoencoder, data.tokenizer)
+    loop.run()
     save_pipeline(pipeline, output / "pipeline")
     return pipeline
 
 
-def save_sheet(pipeline: DiffusionPipeline, file: Path, arguments: dict[str, Any], columns: int = 8) -> None:
+def draw_sheet(pipeline: DiffusionPipeline, file: Path, arguments: dict[str, Any]) -> None:
+    """Pictures of the captions in `SHEET`, each of its own seed, eight per row."""
     pipeline.set_progress_bar_config(disable=True)
     images = pipeline(
         list(SHEET),
@@ -138,6 +147,4 @@ def save_sheet(pipeline: DiffusionPipeline, file: Path, arguments: dict[str, Any
         output_type="np",
         **arguments,
     ).images
-    pixels = (images * 255).round().astype(np.uint8)
-    rows = [np.concatenate(list(pixels[i : i + columns]), 1) for i in range(0, len(pixels), columns)]
-    Image.fromarray(np.concatenate(rows)).save(file)
+    save_sheet((images * 255).round().astype(np.uint8), file, columns=8)

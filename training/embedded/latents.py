@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +17,12 @@ from transformers import CLIPTokenizer
 
 from ... import scenes
 from ...scenes import Scene, sample_description, with_digits
-from .clip import patch_maps
-from .run import Run, images_to_tensor
+from ..loop import Loop
+from .pixels import images_to_tensor
+from .sprite_maps import patch_maps
 from .text import token_ids
 
+ENCODED_AT_ONCE = 100
 CAPTION_DROPOUT = 0.1
 DIGITS_SHARE = 0.25
 """Of the captions that are written with digits."""
@@ -34,23 +38,44 @@ class Batch(NamedTuple):
 
 @torch.no_grad()
 def encode_scenes(autoencoder: AutoencoderKL, count: int, seed: int, cache: Path) -> dict[str, Tensor]:
-    """Latents (count, 8, 16, 16) in float16, patch maps (count, 64, 24) as uint8, captions; encoded once and cached."""
+    """Random scenes through an autoencoder, once; a rerun reads them from a file.
+
+    Args:
+        autoencoder: with its shift and scale in the config.
+        count: of scenes, rounded up to hundreds.
+        seed: of the scenes.
+        cache: the file; written in one move.
+
+    Returns:
+        `latents` (count, 8, 16, 16) in float16, `maps` (count, 64, 24) of patches as uint8, and `captions`.
+
+    Raises:
+        ValueError: where the file holds another number of scenes.
+    """
     if cache.exists():
-        return torch.load(cache, weights_only=True)
+        data = torch.load(cache, weights_only=True)
+        if len(data["captions"]) != (kept := math.ceil(count / ENCODED_AT_ONCE) * ENCODED_AT_ONCE):
+            raise ValueError(
+                f"{cache} holds {len(data['captions'])} scenes and this run asks for {kept}; ask for as many, remove "
+                "the file, or name another folder"
+            )
+        return data
     rng = np.random.default_rng(seed)
     latents, maps, captions = [], [], []
     shift, scale = autoencoder.config.shift_factor, autoencoder.config.scaling_factor
-    for start in range(0, count, 100):
-        images, drawn = scenes.draw_batch(rng, 100)
+    for start in range(0, count, ENCODED_AT_ONCE):
+        images, drawn = scenes.draw_batch(rng, ENCODED_AT_ONCE)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             z = autoencoder.encode(images_to_tensor(images)).latent_dist.mode()
         latents.append(((z.float() - shift) * scale).half())
         maps.append(patch_maps(list(drawn)).to(torch.uint8))
-        captions += [one.scene.caption for one in drawn]
+        captions += [picture.scene.caption for picture in drawn]
         if start % 10_000 == 0:
             print(f"encoded {start} of {count} scenes", flush=True)
     data = {"latents": torch.cat(latents), "maps": torch.cat(maps), "captions": captions}
-    torch.save(data, cache)
+    part = cache.with_suffix(".part")
+    torch.save(data, part)
+    os.replace(part, cache)  # whoever is stopped here leaves nothing or all of it
     return data
 
 
@@ -87,13 +112,13 @@ class LatentScenes:
         training = [scene for scene, held in zip(shown, aside.tolist(), strict=True) if not held]
         return cls(training, data["latents"][~aside], data["maps"][~aside], validation, tokenizer)
 
-    def draw(self, run: Run, count: int) -> Batch:
+    def draw(self, loop: Loop, count: int) -> Batch:
         """A random batch; a tenth of the captions is empty, for guidance."""
-        rows = torch.randint(len(self.scenes), (count,), generator=run.generator)
+        rows = torch.randint(len(self.scenes), (count,), generator=loop.generator)
         captions = []
         for row in rows.tolist():
-            caption = sample_description(run.rng, self.scenes[row]).caption
-            if run.rng.random() < DIGITS_SHARE:
+            caption = sample_description(loop.rng, self.scenes[row]).caption
+            if loop.rng.random() < DIGITS_SHARE:
                 caption = with_digits(caption)
-            captions.append("" if run.rng.random() < CAPTION_DROPOUT else caption)
+            captions.append("" if loop.rng.random() < CAPTION_DROPOUT else caption)
         return Batch(self.latents[rows].float(), self.maps[rows], token_ids(self.tokenizer, captions))
