@@ -28,7 +28,7 @@ from .command_line import recipe_parser
 from .pixels import images_to_tensor
 
 CLEAN_MEAN, DEGRADED_MEAN = 7.0, 4.0
-EPOCHS, LEARNING_RATE = 400, 0.05
+EPOCHS, EVALUATE_EVERY, LEARNING_RATE = 400, 100, 0.05
 HELD_OUT_SEED, HELD_OUT_PAIRS = 31, 1000
 DEGRADATIONS = ("spoiled", "blurred", "noisy", "washed", "rough")
 
@@ -120,7 +120,9 @@ def train(output: Path, autoencoder: AutoencoderKL, count: int, seed: int) -> di
     """
     clean, degraded, _ = pairs(count, autoencoder, seed)
     task = PreferenceTask(clean, degraded)
-    settings = LoopSettings(EPOCHS * count, count, seed, cpu=True, about={"recipe": "aesthetic"})
+    settings = LoopSettings(
+        EPOCHS * count, count, seed, cpu=True, evaluate_every=EVALUATE_EVERY, about={"recipe": "aesthetic"}
+    )
     Loop(output, task, settings).run()
     head = task.networks
     scale_scores(head, clean, degraded)

@@ -149,7 +149,7 @@ class HeldOut:
 
 def schedule(progress: Progress) -> float:
     """A warm-up and a cosine."""
-    return warm_up(progress, WARM_UP_IMAGES) * cosine(progress) + LEAST_LEARNING_RATE / PEAK_LEARNING_RATE
+    return warm_up(progress, WARM_UP_IMAGES) * cosine(progress)
 
 
 class ContrastTask:
@@ -293,7 +293,7 @@ def train(
         total_images,
         BATCH,
         seed,
-        schedule,
+        lambda progress: schedule(progress) + LEAST_LEARNING_RATE / peak_learning_rate,
         gradient_norm=1.0,
         bf16=True,
         cpu=True,

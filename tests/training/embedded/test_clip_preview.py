@@ -11,7 +11,7 @@ from samplesmith import assets, scenes
 from samplesmith.pipelines import decode, record_previews
 from samplesmith.training.embedded import clip, clip_preview
 from samplesmith.training.embedded.clip_preview import clean_predictions
-from samplesmith.training.embedded.run import images_to_tensor
+from samplesmith.training.embedded.pixels import images_to_tensor
 from samplesmith.training.embedded.text import MARKS
 from samplesmith.verifiers import CLIPVerifier
 
@@ -64,7 +64,8 @@ def test_each_row_has_its_own_noise_level(pipe):
 
 @pytest.mark.slow
 def test_the_recipe_goes_on_from_emoji_clip(tmp_path, monkeypatch):
-    monkeypatch.setattr(clip, "BATCH", 8)
+    for name, value in {"BATCH": 8, "HELD_OUT": 20, "CHOICES": 3}.items():
+        monkeypatch.setattr(clip, name, value)
     seen = []
 
     def predict(x, captions, sigmas, generator):
@@ -75,7 +76,7 @@ def test_the_recipe_goes_on_from_emoji_clip(tmp_path, monkeypatch):
     measure = clip_preview.PreviewAccuracy(predict, scenes=20)
     seen.clear()
     look = clip_preview.as_previews(predict)
-    clip.train(tmp_path, look, 8, 0, "emoji-clip-preview", start, 1e-6, measure=measure)
+    clip.train(tmp_path, look, 8, 0, "emoji-clip-preview", start, 1e-6, measures=(measure,))
     assert len(seen) == 1
     assert seen[0][0] == 8  # half of 8 right pictures and 8 nearly right ones
     assert clip_preview.SIGMAS[0] <= seen[0][1] < seen[0][2] <= clip_preview.SIGMAS[1]
@@ -95,10 +96,11 @@ def test_the_recipe_goes_on_from_emoji_clip(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_result_is_a_mean_of_old_and_new_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(clip, "BATCH", 8)
+    for name, value in {"BATCH": 8, "HELD_OUT": 20, "CHOICES": 3}.items():
+        monkeypatch.setattr(clip, name, value)
     start, name = assets.path("emoji-clip"), "emoji-clip-preview"
     for share in (0.0, 0.25, 1.0):
-        clip.train(tmp_path / f"{share}", lambda run, x, captions: x, 8, 0, name, start, 1e-2, share)
+        clip.train(tmp_path / f"{share}", lambda loop, x, captions: x, 8, 0, name, start, 1e-2, share)
     old, mean, new = (load_file(tmp_path / f"{share}/{name}" / clip.WEIGHTS) for share in (0.0, 0.25, 1.0))
     given = load_file(start / clip.WEIGHTS)
     for key in ("visual.conv1.weight", "token_embedding.weight", "visual.bn1.running_mean"):
