@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -142,7 +143,7 @@ def _estimate(
     return Estimate(whole, float(low), float(high))
 
 
-def _bootstrap(statistic: Callable[..., np.ndarray], arrays: list[np.ndarray], repeats: int, seed: int):
+def _bootstrap(statistic: Callable[..., np.ndarray], arrays: list[np.ndarray], repeats: int, seed: int) -> Any:
     with np.errstate(invalid="ignore"):  # percentiles between infinities
         return stats.bootstrap(
             arrays,

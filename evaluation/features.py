@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..foreign_errors import reason_of
 from .frechet import FeatureStatistics
 from .image_batches import ImageSource, image_batches, unlike_images
 
@@ -157,8 +158,8 @@ def _checked(features: Features, images: Tensor, name: str) -> Tensor:
         with torch.no_grad():
             found = features(images)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"the features failed on {name} images of shape {tuple(images.shape)}: {reason}") from error
+        shape = tuple(images.shape)
+        raise ValueError(f"the features failed on {name} images of shape {shape}: {reason_of(error)}") from error
     if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(images):
         form = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(f"the features of {len(images)} images are {form}; expected a tensor (batch, dim)")

@@ -102,7 +102,11 @@ def best_of(records: Sequence[dict[str, Any]], ks: Sequence[int], guide: str, ju
         parts = ((chosen, scores), (chosen, judged), (chosen_by_judge, judged))
         by_k[k] = [(chance * value).sum(1) for chance, value in parts]
     first = by_k[1][1]
-    return [BestOf(k, *map(bootstrap_mean, by_k[k]), paired_difference(by_k[k][1], first)) for k in ks]
+    rows = []
+    for k in ks:
+        score, success, oracle = map(bootstrap_mean, by_k[k])
+        rows.append(BestOf(k, score, success, oracle, gain=paired_difference(by_k[k][1], first)))
+    return rows
 
 
 def ranking_accuracy(records: Sequence[dict[str, Any]], guide: str, judge: str) -> float:

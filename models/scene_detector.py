@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +49,7 @@ class SceneDetector(nn.Module):
         self.heat = nn.Conv2d(3 * width, len(OBJECTS) + malformed, 1)
         self.box = nn.Conv2d(3 * width, 3, 1) if malformed else None
         self.background = nn.Linear(2 * width, len(BACKGROUNDS))
-        nn.init.constant_(self.heat.bias, -4.0)
+        nn.init.constant_(cast(Tensor, self.heat.bias), -4.0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         fine = self.fine(self.stem(F.avg_pool2d(x, 2)))

@@ -6,12 +6,13 @@ import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..foreign_errors import reason_of
 from . import git_lfs
 from .base import Verifier
 from .clip import CLIPVerifier
@@ -34,7 +35,7 @@ def load_head(file: str | Path) -> nn.Sequential:
     git_lfs.refuse_pointers([file])
     try:
         state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-        state = state.get("state_dict", state)
+        state = cast(dict[str, Tensor], state.get("state_dict", state))
         weights = sorted((name for name in state if name.endswith("weight")), key=_layer_number)
         layers = []
         for name in weights:
@@ -47,12 +48,8 @@ def load_head(file: str | Path) -> nn.Sequential:
         if not layers or not all(fits) or layers[-1].out_features != 1:
             raise ValueError("its layers do not chain to one score")
     except Exception as error:
-        raise ValueError(f"{file} is no aesthetic head in LAION's v1 or v2 layout: {_reason(error)}") from error
+        raise ValueError(f"{file} is no aesthetic head in LAION's v1 or v2 layout: {reason_of(error)}") from error
     return nn.Sequential(*layers).requires_grad_(False)
-
-
-def _reason(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _layer_number(name: str) -> int:

@@ -108,7 +108,7 @@ class Verifier(ABC):
         return torch.cat(scores) if scores else torch.zeros(0)
 
     def _mean_over_frames(
-        self, clips: Tensor | list[Pictures], prompts: list[str], previews: Tensor | list[Pictures] | None
+        self, clips: Tensor | list[Pictures], prompts: list[str], previews: Tensor | Pictures | list[Pictures] | None
     ) -> Tensor:
         scores = []
         for k, (clip, prompt) in enumerate(zip(clips, prompts, strict=True)):
@@ -291,7 +291,8 @@ class WeightedSum(Verifier):
     ) -> dict[str, Tensor]:
         scores = _evaluate_parts(self._verifiers, images, prompts, previews)
         weights = [weight for weight, _ in self.parts]
-        total = sum(weight * scores[name] for weight, name in zip(weights, self._part_names(), strict=True))
+        pairs = zip(weights, self._part_names(), strict=True)
+        total = sum((weight * scores[name] for weight, name in pairs), torch.zeros(()))
         return {self.name: total, **scores}
 
     def to(self, device: Any) -> WeightedSum:
@@ -343,12 +344,15 @@ class RankEnsemble(Verifier):
         return {"parts": [{"weight": weight, "verifier": part.identity()} for weight, part in pairs]}
 
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
-        raise ValueError(
-            f"{self.name} ranks a prompt's whole pool and has no score for one image; call evaluate, then select"
-        )
+        raise self._no_score()
 
     def __call__(self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None) -> Tensor:
-        return self.score(images, prompts, previews)
+        raise self._no_score()
+
+    def _no_score(self) -> ValueError:
+        return ValueError(
+            f"{self.name} ranks a prompt's whole pool and has no score for one image; call evaluate, then select"
+        )
 
     def evaluate(
         self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None
@@ -358,7 +362,7 @@ class RankEnsemble(Verifier):
     def select(self, scores: dict[str, Tensor]) -> Tensor:
         total = sum(self.weights)
         pairs = zip(self.weights, self._part_names(), strict=True)
-        return sum(weight / total * _ranks(scores[name]) for weight, name in pairs)
+        return sum((weight / total * _ranks(scores[name]) for weight, name in pairs), torch.zeros(()))
 
     def to(self, device: Any) -> RankEnsemble:
         for part in self.parts:

@@ -43,7 +43,7 @@ class CallableVerifier(Verifier):
         if not callable(function):
             raise ValueError(f"{function!r} is no function; give one of (images, prompts) that returns scores")
         self.function = function
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self.differentiable = differentiable
         self.scale = scale
         self.batch_size = batch_size

@@ -110,16 +110,15 @@ class ChatEndpoint:
         return repr(line if len(line) <= 200 else line[:200] + "...")
 
     def _post(self, data: bytes) -> bytes:
-        for attempt in range(self.retries + 1):
-            answer = self._attempt(data)
-            if not isinstance(answer, _Failure):
-                return answer
+        attempt = 0
+        while isinstance(answer := self._attempt(data), _Failure):
             wait = min(self.backoff * 2**attempt, LONGEST_WAIT) if answer.wait is None else answer.wait
             if not answer.retry or attempt == self.retries or wait > LONGEST_WAIT:
-                break
+                tries = f" (after {attempt + 1} attempts)" if attempt else ""
+                raise (VerifierUnavailable if answer.of_all else AnswerError)(f"{self.address} {answer.reason}{tries}")
             sleep(wait)
-        tries = f" (after {attempt + 1} attempts)" if attempt else ""
-        raise (VerifierUnavailable if answer.of_all else AnswerError)(f"{self.address} {answer.reason}{tries}")
+            attempt += 1
+        return answer
 
     def _attempt(self, data: bytes) -> bytes | _Failure:
         clock = _Clock(self.timeout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from logging import WARNING, getLogger
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..foreign_errors import reason_of
 from . import git_lfs
 from .base import Verifier
 from .identity import describe
@@ -47,7 +48,7 @@ class CLIPVerifier(Verifier):
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: Any,
         tokenizer: Any,
         preprocessing: Preprocessing | None = None,
         name: str = "clip",
@@ -94,11 +95,10 @@ class CLIPVerifier(Verifier):
                 )
                 tokenizer = open_clip.get_tokenizer(source)
         except Exception as error:  # open_clip's, torch's, safetensors', the hub's
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             place = folder if weights is None else f"{weights!r} for {source}"
+            reason = reason_of(error).rstrip(":")
             raise ValueError(
-                f"open_clip cannot load {place}: {reason.rstrip(':')}; check that the weights are whole and of this "
-                "model"
+                f"open_clip cannot load {place}: {reason}; check that the weights are whole and of this model"
             ) from error
         made = cls(network, tokenizer, name=name or folder.name)
         if weights is not None:
@@ -191,7 +191,7 @@ def _activation(model: str, tag: str | None) -> dict[str, bool]:
     return {"force_quick_gelu": True} if trained else {"quick_gelu": False}
 
 
-def _warn_of_published(model: str, file: str, preprocess: OpenClipPreprocessing) -> None:
+def _warn_of_published(model: str, file: str, preprocess: Preprocessing) -> None:
     """Say where all published weights of a model need other settings than open_clip gives a file of weights."""
     tags = open_clip.list_pretrained_tags_by_model(model)
     if file in tags or not tags:
@@ -215,7 +215,7 @@ def _warn_of_published(model: str, file: str, preprocess: OpenClipPreprocessing)
 
 
 @contextmanager
-def _quiet_open_clip():
+def _quiet_open_clip() -> Iterator[None]:
     """open_clip logs each step of a load on the root logger, and warns of the activation that is then set."""
     root = getLogger()
     level = root.level

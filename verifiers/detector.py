@@ -16,7 +16,7 @@ from ..models.scene_detector import CELL, SIDE, SceneDetector
 from ..scenes import BACKGROUNDS, OBJECTS, Scene, parse
 from ..scenes.grammar import NUMBER_WORDS
 from .base import Verifier
-from .images import Images, at_one_size, read_images
+from .images import Images, are_clips, at_one_size, read_images
 
 
 class Spot(NamedTuple):
@@ -155,9 +155,13 @@ class DetectorVerifier(Verifier):
 
         Raises:
             PromptError: where a prompt is no caption of an emoji scene.
+            ValueError: for clips.
         """
         asked = [parse(prompt) for prompt in prompts]
-        batch = at_one_size(read_images(images), _at_model_size)
+        given = read_images(images)
+        if are_clips(given) or isinstance(given, list):
+            raise ValueError("a verdict is of a picture, and these are clips; give their frames")
+        batch = at_one_size(given, _at_model_size)
         seen = [one for part in batch.split(self.batch_size) for one in self.detect(part)]
         return [Verdict(scene, one) for scene, one in zip(asked, seen, strict=True)]
 

@@ -140,7 +140,7 @@ def _hash_tensors(tensors: Mapping[str, Tensor], start: str = "") -> str:
         value = tensors[name].detach()
         hashed.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
         if value.device.type != "meta":
-            hashed.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            hashed.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return hashed.hexdigest()[:DIGITS]
 
 

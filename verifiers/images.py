@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeGuard, overload
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
+from ..foreign_errors import reason_of
 from . import git_lfs
 
 Picture = Image.Image | str | Path
@@ -51,7 +52,7 @@ def read_picture(file: str | Path, keep_grey: bool = False) -> Image.Image:
     except Exception as error:  # each format raises errors of its own
         if git_lfs.is_pointer(file):
             raise PictureError(f"{file} is a git-lfs pointer, not the picture: run git lfs pull") from error
-        reason = "no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else _reason(error)
+        reason = "no format that Pillow knows" if isinstance(error, UnidentifiedImageError) else reason_of(error)
         raise PictureError(f"the picture {file} cannot be read ({reason}); replace or remove it") from error
 
 
@@ -160,18 +161,19 @@ def read_images(images: Images) -> Tensor | Pictures | list[Pictures]:
     if isinstance(images, Pictures):
         return images
     if isinstance(images, (Image.Image, str, Path)):
-        images = [images]
+        return Pictures([images])
     if not isinstance(images, Sequence):
         raise ValueError(f"images are a {type(images).__name__}; expected {FORMS}")
-    if all(isinstance(one, (Image.Image, str, Path)) for one in images):
+    if _are_pictures(images):
         return Pictures(images)
-    if all(_is_clip(one) for one in images):
-        return [Pictures(clip) for clip in images]
+    clips = [Pictures(one) for one in images if isinstance(one, (list, tuple)) and one and _are_pictures(one)]
+    if len(clips) == len(images):
+        return clips
     kinds = sorted({type(one).__name__ for one in images})
     raise ValueError(f"images are a list of {' and '.join(kinds)}; expected {FORMS}")
 
 
-def are_clips(images: Tensor | Pictures | list[Pictures]) -> bool:
+def are_clips(images: Tensor | Pictures | list[Pictures]) -> TypeGuard[Tensor | list[Pictures]]:
     """Whether what `read_images` gave are clips."""
     return images.ndim == 5 if isinstance(images, Tensor) else isinstance(images, list)
 
@@ -196,28 +198,31 @@ def image_batches(
     Yields:
         the first and past-the-last number of a batch, its images, and its previews.
     """
-    whole = isinstance(images, Tensor) and (previews is None or isinstance(previews, Tensor))
-    if whole or (as_pictures and previews is None):
+    if isinstance(previews, Tensor | None) and (isinstance(images, Tensor) or (as_pictures and previews is None)):
         for start in range(0, len(images), batch_size):
-            rows = slice(start, min(start + batch_size, len(images)))
-            batch = images[rows]
+            stop = min(start + batch_size, len(images))
+            batch = images[start:stop]
             yield (
-                rows.start,
-                rows.stop,
+                start,
+                stop,
                 batch.clone() if isinstance(batch, Tensor) else batch,
-                None if previews is None else previews[rows].clone(),
+                None if previews is None else previews[start:stop].clone(),
             )
         return
-    start, held, early, pixels = 0, [], [], 0
+    start, pixels = 0, 0
+    held: list[Tensor] = []
+    early: list[Tensor] = []
     for k in range(len(images)):
-        one, before = _row(images, k), None if previews is None else _row(previews, k)
+        one = _row(images, k)
+        before = [] if previews is None else [_row(previews, k)]
         pixels += one.numel() // 3
         full = len(held) == batch_size or pixels > most_pixels
-        if held and (full or one.shape != held[-1].shape or (early and before.shape != early[-1].shape)):
+        alike = [x.shape for x in (one, *before)] == [x.shape for x in (*held[-1:], *early[-1:])]
+        if held and (full or not alike):
             yield start, k, torch.cat(held), torch.cat(early) if early else None
             start, held, early, pixels = k, [], [], one.numel() // 3
         held.append(one)
-        early += [] if before is None else [before]
+        early += before
     if held:
         yield start, len(images), torch.cat(held), torch.cat(early) if early else None
 
@@ -234,13 +239,9 @@ def _row(images: Tensor | Pictures | list[Pictures], k: int) -> Tensor:
     return torch.stack(frames, 1)
 
 
-def _is_clip(one: Any) -> bool:
-    return isinstance(one, (list, tuple)) and bool(one) and all(isinstance(x, (Image.Image, str, Path)) for x in one)
+def _are_pictures(images: Any) -> TypeGuard[Sequence[Picture]]:
+    return all(isinstance(one, (Image.Image, str, Path)) for one in images)
 
 
 def _label(picture: Image.Image) -> str:
     return f"the picture {getattr(picture, 'filename', '') or '(in memory)'}"
-
-
-def _reason(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

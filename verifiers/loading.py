@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import assets
-from ..foreign_errors import in_one_sentence
+from ..foreign_errors import in_one_sentence, reason_of
 from ..models.fashion_classifier import load_classifier
 from ..models.scene_detector import SceneDetector
 from ..named_settings import check_settings, parse_settings, write_value
@@ -120,8 +120,7 @@ def _shipped(name: str) -> Verifier:
     except Exception as error:
         if isinstance(error, ValueError) and str(folder) in str(error):
             raise
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise ValueError(f"the verifier {name} in {folder} cannot be loaded: {reason}") from error
+        raise ValueError(f"the verifier {name} in {folder} cannot be loaded: {reason_of(error)}") from error
 
 
 def _load(text: str) -> Verifier:
@@ -129,7 +128,7 @@ def _load(text: str) -> Verifier:
     if kind in PREFIXES and any(parts):
         return PREFIXES[kind](text.partition(":")[2])
     if kind == "clip" and len(parts) == 2:
-        return CLIPVerifier.load(*parts, name=parts[0])
+        return CLIPVerifier.load(parts[0], parts[1], parts[0])
     if kind == "aesthetic" and len(parts) == 3:
         return AestheticVerifier(CLIPVerifier.load(*parts[1:]), load_head(parts[0]))
     if (Path(text) / "open_clip_config.json").is_file():

@@ -96,13 +96,12 @@ class OpenClipPreprocessing(Preprocessing):
     """
 
     def __init__(self, config: dict[str, Any] | None = None):
-        config = PreprocessCfg(**(config or {}))
-        height, width = config.size if isinstance(config.size, (tuple, list)) else (config.size, config.size)
+        self.config = whole = PreprocessCfg(**(config or {}))
+        height, width = whole.size if isinstance(whole.size, (tuple, list)) else (whole.size, whole.size)
         self.size = (height, width)
-        self.mean, self.std = tuple(config.mean), tuple(config.std)
-        self.config = config
+        self.mean, self.std = tuple(whole.mean), tuple(whole.std)
         # Normalised by 0 and 1 it ends in [0, 1].
-        unit = PreprocessCfg(**{**vars(config), "mean": (0.0,) * 3, "std": (1.0,) * 3})
+        unit = PreprocessCfg(**{**vars(whole), "mean": (0.0,) * 3, "std": (1.0,) * 3})
         self.transform = image_transform_v2(unit, is_train=False)
 
     def settings(self) -> dict[str, Any]:

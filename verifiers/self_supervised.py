@@ -62,8 +62,9 @@ class SelfSupervisedVerifier(Verifier):
 
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
         """Cosine of images (batch, 3, height, width) and previews (batch, 3, any height, any width); (batch,)."""
-        placed = (pictures if self.device is None else pictures.to(self.device) for pictures in (images, previews))
-        final, early = (self.features(pictures).flatten(1).float() for pictures in placed)
+        if previews is None:
+            raise ValueError(f"{self.name} compares images with earlier clean predictions of them; give previews=")
+        final, early = (self.features(one.to(self.device)).flatten(1).float() for one in (images, previews))
         return F.cosine_similarity(final, early).cpu()
 
     def to(self, device: Any) -> SelfSupervisedVerifier:

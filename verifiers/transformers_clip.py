@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from ..foreign_errors import reason_of
 from . import git_lfs
 from .clip import CLIPVerifier
 from .identity import describe
@@ -57,8 +58,9 @@ def load_transformers_clip(source: str | Path, revision: str | None = None, name
         processor = CLIPProcessor.from_pretrained(text, revision=revision)
         return _verifier(model, processor, name or Path(text).name)
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{text!r} gives no CLIP model of transformers with safetensors: {reason}") from error
+        raise ValueError(
+            f"{text!r} gives no CLIP model of transformers with safetensors: {reason_of(error)}"
+        ) from error
 
 
 def _verifier(model: CLIPModel, processor: CLIPProcessor, name: str) -> CLIPVerifier:

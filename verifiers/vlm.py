@@ -137,7 +137,7 @@ class VLMVerifier(Verifier):
         except AnswerError as error:
             return error
 
-    def _body(self, image: Tensor, prompt: str) -> dict:
+    def _body(self, image: Tensor, prompt: str) -> dict[str, Any]:
         form = (
             f'Answer with JSON alone: {{"score": x}}, where x is a number from {self.lowest:g} (worst) to '
             f"{self.highest:g} (best)."
@@ -146,7 +146,7 @@ class VLMVerifier(Verifier):
             {"type": "text", "text": f"{self.question.replace('{prompt}', prompt)}\n{form}"},
             {"type": "image_url", "image_url": {"url": data_url(image)}},
         ]
-        body: dict = {"model": self.model, "messages": [{"role": "user", "content": content}]}
+        body: dict[str, Any] = {"model": self.model, "messages": [{"role": "user", "content": content}]}
         if self.structured:
             schema = {"name": "score", "strict": True, "schema": SCHEMA}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}

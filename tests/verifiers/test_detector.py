@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from samplesmith import scenes
 from samplesmith.scenes import PromptError, negatives, parse
 from samplesmith.verifiers import Verdict
@@ -77,3 +78,11 @@ def test_what_an_open_caption_does_not_name_is_free():
 def test_a_prompt_that_is_no_scene_is_refused(judge):
     with pytest.raises(PromptError, match="is not a scene"):
         judge(torch.zeros(1, 3, 128, 128), "cats and dogs")
+
+
+def test_clips_have_no_verdict(judge):
+    picture = Image.new("RGB", (128, 128))
+    for clips in (torch.zeros(1, 2, 3, 128, 128), [[picture, picture]]):
+        with pytest.raises(ValueError, match="a verdict is of a picture, and these are clips"):
+            judge.verdicts(clips, ["a cat"])
+    assert judge([[picture, picture]], "a cat").tolist() == [0]  # by its frames
