@@ -3,10 +3,8 @@
 A pair that cannot work is refused when it is made.
 """
 
-import copy
 import functools
 import inspect
-import itertools
 import math
 
 import numpy as np
@@ -14,85 +12,29 @@ import pytest
 import scheduler_runs
 import torch
 from diffusers import (
-    DDIMScheduler,
-    DDPMScheduler,
-    DEISMultistepScheduler,
-    DPMSolverMultistepScheduler,
-    DPMSolverSinglestepScheduler,
-    EulerAncestralDiscreteScheduler,
-    EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
-    FlowMatchLCMScheduler,
-    HeunDiscreteScheduler,
-    KDPM2AncestralDiscreteScheduler,
-    KDPM2DiscreteScheduler,
-    LCMScheduler,
-    LMSDiscreteScheduler,
-    PNDMScheduler,
-    SASolverScheduler,
-    TCDScheduler,
-    UniPCMultistepScheduler,
 )
-from diffusers.utils import is_scipy_available
 from diffusers.utils.torch_utils import randn_tensor
-from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
+from every_scheduler import (
+    CHILDREN,
+    CUTOFF,
+    FLOWS,
+    NORM,
+    PAIRS,
+    REFUSED,
+    SHIFT,
+    STEPS,
+    WINDOW,
+    WRAPPERS,
+    stock,
+    toy,
+    wrap,
+)
+from samplesmith.samplers import FlowSDEScheduler
 from scheduler_runs import extra, scaled
 
-STEPS, ROWS, SHIFT = 6, 2, 3.0
-WINDOW, CUTOFF, NORM = 40, 500, 2.0
-"""The first two are TimeShiftScheduler's defaults."""
-
-BETAS = {"num_train_timesteps": 900, "beta_schedule": "scaled_linear"}
-FLOW_SOLVER = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": SHIFT}
-DIFFUSIONS = {
-    "ddim": (DDIMScheduler, BETAS),
-    "ddpm": (DDPMScheduler, BETAS),
-    "pndm": (PNDMScheduler, BETAS),
-    "pndm without Runge-Kutta": (PNDMScheduler, BETAS | {"skip_prk_steps": True}),
-    "dpm++": (DPMSolverMultistepScheduler, BETAS),
-    "dpm++ sde": (DPMSolverMultistepScheduler, BETAS | {"algorithm_type": "sde-dpmsolver++"}),
-    "dpm++ singlestep": (DPMSolverSinglestepScheduler, BETAS),
-    "deis": (DEISMultistepScheduler, BETAS),
-    "unipc": (UniPCMultistepScheduler, BETAS),
-    "sa-solver": (SASolverScheduler, BETAS),
-    "euler": (EulerDiscreteScheduler, BETAS),
-    "euler ancestral": (EulerAncestralDiscreteScheduler, BETAS),
-    "heun": (HeunDiscreteScheduler, BETAS),
-    "kdpm2": (KDPM2DiscreteScheduler, {"num_train_timesteps": 100}),  # as many logarithms as entries, squared
-    "kdpm2 ancestral": (KDPM2AncestralDiscreteScheduler, {"num_train_timesteps": 100}),
-    "lcm": (LCMScheduler, BETAS),
-    "tcd": (TCDScheduler, BETAS),
-}
-if is_scipy_available():  # it integrates by scipy
-    DIFFUSIONS["lms"] = (LMSDiscreteScheduler, BETAS)
-FLOWS = {
-    "flow euler": (FlowMatchEulerDiscreteScheduler, {"shift": SHIFT}),
-    "flow heun": (FlowMatchHeunDiscreteScheduler, {"shift": SHIFT}),
-    "flow lcm": (FlowMatchLCMScheduler, {"shift": SHIFT}),
-    "flow dpm++": (DPMSolverMultistepScheduler, FLOW_SOLVER),
-    "flow unipc": (UniPCMultistepScheduler, FLOW_SOLVER),
-}
-CHILDREN = DIFFUSIONS | FLOWS
-
-WRAPPERS = {
-    "shift of window 0": (TimeShiftScheduler, {"window": 0}),
-    "shift": (TimeShiftScheduler, {}),
-    "whole run": (WindowedScheduler, {}),
-    "two windows": (WindowedScheduler, {}),
-    "ode": (FlowSDEScheduler, {}),
-    "sde": (FlowSDEScheduler, {"diffusion": "square", "norm": NORM}),
-}
-REFUSED = {
-    ("shift", name): "is of order 2; time shift needs a solver of order 1" for name in CHILDREN if "heun" in name
-}
-REFUSED |= {("shift", name): "is of order 2; time shift needs" for name in ("kdpm2", "kdpm2 ancestral")}
-REFUSED |= {
-    (wrapper, name): "is no flow-matching scheduler; FlowSDEScheduler samples"
-    for wrapper in ("ode", "sde")
-    for name in DIFFUSIONS
-}
-PAIRS = [pair for pair in itertools.product(WRAPPERS, CHILDREN) if pair not in REFUSED]
+ROWS = 2
 EVERY = pytest.mark.parametrize(("wrapper", "name"), PAIRS)
 
 
@@ -108,12 +50,6 @@ class EulerMaruyama(FlowMatchEulerDiscreteScheduler):
         z = randn_tensor(sample.shape, generator=generator, dtype=torch.float32)
         self._step_index += 1
         return (sample + (then - now) * model_output + added / 2 * score + math.sqrt(added) * z,)
-
-
-@functools.cache
-def made(name):
-    kind, config = CHILDREN[name]
-    return kind(**config)
 
 
 class Numbered:
@@ -134,25 +70,11 @@ class Numbered:
         return step
 
 
-def stock(name):
-    return copy.deepcopy(made(name))
-
-
 def reference(wrapper, name):
     """What a pair's run must be: the child's own, of FlowSDEScheduler that of Euler's method."""
     if wrapper == "ode":
         return FlowMatchEulerDiscreteScheduler(shift=SHIFT)
     return EulerMaruyama(shift=SHIFT) if wrapper == "sde" else stock(name)
-
-
-def wrap(wrapper, child):
-    cls, settings = WRAPPERS[wrapper]
-    return cls.from_scheduler(child, **settings)
-
-
-def toy(x, t):
-    """A model: smooth, not linear, and of the time too."""
-    return (0.2 + 0.6 * float(t) / 1000) * x + 0.1 * torch.sin(3 * x)
 
 
 def random(seed):
