@@ -98,9 +98,12 @@ def _is_flow(scheduler: Any) -> bool:
 
 
 def exceeds_one(scheduler: Any) -> bool:
-    """Whether the run under way has sigmas that no linear path has, as a pipeline may have passed them."""
+    """Whether the run under way has sigmas that no linear path has, as a pipeline may have passed them.
+
+    Some shifts (1.9765 for one) round the first sigma of diffusers to a little more than 1.
+    """
     sigmas = getattr(scheduler, "sigmas", None)
-    return isinstance(sigmas, Tensor) and sigmas.numel() > 0 and float(sigmas.max()) > 1
+    return isinstance(sigmas, Tensor) and sigmas.numel() > 0 and float(sigmas.max()) > 1 + 1e-5
 
 
 def keeps_variance(scheduler: Any) -> bool:

@@ -28,6 +28,8 @@ def diffusion_squared(diffusion: str | None, norm: float, path: Interpolant, s: 
             return (norm * s) ** 2
         case "constant":
             return torch.full_like(s, norm**2)
+        case "natural" if norm**2 == 0:
+            return torch.zeros_like(s)  # no multiple of what is infinite
         case "natural":
             alpha, sigma = path.alpha(s), path.sigma(s)
             return norm**2 * 2 * sigma * (path.sigma_dot(s) - path.alpha_dot(s) / alpha * sigma)

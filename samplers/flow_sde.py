@@ -270,7 +270,8 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
         if not self._is_parents_ode and compat.exceeds_one(self):
             raise ValueError("the sigmas go beyond 1, which no linear flow has; only the plain ODE can follow them")
         path = INTERPOLANTS[self.config.interpolant]()
-        formed = transition.along(self.sigmas.detach().double().cpu(), path, diffusion, norm)
+        times = self.sigmas.detach().double().cpu().clamp_max(1)  # shifts may round the first a little above
+        formed = transition.along(times, path, diffusion, norm)
         self._noisy_steps = formed.noisy_steps
         self._transition = formed.to(self.sigmas.device)
 

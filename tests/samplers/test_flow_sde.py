@@ -6,6 +6,7 @@ import toys
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from known_flow import SDES, follow, mixture_velocity
 from samplesmith.samplers import FlowSDEScheduler
+from samplesmith.samplers.diffusions import DIFFUSIONS
 
 CPS = {"diffusion": "square", "integrator": "cps", "norm": 0.5}
 
@@ -219,6 +220,18 @@ class TestStep:
     def test_half_precision_keeps_its_dtype(self, scheduler):
         velocity, x = (tensor.bfloat16() for tensor in self.tensors(2, 4))
         assert scheduler.step(velocity, scheduler.timesteps[0], x).prev_sample.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("diffusion", DIFFUSIONS)
+@pytest.mark.parametrize("norm", [0.0, 5e-324])
+def test_a_norm_of_nothing_is_the_ode(diffusion, norm):
+    x = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(0))
+    outs = []
+    for scheduler in (FlowSDEScheduler(), FlowSDEScheduler(diffusion=diffusion, norm=norm)):
+        scheduler.set_timesteps(4)
+        outs.append(scheduler.step(0.5 * x, scheduler.timesteps[0], x))
+    assert outs[1].std == 0
+    assert torch.allclose(outs[0].prev_sample, outs[1].prev_sample, atol=1e-6)
 
 
 def test_image_to_image_noise_is_the_parents():

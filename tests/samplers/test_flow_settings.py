@@ -278,6 +278,16 @@ class TestSigmasFarBeyondOne:
             scheduler.set_timesteps(STEPS)
 
 
+@pytest.mark.parametrize("settings", [{"integrator": "heun"}, {"diffusion": "natural", "interpolant": "vp"}], ids=str)
+def test_a_shift_that_rounds_the_first_sigma_above_one_is_no_other_path(settings):
+    shift = 1.9764998705636847
+    scheduler = FlowSDEScheduler(shift=shift, **settings)
+    assert follow(scheduler).isfinite().all()
+    assert 1 < scheduler.sigmas[0] < 1 + 1e-5
+    near = FlowSDEScheduler(shift=1.9765, **settings)
+    assert torch.allclose(follow(scheduler), follow(near), atol=1e-3)
+
+
 def test_a_step_before_the_timesteps_are_set_is_the_parents():
     x, velocity = pair()
     stock, ours = FlowMatchEulerDiscreteScheduler(), FlowSDEScheduler()
