@@ -112,6 +112,18 @@ def test_no_lint_rule_is_selected_and_then_ignored():
     assert all(folder.split("/")[0] in ("tests", "benchmarks", "training") for folder in lint["per-file-ignores"])
 
 
+def test_what_contributing_names_is_there():
+    """Every path and every registry of the table."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:[\w.]+/)+[\w.]*)`|\]\(([\w./]+)\)", page)
+    missing = [path for path in map("".join, paths) if "NAME" not in path and not (ROOT / path).exists()]
+    assert [path for path in missing if path not in ("a/b.py", "tests/a/test_b.py")] == []
+    registries = re.findall(r"`([A-Z]{4,})` in `([\w/]+\.py)`", page)
+    assert len(registries) >= 6
+    for name, file in registries:
+        assert re.search(rf"^{name}\b.*= ", (ROOT / file).read_text(), re.MULTILINE), f"{file} has no {name}"
+
+
 def test_every_package_is_in_the_wheel():
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     folders = {str(Path(name).parent) for name in sources() if not name.startswith(OUTSIDE)} - {"."}
