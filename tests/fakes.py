@@ -1,6 +1,7 @@
 """Verifiers with a known answer, and a hook that watches what reaches a network."""
 
 import torch
+from samplesmith.models.fashion_classifier import FashionClassifier
 from samplesmith.samplers.hooks import DenoiserHook, attach
 from samplesmith.verifiers import Verifier
 
@@ -24,6 +25,13 @@ class Brightness(Verifier):
         if self.nan_above is not None:
             values = torch.where(values > self.nan_above, torch.nan, values)
         return self.factor * values
+
+
+def small_classifier():
+    """A classifier of Fashion-MNIST with random weights, always the same."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return FashionClassifier(width=8).eval()
 
 
 class _Watch(DenoiserHook):

@@ -1,13 +1,10 @@
 import re
-import sys
 
 import numpy as np
 import pytest
 import toys
 from fakes import Brightness
-from PIL import Image
 from samplesmith.evaluation.calibration import calibrate, measure_previews, measure_steps, rank_correlation
-from samplesmith.evaluation.calibration_plot import plot_calibration
 from samplesmith.pipelines import NoiseSearch
 from samplesmith.pipelines.search.calibration import Calibration, StepCount
 from samplesmith.verifiers import RankEnsemble
@@ -116,17 +113,6 @@ def test_rank_correlation():
     assert rank_correlation(final**3, final) == 1
     assert rank_correlation(np.zeros((2, 3)), final[:2, :3]) == 0
     assert rank_correlation(final[:2], np.stack([np.zeros(12), final[1]])) == 1
-
-
-def test_the_picture(found, tmp_path, monkeypatch):
-    plot_calibration(found, tmp_path / "deep/c.png")
-    with Image.open(tmp_path / "deep/c.png") as image:
-        pixels = np.asarray(image.convert("RGB"))
-    assert pixels.shape[1] > 3 * pixels.shape[0]  # three panels
-    assert (pixels < 128).any(2).mean() > 0.005
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ValueError, match="a plot needs matplotlib"):
-        plot_calibration(found, tmp_path / "c.png")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from fakes import small_classifier
 from safetensors.torch import load_file, save_file
 from samplesmith import fashion
 from samplesmith.models.fashion_classifier import FashionClassifier, load_classifier
@@ -9,9 +10,7 @@ from samplesmith.models.fashion_classifier import FashionClassifier, load_classi
 
 @pytest.fixture(scope="module")
 def model():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return FashionClassifier(width=8).eval()
+    return small_classifier()
 
 
 @pytest.fixture

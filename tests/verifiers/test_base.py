@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from fakes import Brightness
+from fakes import Brightness, small_classifier
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from samplesmith.verifiers import (
     CallableVerifier,
     ClassVerifier,
-    FashionClassifier,
     PreferenceVerifier,
     RankEnsemble,
     SelfSupervisedVerifier,
@@ -191,9 +190,7 @@ def with_mates(tmp_path_factory):
 
 
 def verifiers():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        classifier = ClassVerifier(FashionClassifier(width=8))
+    classifier = ClassVerifier(small_classifier())
     clip = load_verifier("emoji-clip")
     return {
         "clip": clip,

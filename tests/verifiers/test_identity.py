@@ -6,13 +6,12 @@ import sys
 
 import pytest
 import torch
-from fakes import Brightness
+from fakes import Brightness, small_classifier
 from samplesmith.verifiers import (
     AestheticVerifier,
     CallableVerifier,
     ClassVerifier,
     CLIPVerifier,
-    FashionClassifier,
     PreferenceVerifier,
     RankEnsemble,
     SelfSupervisedVerifier,
@@ -29,9 +28,7 @@ def images(n=3):
 
 @pytest.fixture(scope="module")
 def classifier():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return FashionClassifier(width=8)
+    return small_classifier()
 
 
 @pytest.mark.parametrize("name", ["emoji-clip", "emoji-aesthetic", "emoji-detector", "fashion-classifier"])

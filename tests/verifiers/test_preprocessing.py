@@ -163,11 +163,6 @@ def test_every_setting_of_transformers(scene, settings):
         assert x.grad.abs().sum() > 0
 
 
-def test_a_processor_that_does_not_scale_to_one_is_refused():
-    with pytest.raises(ValueError, match="does not scale 8 bits"):
-        TransformersPreprocessing(CLIPImageProcessor(do_rescale=False))
-
-
 def test_the_aesthetic_head_and_the_compared_features_see_the_same_picture(scene, emoji_clip, tmp_path):
     aesthetic, compared = load_verifier("emoji-aesthetic"), load_verifier("self-supervised:emoji-clip")
     files = []

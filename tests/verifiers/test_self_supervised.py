@@ -1,9 +1,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from fakes import Brightness
+from fakes import Brightness, small_classifier
 from PIL import Image
-from samplesmith.verifiers import FashionClassifier, SelfSupervisedVerifier
+from samplesmith.verifiers import SelfSupervisedVerifier
 from torch import nn
 
 
@@ -51,9 +51,7 @@ def test_images_of_clip_and_of_a_classifier(emoji_clip, final):
     verifier = SelfSupervisedVerifier(emoji_clip.image_features, "settled")
     assert verifier.name == "settled"
     assert torch.allclose(verifier(final, "x", small), (a * b).sum(1), atol=1e-5)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = FashionClassifier(width=8).train()
+    model = small_classifier().train()
     scores = SelfSupervisedVerifier(model.features)(final, "x", final.flip(3))
     assert not model.training
     assert (scores < 1).all()
