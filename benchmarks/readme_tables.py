@@ -64,7 +64,7 @@ def search_scaling() -> str:
     """The guide's score and the judge's success by budget; nothing where a pool was spent below 60 % of it."""
     found = read("search_scaling")["rows"]
     budgets = sorted({row["budget"] for row in found})
-    rows = [["NFEs a prompt", *(f"{budget:,}" for budget in budgets), f"seconds at {TIMED}"]]
+    rows = [["NFEs per prompt", *(f"{budget:,}" for budget in budgets), f"seconds at {TIMED}"]]
     for arm, steps in SHOWN:
         of_arm = {row["budget"]: row for row in found if row["arm"] == arm and steps in (row["steps"], None)}
         cells = [

@@ -195,7 +195,7 @@ def paired_ratio(
 
 
 def scaled(window: int, steps: int) -> int:
-    """The same share of a step."""
+    """A window of the same share of a step as at `TUNED_STEPS`."""
     return round(window * TUNED_STEPS / steps)
 
 

@@ -1,8 +1,8 @@
 """Measuring a calibration: what candidates are worth by their steps, and what their clean predictions say early.
 
-Searches of one pool a number of steps, with the same seeds. The verifier also scores x0-hat after each step, decoded:
-its rank correlation with the finished score tells from which step on an early choice is any good.
-Cost: all candidates at each number of steps, and a decode and a score a step.
+One search per number of steps, with the same seeds. The verifier also scores x0-hat, decoded, after each step: its rank
+correlation with the finished score says from which step on an early choice is useful.
+Cost: all candidates at each number of steps, and one decode and one score per step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..verifiers import Verifier, VerifierUnavailable
 from .scaling import best_of, pools, score_table
 
 MIN_CANDIDATES = 3
-"""Fewer have no ranks to speak of."""
+"""Fewer candidates have no meaningful ranks."""
 
 
 def calibrate(
@@ -47,15 +47,15 @@ def calibrate(
     Args:
         pipe: any pipeline that `NoiseSearch` takes, on whose scheduler x0-hat is known.
         verifier: chooses; it needs a score of its own for each image.
-        prompts: some dozen like those to come, but not those on which a gain is reported.
+        prompts: some dozens, like those of later searches, but none on which a gain is reported.
         steps: numbers of steps to compare.
-        candidates: a prompt, at each.
+        candidates: per prompt, at each number of steps.
         judge: measures the choices.
         seed: of the first candidate, as in `NoiseSearch`.
-        batch_size: candidates in one call of the pipeline.
-        output_dir: for the records, a folder a number of steps; the same call again goes on from there.
+        batch_size: candidates per call of the pipeline.
+        output_dir: for the records, one folder per number of steps; the same call again resumes from them.
         progress: show a bar for each number of steps.
-        pipeline_kwargs: of each call, but for the steps.
+        pipeline_kwargs: of each call, except the steps.
 
     Raises:
         ValueError: for bad arguments, or a candidate that failed.
@@ -132,7 +132,7 @@ def measure_previews(
 def rank_correlation(early: np.ndarray, final: np.ndarray) -> float:
     """Spearman's within each prompt's pool, averaged; both are (prompts, candidates).
 
-    Early scores that are all equal tell nothing: 0. A pool of equal final scores has no order to tell and is left out.
+    Early scores that are all equal say nothing: 0. A pool of equal final scores has no order and is left out.
     """
     ordered = [(a, b) for a, b in zip(early, final, strict=True) if np.ptp(b) > 0]
     found = [float(spearmanr(a, b).statistic) if np.ptp(a) > 0 else 0.0 for a, b in ordered]

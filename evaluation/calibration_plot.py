@@ -1,4 +1,4 @@
-"""The picture of a calibration: what a budget buys at each number of steps, and what previews tell."""
+"""The picture of a calibration: what a budget buys at each number of steps, and what previews say."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def plot_calibration(calibration: Calibration, file: str | Path) -> None:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         label = f"score by {calibration.verifier}" if panel == "score" else f"success by {calibration.judge}"
-        axes.set(xlabel="NFEs a prompt", ylabel=label)
+        axes.set(xlabel="NFEs per prompt", ylabel=label)
         axes.set_title(f"best-of-k chosen by {calibration.verifier}, {calibration.prompts} prompts", fontsize=10)
         axes.legend(frameon=False, fontsize=8)
     save_figure(figure, file)

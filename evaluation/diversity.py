@@ -1,4 +1,4 @@
-"""Diversity of what searches choose: a search that finds the same picture each time has lost what sampling is for."""
+"""Diversity of what searches choose: a search that always finds the same picture has lost the point of sampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features of a set of images, in any form and by any extractor, of one process or of all of them together."""
+"""Features of a set of images, in any form and by any extractor, in one process or shared by several."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Comparison:
 
     Attributes:
         real, generated: number of images.
-        fid: Fréchet distance of the features (arXiv 1706.08500); 0 is equal, and it falls with the number of images.
+        fid: Fréchet distance of the features (arXiv 1706.08500); 0 for equal sets; falls with the number of images.
         fid_error: its standard error over generated sets of this size, the real set held fixed.
         kid_mean, kid_std: unbiased kernel distance (arXiv 1801.01401) over subsets; 0 in the mean is equal.
         precision: share of generated images among the real ones' neighbourhoods (arXiv 1904.06991).

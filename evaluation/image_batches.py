@@ -47,7 +47,7 @@ def image_batches(source: ImageSource, batch_size: int = 64, name: str = "given"
         source: a folder; a tensor (n, channels, height, width) or (n, height, width); an array of those forms or
             (n, height, width, channels); or an iterable of files, PIL images, batches of four dimensions, or tuples
             that begin with such a batch, as a DataLoader yields them. Numbers are uint8, or floats in [0, 1].
-        batch_size: images a batch; batches that an iterable yields are kept as they come.
+        batch_size: images per batch; batches that an iterable yields are kept as they come.
         name: what messages call the set.
 
     Raises:
@@ -139,7 +139,7 @@ def _pixels(item: Any, name: str) -> Tensor:
 
 
 def unlike_images(name: str, one: Iterable[int], other: Iterable[int]) -> str:
-    """What to say of a set whose images have two forms (channels, height, width)."""
+    """The message for a set whose images have two forms (channels, height, width)."""
     return (
         f"the {name} images differ: some are {_form(one)}, some {_form(other)}; bring all to one size and number of "
         "channels"

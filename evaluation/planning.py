@@ -1,4 +1,4 @@
-"""How many samples a success rate takes, and when more of them stop helping: read from the records of one search."""
+"""How many samples a success rate takes, and when more samples stop helping: from the records of one search."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTHING = 0.01
 
 @dataclass(frozen=True)
 class Samples:
-    """A number of samples a prompt and its 95 % bootstrap interval; inf is out of reach.
+    """A number of samples per prompt and its 95 % bootstrap interval; inf is out of reach.
 
     Attributes:
         reached: share of the resampled sets of prompts in which it is within reach.
@@ -53,9 +53,9 @@ class BudgetPlan:
     Attributes:
         guide: name of the score that chooses.
         judge: name of the score that measures.
-        target: success asked for.
+        target: the success to reach.
         prompts: in the records.
-        candidates: a prompt, in the records; what lies beyond is extrapolated by the laws.
+        candidates: per prompt, in the records; beyond them the laws extrapolate.
         nfe: of one candidate, the mean.
         points: best-of-k of the records, by expectation over subsets.
         guided_law: fitted to the guide's curve, with a ceiling; the oracle's where the guide misses no success.
@@ -99,7 +99,7 @@ class BudgetPlan:
             return f"{target} is out of reach with {self.guide}{within}; {oracle}."
         number = self.guided.number
         beyond = f", beyond the {self.candidates} recorded" if number > self.candidates else ""
-        cost = f"{_count(number * self.nfe)} NFEs a prompt{beyond}"
+        cost = f"{_count(number * self.nfe)} NFEs per prompt{beyond}"
         return f"To reach {target}, {self.guide} needs about {self.guided} samples ({cost}); {oracle}."
 
     def _gained(self) -> str:
@@ -133,8 +133,8 @@ def plan_budget(
 ) -> BudgetPlan:
     """Fit success against the number of samples and read the budget from it.
 
-    Inside the recorded pools best-of-k is the exact expectation over their subsets; beyond them the fitted law goes on.
-    Intervals resample prompts, and everything is fitted again to each set of prompts.
+    Within the recorded pools best-of-k is the exact expectation over their subsets; beyond them the fitted law
+    extrapolates. Intervals resample prompts, and everything is fitted again to each set of prompts.
 
     Args:
         records: of a random search, with pools of one size.
@@ -196,11 +196,11 @@ def _check(by_prompt: list[list[dict[str, Any]]]) -> None:
         raise ValueError(f"the records hold {len(sizes)} prompts; a plan needs at least {MIN_PROMPTS}")
     if min(sizes) != max(sizes):
         raise ValueError(
-            f"the records hold between {min(sizes)} and {max(sizes)} candidates a prompt; a plan needs equal numbers: "
-            f"finish the search, or search without stop_at"
+            f"the records hold between {min(sizes)} and {max(sizes)} candidates per prompt; a plan needs equal "
+            f"numbers: finish the search, or search without stop_at"
         )
     if min(sizes) < MIN_CANDIDATES:
-        raise ValueError(f"the records hold {min(sizes)} candidates a prompt; a plan needs at least {MIN_CANDIDATES}")
+        raise ValueError(f"the records hold {min(sizes)} candidates per prompt; a plan needs at least {MIN_CANDIDATES}")
     strategies = {record.get("strategy", "random") for pool in by_prompt for record in pool}
     if other := sorted(strategies - {"random"}):
         raise ValueError(
@@ -225,7 +225,7 @@ def _column(by_prompt: list[list[dict[str, Any]]], name: str) -> np.ndarray:
 
 
 def _ks(size: int, most: int = 64) -> np.ndarray:
-    """Every k of a pool, or of a large one those evenly spaced in log k."""
+    """Every k of a pool; of a large pool, values of k that are evenly spaced in log k."""
     return np.unique(np.geomspace(1, size, most).round().astype(int)) if size > most else np.arange(1, size + 1)
 
 
@@ -241,13 +241,13 @@ def _with_resamples(guided: np.ndarray, oracle: np.ndarray, repeats: int, seed: 
 
 
 def _needed(ks: np.ndarray, curves: np.ndarray, law: PowerLaw, target: float) -> np.ndarray:
-    """Smallest k at the target for each curve: as measured inside the pools, by the law beyond them."""
+    """Smallest k that reaches the target for each curve: as measured within the pools, by the law beyond them."""
     reached = curves >= target - 1e-12
     return np.where(reached.any(1), ks[reached.argmax(1)], np.maximum(law.samples(target), ks[-1] + 1))
 
 
 def _estimate(values: np.ndarray) -> Estimate:
-    """Of the whole set, which comes first, and its resamples."""
+    """Estimate from the value of the whole set, which comes first, and those of its resamples."""
     low, high = np.quantile(values[1:], [0.025, 0.975])
     return Estimate(float(values[0]), float(low), float(high))
 

@@ -21,12 +21,12 @@ HORIZON = 10_000
 EXPONENTS = -np.geomspace(0.01, 5, 160)
 CEILING_EXPONENTS = -np.geomspace(0.01, 8, 60)
 OFFSETS = np.array([0, 1, 3, 10, 30, 100])
-"""What a fit tries for b and for the offset; for each, the rest is linear."""
+"""Values that a fit tries for b and for the offset; for each, the rest is linear."""
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """One law, or one a curve: the fields are arrays of one shape.
+    """One law, or one law per curve: the fields are arrays of one shape.
 
     Attributes:
         a: log of the success of one sample over the ceiling; at most 0.

@@ -1,4 +1,4 @@
-"""What a candidate is worth: the `Verifier` protocol, and the composites of verifiers."""
+"""What a candidate is worth: the `Verifier` protocol, and composites of verifiers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ UNLIKE_SCALES = 3.0
 
 
 class VerifierUnavailable(ConnectionError):
-    """No image can be scored now, whichever it is (a refused key, a host that is down): a search stops on it."""
+    """No image at all can be scored now (a refused key, a host that is down): a search stops."""
 
 
 class Verifier(ABC):
     """Scores images, higher is better.
 
-    A score depends on its own image and prompt alone, never on the others of the batch.
+    The score of an image depends on that image and its prompt alone, never on the rest of the batch.
 
     Attributes:
         name: key of its scores in records.
@@ -34,12 +34,12 @@ class Verifier(ABC):
         preview_at: the share of a run's steps after which that prediction is formed, in (0, 1).
         reads_prompt: whether its score depends on the prompt.
         follows_run: whether it looks at the pipeline's run too: then a picture alone cannot be scored again.
-        batch_size: images scored in one forward.
-        takes_pictures: whether `score` also takes RGB pictures of any sizes, and brings them to one size itself, one at
-            a time; others get pictures as tensors, those of one size together.
-        takes_clips: whether `score` takes clips, (batch, frames, 3, height, width), and only those. For others a clip
-            scores the mean of its frames.
-        num_frames: frames of a clip that a verifier of images looks at, spread evenly from the first to the last; None:
+        batch_size: images per forward.
+        takes_pictures: whether `score` also takes RGB pictures of any sizes, and resizes them itself, one at a time;
+            otherwise `score` gets tensors, each of pictures of one size.
+        takes_clips: whether `score` takes clips, (batch, frames, 3, height, width), and nothing else. Otherwise the
+            score of a clip is the mean over its frames.
+        num_frames: frames per clip that a verifier of images scores, spread evenly from the first to the last; None:
             all of them.
     """
 
@@ -59,7 +59,7 @@ class Verifier(ABC):
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
         """Score one batch: images (batch, 3, height, width) in [0, 1]; returns (batch,).
 
-        The images are a copy that is its own; see `takes_pictures` and `takes_clips` for other forms.
+        The images are a copy that may be changed; see `takes_pictures` and `takes_clips` for other forms.
         """
 
     def __call__(self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None) -> Tensor:
@@ -77,8 +77,8 @@ class Verifier(ABC):
             float32 (batch,) on the CPU; NaN or -inf where an image is lost.
 
         Raises:
-            ValueError: where the images are no such thing, where prompts or previews and images differ in number, where
-                previews are needed and missing, or where `score` returns anything but a number below +inf per image.
+            ValueError: for images of another form, where prompts or previews and images differ in number, where
+                previews are needed and missing, or where `score` does not return one number below +inf per image.
         """
         given = read_images(images)
         prompts = [prompts] * len(given) if isinstance(prompts, str) else list(prompts)
@@ -125,7 +125,7 @@ class Verifier(ABC):
     def evaluate(
         self, images: Images, prompts: Sequence[str] | str, previews: Images | None = None
     ) -> dict[str, Tensor]:
-        """Scores by name: its own and, for a composite, those of its parts."""
+        """Scores by name: that of the verifier itself and, for a composite, those of its parts."""
         return {self.name: self(images, prompts, previews)}
 
     def select(self, scores: dict[str, Tensor]) -> Tensor:
@@ -134,21 +134,21 @@ class Verifier(ABC):
 
     @property
     def score_names(self) -> tuple[str, ...]:
-        """Names of the scores that `evaluate` gives; its own first where it has one."""
+        """Names of the scores that `evaluate` gives; that of the verifier itself comes first where it has one."""
         return (self.name,)
 
     def settings(self) -> dict[str, Any]:
         """All that decides what an image scores, as JSON; models are in it by a hash of their weights.
 
-        By default: the attributes that are named as arguments of the constructor. Override it where others decide.
+        By default: the attributes that are named as arguments of the constructor. Override this where others decide.
         """
         return constructor_settings(self)
 
     def identity(self) -> dict[str, Any]:
         """What it is, as JSON: its name, its class and its settings with hashes of weights.
 
-        Two verifiers that score alike have equal ones, whatever device they are on; a name alone tells nothing. It is
-        computed anew at each call: about a second for each GB of weights.
+        Two verifiers that give the same scores have equal identities, whatever device they are on; a name alone says
+        nothing. Each call computes it again: about one second per GB of weights.
         """
         kind = type(self)
         return {
@@ -172,7 +172,7 @@ class Verifier(ABC):
 
 
 def checked_scores(name: str, returned: Any, count: int) -> Tensor:
-    """What a verifier returned, as float32 (count,) on the CPU, with its gradient. NaN and -inf pass: a lost image.
+    """What a verifier returned, as float32 (count,) on the CPU, with its gradient. NaN and -inf mean a lost image.
 
     Args:
         name: what messages call the verifier.
@@ -180,7 +180,7 @@ def checked_scores(name: str, returned: Any, count: int) -> Tensor:
         count: images that were scored.
 
     Raises:
-        ValueError: where it is no number per image, or holds +inf, which would always win.
+        ValueError: where it is not one number per image, or holds +inf, which would always win.
     """
     try:
         scores = torch.as_tensor(returned).float().cpu()
@@ -197,14 +197,14 @@ def checked_scores(name: str, returned: Any, count: int) -> Tensor:
 
 
 def _spread(frames: Any, count: int) -> Any:
-    """`count` frames of a clip, evenly from the first to the last; one is the middle one."""
+    """`count` frames of a clip, spread evenly from the first to the last; a count of 1 gives the middle frame."""
     last = len(frames) - 1
     which = [round(last * (k / (count - 1) if count > 1 else 0.5)) for k in range(count)]
     return frames[which] if isinstance(frames, Tensor) else Pictures([frames.given[k] for k in which])
 
 
 def _take_previews(composite: Verifier, parts: Sequence[Verifier]) -> None:
-    """Let a composite need the previews that its parts need."""
+    """Set what a composite needs of previews to what its parts need."""
     shares = sorted({part.preview_at for part in parts if part.needs_previews})
     if len(shares) > 1:
         raise ValueError(
@@ -223,7 +223,7 @@ def _weighted(verifier: Verifier) -> list[tuple[float, Verifier]]:
 def _evaluate_parts(
     parts: Sequence[Verifier], images: Images, prompts: Sequence[str] | str, previews: Images | None
 ) -> dict[str, Tensor]:
-    """Scores of all parts, by names that are told apart."""
+    """Scores of all parts, by distinct names."""
     scores: dict[str, Tensor] = {}
     for part, names in zip(parts, told_apart(parts), strict=True):
         for name, values in part.evaluate(images, prompts, previews).items():
@@ -234,7 +234,7 @@ def _evaluate_parts(
 class WeightedSum(Verifier):
     """sum_i w_i V_i, made by `a + 0.5 * b`.
 
-    Parts of one name are told apart as "name", "name#2", ... in its own name and in `evaluate`.
+    Parts with the same name are called "name", "name#2", ... in the name of the sum and in `evaluate`.
 
     Args:
         parts: pairs of weight and verifier.
@@ -304,9 +304,9 @@ class WeightedSum(Verifier):
 class RankEnsemble(Verifier):
     """Chooses by the weighted mean of the ranks that each part gives within a prompt's pool (1 is the worst).
 
-    It resists the hacking of a single verifier. Ranks belong to a pool, so it has no score for one image: its parts are
-    scored and recorded, and the choice is made when the pool is whole. Parts of one name are told apart as "name",
-    "name#2", ... in its own name and in `evaluate`.
+    It resists the hacking of a single verifier. Ranks belong to a pool, so there is no score for one image: the parts
+    are scored and recorded, and the choice is made when the pool is complete. Parts with the same name are called
+    "name", "name#2", ... in the name of the ensemble and in `evaluate`.
 
     Args:
         parts: verifiers.

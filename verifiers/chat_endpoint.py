@@ -20,11 +20,11 @@ import httpx
 from .base import VerifierUnavailable
 
 LONGEST_WAIT = 60.0
-"""Seconds. An endpoint that asks for a longer wait is given up."""
+"""Seconds. An endpoint that asks for a longer wait is not waited for."""
 
 
 class AnswerError(RuntimeError):
-    """This request got no answer that can be used; another may."""
+    """This request got no usable answer; another request may."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class ChatEndpoint:
         base_url: such as "https://api.openai.com/v1" or "http://localhost:8000/v1"; a query (?api-version=...) is kept.
         api_key: sent as a bearer token to this address alone (redirections are refused); None: none is sent.
         timeout: seconds to connect, and seconds from then on for the whole answer, per attempt: an endpoint that sends
-            it drop by drop is cut off as one that sends nothing.
+            its answer drop by drop is cut off like one that sends nothing.
         retries: attempts after the first, on 408, 429, 5xx, time-outs and broken connections.
-        backoff: seconds before the first retry; doubled at each. A `Retry-After` of the endpoint takes its place.
+        backoff: seconds before the first retry, doubled with each retry. A `Retry-After` of the endpoint replaces it.
 
     Raises:
         ValueError: for an address that is not http(s) or holds a user or password, a key that no header can carry, or
@@ -89,7 +89,7 @@ class ChatEndpoint:
 
         Raises:
             AnswerError: where this request fails for good, or its answer has no text.
-            VerifierUnavailable: where any request would: key refused, no such address or model, quota, host down.
+            VerifierUnavailable: where every request would: key refused, no such address or model, quota, host down.
         """
         answer = self._post(json.dumps(body).encode())
         try:
@@ -105,7 +105,7 @@ class ChatEndpoint:
         return content
 
     def quote(self, text: str) -> str:
-        """The beginning of a text of the endpoint on one line, for a message; the key is cut out where it is echoed."""
+        """The beginning of a text from the endpoint on one line, for a message, without the key if it is echoed."""
         line = " ".join((text.replace(self._key, "[key]") if self._key else text).split())
         return repr(line if len(line) <= 200 else line[:200] + "...")
 

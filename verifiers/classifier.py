@@ -1,4 +1,4 @@
-"""How surely a picture shows the class that is asked for, by a classifier of Fashion-MNIST."""
+"""How likely a picture shows the class of its prompt, by a classifier of Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .images import at_one_size
 
 
 class ClassVerifier(Verifier):
-    """log p(class | image) of the class that is asked for, by its number or name.
+    """log p(class | image) of the class that the prompt names, by its number or name.
 
     Range: up to 0. Differentiable. Licence of the shipped weights: Apache-2.0.
 
@@ -33,9 +33,9 @@ class ClassVerifier(Verifier):
         self.batch_size = 256
 
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
-        asked = torch.tensor([class_number(prompt) for prompt in prompts], device=self.model.device)
+        wanted = torch.tensor([class_number(prompt) for prompt in prompts], device=self.model.device)
         small = at_one_size(images, grey_at_model_size)
-        return self.model(small).float().log_softmax(1).gather(1, asked[:, None])[:, 0].cpu()
+        return self.model(small).float().log_softmax(1).gather(1, wanted[:, None])[:, 0].cpu()
 
     def to(self, device: Any) -> ClassVerifier:
         self.model.to(device)

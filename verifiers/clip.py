@@ -32,8 +32,8 @@ class CLIPVerifier(Verifier):
     Range: [-1, 1]; about 0.3 for a good match of OpenAI's and LAION's models. Differentiable. Licence: that of the
     weights (MIT for LAION's and OpenAI's, Apache-2.0 for emoji-clip). Each prompt is encoded once and kept.
 
-    Pictures are brought to the model's size by the code of the library that it comes from, one at a time; see
-    `Preprocessing` for what holds for tensors.
+    Pictures are resized by the code of the library that the model comes from, one at a time; see `Preprocessing` for
+    what holds for tensors.
 
     Args:
         model: an open_clip model.

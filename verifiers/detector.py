@@ -1,4 +1,4 @@
-"""The judge of emoji scenes: finds the sprites of a picture and holds them against what the prompt asks."""
+"""The judge of emoji scenes: detects the sprites of a picture and compares them with the prompt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Spot(NamedTuple):
     """A sprite in a picture.
 
     Attributes:
-        object: its name; "malformed" for what is no object.
+        object: its name; "malformed" for a sprite that is no object.
         x, y: of its centre, in pixels.
         size: its side in pixels.
     """
@@ -51,14 +51,14 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge found against what was asked."""
+    """What the judge sees, compared with the scene of the prompt."""
 
     asked: Scene
     sighting: Sighting
 
     @property
     def counts(self) -> dict[str, int]:
-        """Whole sprites found, by object; those asked for come first, 0 where none was found."""
+        """Number of whole sprites by object; the objects of the prompt come first, 0 where there is none."""
         counts = dict.fromkeys(self.asked.counts, 0)
         for spot in self.sighting.found:
             counts[spot.object] = counts.get(spot.object, 0) + 1
@@ -74,12 +74,12 @@ class Verdict:
 
     @property
     def relation_right(self) -> bool | None:
-        """None where no relation was asked for; every sprite of the first group must stand before all of the second."""
+        """Whether each sprite of the first group is before all of the second; None for a prompt without relation."""
         return self.asked.relation_holds(self.sighting.found)
 
     @property
     def right(self) -> bool:
-        """Objects, counts, background and relation are all as asked, and nothing is malformed."""
+        """Whether objects, counts, background and relation are those of the prompt, and nothing is malformed."""
         return (
             self.counts_right
             and self.background_right
@@ -104,15 +104,15 @@ class Verdict:
 
 
 class DetectorVerifier(Verifier):
-    """1 where a strict detector finds just what the prompt asks for, else 0.
+    """1 where a strict detector sees exactly the scene of the prompt, else 0.
 
     Range: 0 or 1. Not differentiable. Licence of the shipped weights: Apache-2.0.
 
     Args:
         model: the detector.
-        threshold: a heat-map peak above it is a sprite.
+        threshold: a peak of a heat map above this value is a sprite.
         name: of its scores.
-        malformed_threshold: a peak above it in the map of what is malformed makes a picture wrong.
+        malformed_threshold: a peak above this value in the map of what is malformed makes a picture wrong.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class DetectorVerifier(Verifier):
 
     @torch.no_grad()
     def detect(self, images: Tensor) -> list[Sighting]:
-        """What is seen in each image (batch, 3, height, width) in [0, 1]; places are in pixels of 128 x 128."""
+        """What is seen in each image (batch, 3, height, width) in [0, 1]; positions are in pixels of 128 x 128."""
         parameter = next(self.model.parameters())
         x = _at_model_size(images).to(parameter.device, parameter.dtype)
         heat, box, background = self.model(tvf.normalize(x, [0.5], [0.5]))
@@ -151,10 +151,10 @@ class DetectorVerifier(Verifier):
         ]
 
     def verdicts(self, images: Images, prompts: Sequence[str]) -> list[Verdict]:
-        """What was found, a verdict an image.
+        """One verdict per image.
 
         Raises:
-            PromptError: where a prompt is no caption of an emoji scene.
+            PromptError: where a prompt is not the caption of an emoji scene.
             ValueError: for clips.
         """
         asked = [parse(prompt) for prompt in prompts]

@@ -1,4 +1,4 @@
-"""What a verifier is, as JSON: two of one name are told apart by it, and a run that goes on knows its own."""
+"""What a verifier is, as JSON: it tells two verifiers with one name apart, and a resumed run recognises its own."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from .base import Verifier
 
 NO_MATTER = frozenset({"name", "scale", "batch_size", "differentiable", "device"})
-"""Arguments of constructors that do not decide what an image scores."""
+"""Arguments of constructors that do not change scores."""
 
 DIGITS = 16
 """Hexadecimal digits of a hash that are kept."""
 
 
 def told_apart(verifiers: Sequence[Verifier]) -> list[dict[str, str]]:
-    """Names under which the scores of several verifiers can stand side by side.
+    """Distinct names for the scores of several verifiers.
 
-    The first of a name keeps it; the next are called "name#2", "name#3", ..., also where it is one object twice: a
-    judge's second look never replaces the score that its guide gave.
+    The first verifier with a name keeps it; later ones are called "name#2", "name#3", ..., even where the same object
+    is given twice: the score of a judge never replaces that of the guide.
 
     Args:
         verifiers: in the order of their precedence: the guide before the judge.
 
     Returns:
-        for each verifier, from each name in its `score_names` to one that no other has.
+        for each verifier, a dict from each name in its `score_names` to a name that no other has.
     """
     taken = {name for one in verifiers for name in one.score_names}
     seen: set[str] = set()
@@ -55,13 +55,13 @@ def told_apart(verifiers: Sequence[Verifier]) -> list[dict[str, str]]:
 def constructor_settings(thing: Any, leave_out: Iterable[str] = NO_MATTER) -> dict[str, Any]:
     """The attributes of an object that are named as arguments of its constructor, as JSON.
 
-    Other attributes (counters, caches) may change from call to call and say nothing of what was asked for.
+    Other attributes (counters, caches) may change from call to call and are no settings.
     """
     return _constructor_settings(thing, frozenset(leave_out), frozenset({id(thing)}))
 
 
 def describe(value: Any) -> Any:
-    """Any value as JSON that is equal where the value does the same, and free of addresses.
+    """Any value as JSON, equal for values that do the same, and without memory addresses.
 
     Modules and tensors are hashed (classes of all submodules, names, types, shapes and bytes, wherever they lie), code
     too with what it closes over; other objects are their class and their constructor's arguments.

@@ -1,4 +1,4 @@
-"""Pictures and clips as verifiers take them: the one place that reads a picture as a viewer shows it."""
+"""Pictures and clips as verifiers take them: the only place that reads a picture as a viewer shows it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GREY = frozenset({"1", "L", "LA", "La", "I", "F"})
 
 
 class PictureError(ValueError):
-    """A picture is missing, is none, or holds what no viewer could show."""
+    """A picture is missing, is not a picture, or holds what no viewer could show."""
 
 
 def read_picture(file: str | Path, keep_grey: bool = False) -> Image.Image:
@@ -63,14 +63,14 @@ def as_shown(picture: Image.Image, keep_grey: bool = False) -> Image.Image:
     - What is transparent lies over white, by an alpha channel or by a transparent colour alike.
     - 16 bits are scaled to 8: modes "I;16" and "I" (which must then lie in [0, 65535]); "F" must lie in [0, 1].
     - Palettes, CMYK and other colour models are converted by Pillow; colour profiles are not applied.
-    - Of an animation it is the first frame, or that at which the picture stands.
+    - An animation is its first frame, or the frame that the picture has been set to.
 
     Args:
         picture: of any mode.
         keep_grey: whether a picture without colours stays in mode "L"; else all are "RGB".
 
     Raises:
-        PictureError: where its numbers have no agreed meaning or its colours cannot be converted.
+        PictureError: where its values have no agreed meaning or its colours cannot be converted.
     """
     picture.load()
     try:
@@ -112,13 +112,13 @@ def to_tensor(picture: Image.Image) -> Tensor:
 
 
 def to_picture(image: Tensor) -> Image.Image:
-    """An image (1 or 3, height, width) in [0, 1] as a picture of the nearest 8-bit levels; what lies outside is cut."""
+    """An image (1 or 3, height, width) in [0, 1] as a picture, rounded to the nearest 8-bit levels and clamped."""
     # torchvision's own conversions of floats round down.
     return tvf.to_pil_image((image.detach().float() * 255).round().clamp(0, 255).byte())
 
 
 class Pictures(Sequence[Image.Image]):
-    """Pictures of any sizes, each read when it is asked for, as a viewer shows it in RGB; none is kept."""
+    """Pictures of any sizes, each read on access, as a viewer shows it in RGB; none is kept."""
 
     def __init__(self, given: Sequence[Picture]):
         self.given = given

@@ -1,4 +1,4 @@
-"""How pictures of any size reach a CLIP model: by the code of the library that the model comes from."""
+"""How pictures of any size become inputs of a CLIP model: by the code of the library that the model comes from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GRID_TOLERANCE = 1e-3
 
 
 class Preprocessing(ABC):
-    """Resizing and normalisation of one model; each picture is brought to its size alone, whatever its batch mates.
+    """Resizing and normalisation of one model; each picture is resized alone, whatever else is in its batch.
 
     Two paths lead to the model's size:
 
@@ -34,7 +34,7 @@ class Preprocessing(ABC):
       Scores of the two paths agree to about 1e-3 of a cosine (3e-4 on drawn scenes), pixels to one level; only at hard
       edges under bicubic interpolation to about 20, as Pillow clips between its two passes.
 
-    Images that already have the model's size are not resized in either.
+    Images that already have the model's size are not resized in either path.
 
     Attributes:
         size: height and width that the model takes.

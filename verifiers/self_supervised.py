@@ -18,8 +18,8 @@ class SelfSupervisedVerifier(Verifier):
     The self-supervised verifier of Ma et al. (arXiv 2501.09732), which they find to go with quality for
     class-conditional models. It rewards samples that settled early, and knows nothing of the prompt.
 
-    A search that it guides records each candidate's clean prediction: one decode and one forward of `features` more a
-    candidate, and the memory of one more batch of latents and pictures; no NFEs.
+    A search that it guides records the clean prediction of each candidate: per candidate one more decode and one more
+    forward of `features`, and the memory of one more batch of latents and pictures; no NFEs.
 
     Range: [-1, 1], near 1 at low noise. Differentiable where `features` is. Licence: that of the features' weights.
 

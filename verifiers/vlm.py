@@ -1,4 +1,4 @@
-"""What a vision-language model says of an image, asked over any OpenAI-compatible HTTP endpoint."""
+"""What a vision-language model says of an image, through any OpenAI-compatible HTTP endpoint."""
 
 from __future__ import annotations
 
@@ -41,31 +41,31 @@ LIKE_JSON = re.compile(rf"""["'“”]score["'“”]\s*:\s*["'“]?(?P<number>{
 
 
 class VLMVerifier(Verifier):
-    """The score that a model gives to an image when asked a question about it; one request an image.
+    """The score that a model gives to an image in answer to a question about it; one request per image.
 
     An image whose request fails for good, or whose answer holds no score in the range, gets NaN and a warning with the
     reason: a search loses this candidate alone. Where no image can be scored (key refused, no such model, quota
-    exhausted, host down) `VerifierUnavailable` is raised and stops it.
+    exhausted, host down) `VerifierUnavailable` is raised and stops the search.
 
     Range: [lowest, highest]. Not differentiable. Licence: the terms of the model and of its host, who sees the images.
     Answers may differ from call to call, even at temperature 0.
 
     Attributes:
-        unscored: reasons of the latest NaNs, in their order, for those who keep records.
+        unscored: reasons of the latest NaNs, in order, for callers that keep records.
 
     Args:
         base_url: of an OpenAI-compatible API, such as "http://localhost:8000/v1"; `/chat/completions` is added.
         model: its name there.
         api_key: None: the environment variable that `key_variable` names, or no key where it is unset. The key is sent
             to this address alone; it is in no message, record or repr.
-        question: put before the image; `{prompt}` in it is replaced by the prompt. The form of the answer is added.
-        lowest, highest: ends of the scale that the model is asked to use; a score outside of it does not count.
+        question: comes before the image; `{prompt}` in it is replaced by the prompt. The form of the answer is added.
+        lowest, highest: ends of the scale that the model is asked to use; a score outside does not count.
         timeout, retries, backoff: as `ChatEndpoint` takes them.
-        concurrency: requests at a time.
+        concurrency: requests at the same time.
         structured: whether to ask for JSON by a schema (`response_format`); False for endpoints that refuse it, where
             the score is read from the text (`read_score`).
         temperature: None: not sent, for models that refuse it.
-        key_variable: never another service's key by accident, hence a name of its own.
+        key_variable: has a name of its own, so that another service's key is never sent by accident.
         name: of its scores; the last part of the model's name when None.
 
     Raises:
@@ -112,7 +112,7 @@ class VLMVerifier(Verifier):
         return f"VLMVerifier({self.endpoint.address!r}, {self.model!r})"
 
     def settings(self) -> dict[str, Any]:
-        """Whom it asks, what, and for which scale; not the key, nor how patiently."""
+        """The address, the model, the question and the scale; not the key, nor time limits and retries."""
         names = ("model", "question", "lowest", "highest", "structured", "temperature")
         return {"address": self.endpoint.address} | {name: getattr(self, name) for name in names}
 
@@ -165,9 +165,9 @@ def data_url(image: Tensor) -> str:
 def read_score(text: str, highest: float | None = None) -> float | None:
     """The score of an answer; None where there is none.
 
-    Models put their JSON in fences, after their thoughts, inside other objects, and numbers in quotes. The last JSON
-    object with a "score" counts; where there is none, the last thing like it: in single quotes, with a trailing comma
-    or a comment. An answer of a number alone is that number.
+    Models put their JSON in fences, after their thoughts or inside other objects, and numbers in quotes. The last JSON
+    object with a "score" counts; where there is none, the last text that is nearly one: in single quotes, with a
+    trailing comma or a comment. An answer that is only a number is that number.
 
     Args:
         text: the answer.
@@ -192,7 +192,7 @@ def _json_scores(text: str) -> Iterator[Any]:
 
 
 def _number(value: Any, highest: float | None) -> float | None:
-    """A number, or text of one, perhaps with the end of its scale; None for anything else."""
+    """A number, or text of a number, perhaps with the end of its scale; None for anything else."""
     if isinstance(value, str):
         written = WRITTEN.fullmatch(value.strip())
         if written is None or (written["of"] is not None and float(written["of"]) != highest):

@@ -154,8 +154,8 @@ def test_the_same_seed_gives_the_same_plan_as_json():
         ("no score 'taste'; they hold guide, judge", {"guide": "taste"}),
         ("hold 7 prompts; a plan needs at least 8", {"records": records(0, [0.5] * 7, 4)}),
         ("hold 0 prompts", {"records": []}),
-        ("hold 3 candidates a prompt; a plan needs at least 4", {"records": records(0, [0.5] * 8, 3)}),
-        ("between 3 and 4 candidates a prompt", {"records": records(0, [0.5] * 8, 4)[:-1]}),
+        ("hold 3 candidates per prompt; a plan needs at least 4", {"records": records(0, [0.5] * 8, 3)}),
+        ("between 3 and 4 candidates per prompt", {"records": records(0, [0.5] * 8, 4)[:-1]}),
         (
             "strategy 'zero-order', whose candidates depend on each other",
             {"records": [{**row, "strategy": "zero-order"} for row in records(0, [0.5] * 8, 4)]},
