@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +29,11 @@ def moving_average(networks: nn.Module, decay: Decay, buffers: bool = False) -> 
     """
 
     @torch.no_grad()
-    def follow(averaged: list[Tensor], current: list[Tensor], update: Tensor) -> None:
+    def follow(averaged: Sequence[Tensor], current: Sequence[Tensor], update: Tensor | int) -> None:
         if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, 1 - decay(int(update)))
+            torch._foreach_lerp_(list(averaged), list(current), 1 - decay(int(update)))
         else:
-            torch._foreach_copy_(averaged, current)  # a count of batches has no mean
+            torch._foreach_copy_(list(averaged), list(current))  # a count of batches has no mean
 
     average = AveragedModel(networks, multi_avg_fn=follow, use_buffers=buffers).requires_grad_(False).eval()
     average.update_parameters(networks)  # its first update is a copy: so the first weights are counted, not the second

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..foreign_errors import reason_of
+from ..pipelines.search.run_description import differences
 
 PARTS = frozenset({"description", "state"})
 
@@ -50,22 +51,12 @@ def read_checkpoint(file: Path, description: Mapping[str, Any]) -> dict[str, Any
         raise ValueError(f"{file} cannot be read as a checkpoint ({reason_of(error)}); {_ADVICE}") from error
     if not isinstance(saved, dict) or set(saved) != PARTS:
         raise ValueError(f"{file} is no checkpoint of this training loop; {_ADVICE}")
-    if differences := _differences(json.loads(saved["description"]), json.loads(json.dumps(description))):
+    if changes := differences(json.loads(saved["description"]), json.loads(json.dumps(description))):
         raise WrongRunError(
-            f"{file} belongs to another run: {'; '.join(differences)}. Give the settings of that run to go on with it, "
+            f"{file} belongs to another run: {'; '.join(changes)}. Give the settings of that run to go on with it, "
             "or another folder for a new one"
         )
     return saved["state"]
 
 
 _ADVICE = "move it away, or name another folder"
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """What two descriptions say differently, a text for each key."""
-    names = [*there, *(name for name in here if name not in there)]
-    return [
-        f"{name} is {there.get(name, 'not named')} there and {here.get(name, 'not named')} here"
-        for name in names
-        if there.get(name) != here.get(name) or (name in there) != (name in here)
-    ]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, gather_object
@@ -51,8 +52,11 @@ class Task(Protocol):
         optimizer: over parameters of `networks`, with the learning rates that the schedule multiplies.
     """
 
-    networks: nn.Module
-    optimizer: torch.optim.Optimizer
+    @property
+    def networks(self) -> nn.Module: ...
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer: ...
 
     def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
         """The loss of a new batch, a tensor of one number, and figures for the log.
@@ -143,7 +147,7 @@ class Loop:
         return self.folder / "checkpoint.pt"
 
     @property
-    def rng(self):
+    def rng(self) -> np.random.Generator:
         return self._randomness.rng
 
     @property

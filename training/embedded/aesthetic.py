@@ -18,9 +18,9 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ... import scenes
+from ... import assets, scenes
 from ...scenes import negatives
-from ...verifiers import load_verifier
+from ...verifiers import CLIPVerifier
 from ..loop import Figures, Loop
 from ..loop_settings import LoopSettings
 from .autoencoder import reconstruct
@@ -33,8 +33,19 @@ HELD_OUT_SEED, HELD_OUT_PAIRS = 31, 1000
 DEGRADATIONS = ("spoiled", "blurred", "noisy", "washed", "rough")
 
 
-def degrade(x: Tensor, spoiled: Tensor, kind: str, autoencoder: AutoencoderKL, generator: torch.Generator):
-    """Images in [-1, 1] made worse in one way; `spoiled` are the same scenes with one or two broken sprites."""
+def degrade(x: Tensor, spoiled: Tensor, kind: str, autoencoder: AutoencoderKL, generator: torch.Generator) -> Tensor:
+    """Pictures that are made worse in one way.
+
+    Args:
+        x: pictures (batch, 3, height, width) in [-1, 1].
+        spoiled: the same scenes with one or two broken sprites.
+        kind: a name in `DEGRADATIONS`.
+        autoencoder: of rough pictures.
+        generator: of noise.
+
+    Raises:
+        ValueError: for another kind.
+    """
     match kind:
         case "spoiled":
             return spoiled
@@ -48,20 +59,21 @@ def degrade(x: Tensor, spoiled: Tensor, kind: str, autoencoder: AutoencoderKL, g
             z = autoencoder.encode(x).latent_dist.mode()
             z = z + 0.5 * z.std() * torch.randn(z.shape, generator=generator)
             return autoencoder.decode(z).sample.clamp(-1, 1)
-    raise ValueError(f"unknown degradation {kind!r}")
+    raise ValueError(f"{kind!r} is no degradation; known: {', '.join(DEGRADATIONS)}")
 
 
 @torch.no_grad()
 @torch.autocast("cpu", dtype=torch.bfloat16)
 def pairs(count: int, autoencoder: AutoencoderKL, seed: int) -> tuple[Tensor, Tensor, list[str]]:
     """Features of clean and degraded pictures, (count, dim) each, and the kind of each degradation."""
-    clip = load_verifier("emoji-clip")
+    clip = CLIPVerifier.load(assets.path("emoji-clip"))
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    clean, degraded, kinds = [], [], []
+    clean, degraded = [], []
+    kinds: list[str] = []
     for start in range(0, count, 50):
         images, drawn = scenes.draw_batch(rng, 50)
-        broken = [negatives.merge(rng, one) if k % 3 == 0 else negatives.spoil(rng, one) for k, one in enumerate(drawn)]
-        x, spoiled = images_to_tensor(images), images_to_tensor(np.stack([one.image for one in broken]))
+        broken = [(negatives.spoil if k % 3 else negatives.merge)(rng, picture) for k, picture in enumerate(drawn)]
+        x, spoiled = images_to_tensor(images), images_to_tensor(np.stack([picture.image for picture in broken]))
         if start // 50 % 2:  # half of the clean pictures are what the autoencoder makes of a clean picture
             x, spoiled = reconstruct(autoencoder, x), reconstruct(autoencoder, spoiled)
         kind = DEGRADATIONS[start // 50 % len(DEGRADATIONS)]
@@ -140,6 +152,7 @@ def train(output: Path, autoencoder: AutoencoderKL, count: int, seed: int) -> di
 
 
 def main() -> None:
+    """The command line."""
     parser = recipe_parser(__doc__, images=2500)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -86,8 +86,9 @@ class AttributeHeads(nn.Module):
             (self.background(embedding), backgrounds, None),
             (self.roles(embedding[:related]).view(related * len(OBJECTS), -1), roles_target(scenes[:related]), None),
         ]
-        return sum(
-            F.cross_entropy(logits, target.flatten(), each, ignore_index=IGNORED)
-            for logits, target, each in readings
+        losses = [
+            F.cross_entropy(logits, target.flatten(), weights, ignore_index=IGNORED)
+            for logits, target, weights in readings
             if (target != IGNORED).any()  # the mean over none is NaN
-        )
+        ]
+        return sum(losses, start=torch.zeros(()))

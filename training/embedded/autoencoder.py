@@ -251,6 +251,7 @@ def save_side_by_side(x: Tensor, y: Tensor, file: Path, columns: int = 8) -> Non
 
 
 def main() -> None:
+    """The command line."""
     parser = recipe_parser(__doc__, images=140_000, needs_autoencoder=False)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

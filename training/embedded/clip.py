@@ -59,7 +59,7 @@ WIDTH = 24
 
 Look = Callable[[Loop, Tensor, list[str]], Tensor]
 """Makes pictures (batch, 3, height, width) in [-1, 1], of these captions, look as the guide will meet them."""
-Measure = Callable[[nn.Module, Any], dict[str, Any]]
+Measure = Callable[[open_clip.CLIP, Any], dict[str, Any]]
 """Of a model and its tokenizer, figures for the log."""
 
 
@@ -103,7 +103,9 @@ def write_config(folder: Path, vocabulary_size: int) -> None:
 
 
 @torch.no_grad()
-def pick_accuracy(model, tokenizer, drawn: list[DrawnScene], captions: list[list[str]], x: Tensor) -> np.ndarray:
+def pick_accuracy(
+    model: open_clip.CLIP, tokenizer: Any, drawn: list[DrawnScene], captions: list[list[str]], x: Tensor
+) -> np.ndarray:
     """Whether each picture (batch, 3, height, width) prefers its own caption to each of its `captions`; (batch,)."""
     image = torch.cat([model.encode_image(part, normalize=True) for part in x.split(100)])
     right = []
@@ -113,9 +115,16 @@ def pick_accuracy(model, tokenizer, drawn: list[DrawnScene], captions: list[list
     return np.array(right)
 
 
-def prefers(model: nn.Module, text: Tensor, right: Tensor, wrong: Tensor) -> float:
-    """Share of captions' features (batch, dim) that stand nearer to the right picture (batch, 3, ...) than to the
-    wrong one.
+def prefers(model: open_clip.CLIP, text: Tensor, right: Tensor, wrong: Tensor) -> float:
+    """How often a caption stands nearer to its right picture than to the wrong one.
+
+    Args:
+        model: of pictures.
+        text: normalised features (batch, dim) of the captions.
+        right, wrong: pictures (batch, 3, height, width) in [-1, 1].
+
+    Returns:
+        their share, in [0, 1].
     """
     nearer, other = (
         (torch.cat([model.encode_image(part, normalize=True) for part in x.split(100)]) * text).sum(1)
@@ -134,7 +143,7 @@ class HeldOut:
         self.choices = [hard_captions(rng, picture.scene, CHOICES) for picture in self.drawn]
         self.x_near = images_to_tensor(np.stack([nearly_right(rng, picture).image for picture in self.drawn]))
 
-    def __call__(self, model: nn.Module, tokenizer: Any) -> dict[str, Any]:
+    def __call__(self, model: open_clip.CLIP, tokenizer: Any) -> dict[str, Any]:
         picked = pick_accuracy(model, tokenizer, self.drawn, self.choices, self.x)
         kinds = np.array([picture.scene.kind for picture in self.drawn])
         text = model.encode_text(tokenizer([picture.scene.caption for picture in self.drawn]), normalize=True)
@@ -166,7 +175,7 @@ class ContrastTask:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: open_clip.CLIP,
         tokenizer: Any,
         finder: nn.Linear,
         heads: AttributeHeads,
@@ -177,7 +186,7 @@ class ContrastTask:
         self.networks = nn.ModuleDict({"model": model, "finder": finder, "heads": heads})
         self.model, self.finder, self.heads = model, finder, heads
         self.tokenizer, self.look, self.measures = tokenizer, look, measures
-        self.middle: Tensor | None = None
+        self.middle = torch.empty(0)
         model.visual.layer3.register_forward_hook(self._keep_middle)
         parameters = list(self.networks.parameters())
         self.optimizer = torch.optim.AdamW(
@@ -189,10 +198,14 @@ class ContrastTask:
             betas=(0.9, 0.98),
             fused=True,
         )
-        self.optimizer.register_step_post_hook(lambda *_: model.logit_scale.data.clamp_(0, math.log(100)))
+        self.optimizer.register_step_post_hook(self._limit_scale)
 
     def _keep_middle(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         self.middle = output.flatten(2).mT
+
+    def _limit_scale(self, *_: Any) -> None:
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(0, math.log(100))
 
     def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
         count = loop.settings.batch_size
@@ -253,7 +266,7 @@ def train(
     peak_learning_rate: float = PEAK_LEARNING_RATE,
     share: float = 1.0,
     measures: tuple[Measure, ...] = (),
-) -> nn.Module:
+) -> open_clip.CLIP:
     """Train, or go on training.
 
     Args:
@@ -314,6 +327,7 @@ def train(
 
 
 def main() -> None:
+    """The command line."""
     parser = recipe_parser(__doc__, images=92_000)
     parser.add_argument("--start", type=Path, help="folder of an emoji-clip to go on from; left out: new weights")
     arguments = parser.parse_args()

@@ -139,6 +139,7 @@ class PreviewAccuracy:
 
 
 def main() -> None:
+    """The command line."""
     parser = recipe_parser(__doc__, images=60_000, needs_autoencoder=False)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -58,7 +58,7 @@ def training_scene(rng: np.random.Generator) -> DrawnScene:
 
 
 class Targets(NamedTuple):
-    """What the detector is to say of a batch: heat maps, boxes and where they count, and indices of backgrounds."""
+    """What the detector is to say of a batch: heat maps, boxes and where they count, and numbers of backgrounds."""
 
     heat: Tensor
     box: Tensor
@@ -67,24 +67,29 @@ class Targets(NamedTuple):
 
 
 def targets(drawn: Sequence[DrawnScene]) -> Targets:
-    """Heat maps (batch, 25, 16, 16): a Gaussian of deviation one cell around the cell of each centre; boxes (batch, 3,
-    16, 16) that count at the centres alone, (batch, 1, 16, 16).
+    """What is to be said of scenes, by the cells of the detector.
+
+    Returns:
+        heat maps (batch, 25, 16, 16), a Gaussian of deviation one cell around the cell of each centre; boxes (batch, 3,
+        16, 16): where the centre lies in its cell, and the size as a share of the picture; where they count, 1 at the
+        centres (batch, 1, 16, 16); numbers of backgrounds (batch,).
     """
     cells = scenes.IMAGE_SIZE // CELL
     rows, columns = np.mgrid[:cells, :cells]
     heat = np.zeros((len(drawn), len(scenes.OBJECTS) + 1, cells, cells), np.float32)
     box = np.zeros((len(drawn), 3, cells, cells), np.float32)
     centre = np.zeros((len(drawn), 1, cells, cells), np.float32)
-    for i, one in enumerate(drawn):
-        kinds = [(scenes.OBJECTS.index(sprite.object), sprite) for sprite in one.sprites]
-        for k, sprite in kinds + [(len(scenes.OBJECTS), sprite) for sprite in one.malformed]:
+    for i, picture in enumerate(drawn):
+        kinds = [(scenes.OBJECTS.index(sprite.object), sprite) for sprite in picture.sprites]
+        for k, sprite in kinds + [(len(scenes.OBJECTS), sprite) for sprite in picture.malformed]:
             x, y = (position / CELL for position in sprite.center)
             column, row = min(cells - 1, int(x)), min(cells - 1, int(y))
             bump = np.exp(-((columns - column) ** 2 + (rows - row) ** 2) / 2)
             heat[i, k] = np.maximum(heat[i, k], bump)
             box[i, :, row, column] = x - column - 0.5, y - row - 0.5, sprite.size / scenes.IMAGE_SIZE
             centre[i, 0, row, column] = 1
-    backgrounds = [list(scenes.BACKGROUNDS).index(one.scene.background) for one in drawn]
+    names: list[str | None] = list(scenes.BACKGROUNDS)
+    backgrounds = [names.index(picture.scene.background) for picture in drawn]
     return Targets(torch.from_numpy(heat), torch.from_numpy(box), torch.from_numpy(centre), torch.tensor(backgrounds))
 
 
@@ -97,20 +102,26 @@ def degrade(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def exact_match(judge: DetectorVerifier, x: Tensor, drawn: Sequence[DrawnScene]) -> float:
-    """Share of images in [-1, 1] of which the judge finds just the whole sprites, the background and the relation, and
-    something malformed just where something is.
+    """Share of pictures of which the judge says all that is true and nothing else.
+
+    That is: the whole sprites, the background, the relation, and whether anything is malformed.
+
+    Args:
+        judge: of the detector.
+        x: pictures (batch, 3, height, width) in [-1, 1].
+        drawn: what they show.
     """
     right = 0
     for start in range(0, len(x), judge.batch_size):
         seen = judge.detect((x[start : start + judge.batch_size] + 1) / 2)
-        for sighting, one in zip(seen, drawn[start : start + judge.batch_size], strict=True):
-            whole = sorted(sprite.object for sprite in one.sprites)
-            verdict = Verdict(one.scene, sighting)
+        for sighting, picture in zip(seen, drawn[start : start + judge.batch_size], strict=True):
+            whole = sorted(sprite.object for sprite in picture.sprites)
+            verdict = Verdict(picture.scene, sighting)
             right += (
                 sorted(spot.object for spot in sighting.found) == whole
-                and bool(sighting.malformed) == bool(one.malformed)
+                and bool(sighting.malformed) == bool(picture.malformed)
                 and verdict.background_right
-                and (not one.shows(one.scene) or verdict.relation_right is not False)
+                and (not picture.shows(picture.scene) or verdict.relation_right is not False)
             )
     return right / len(x)
 
@@ -198,6 +209,7 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
 
 
 def main() -> None:
+    """The command line."""
     parser = recipe_parser(__doc__, images=160_000)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -9,6 +9,7 @@ Needs: `pip install samplesmith[train]`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -30,6 +31,7 @@ SHEET_ARGUMENTS = {"num_inference_steps": 28, "guidance_scale": 3.0}
 
 
 def build_unet(widths: tuple[int, int] = (96, 160), text_width: int = 128) -> UNet2DConditionModel:
+    """New weights, of which the output begins as zero."""
     unet = UNet2DConditionModel(
         sample_size=16,
         in_channels=8,
@@ -63,7 +65,7 @@ class Diffusion(Generator):
         )
         unet.mid_block.register_forward_hook(self._keep_features)
 
-    def _keep_features(self, block, inputs, output: Tensor) -> None:
+    def _keep_features(self, block: nn.Module, inputs: Any, output: Tensor) -> None:
         self.features = output.flatten(2).mT
 
     def epsilon(self, x: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
@@ -100,6 +102,21 @@ class Diffusion(Generator):
 def train(
     output: Path, autoencoder: AutoencoderKL, total_images: int, scene_count: int, seed: int, compiled: bool
 ) -> StableDiffusionPipeline:
+    """Train, or go on training; the pipeline is left in the folder `pipeline` as well.
+
+    Args:
+        output: folder of the run.
+        autoencoder: of the latents.
+        total_images: where the run ends.
+        scene_count: scenes that are encoded once, in hundreds.
+        seed: of the run; the scenes have one of their own.
+        compiled: whether the denoiser is compiled.
+
+    Raises:
+        WrongRunError: where the folder holds another run.
+        ValueError: where it holds another number of encoded scenes.
+        NonFiniteError: where the loss or its gradient is NaN or infinite.
+    """
     output.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(output / "tokenizer")
     with initial_weights(seed):
@@ -112,6 +129,7 @@ def train(
 
 
 def main() -> None:
+    """The command line."""
     parser = recipe_parser(__doc__, images=400_000)
     parser.add_argument("--scenes", type=int, default=80_000)
     parser.add_argument("--compile", action="store_true", help="torch.compile the UNet")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ Split = tuple[Tensor, Tensor]
 """Pictures (n, 1, 32, 32) in [0, 1] and labels (n,)."""
 
 
-def read_split(split: str, folder: Path | None = None) -> Split:
+def read_split(split: Literal["train", "test"], folder: Path | None = None) -> Split:
     """All pictures, with their border."""
     images, labels = fashion.load(split, folder)
     return torch.from_numpy(fashion.pad(images))[:, None].float() / 255, torch.from_numpy(labels).long()
@@ -132,6 +133,7 @@ def train(output: Path, training: Split, held_out: Split, total_images: int, see
 
 
 def main() -> None:
+    """The command line."""
     parser = recipe_parser(__doc__, images=720_000, needs_autoencoder=False)
     parser.add_argument("--data", type=Path, help="folder of Fashion-MNIST's idx files")
     arguments = parser.parse_args()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ Split = tuple[Tensor, Tensor]
 """Pictures (n, 1, 32, 32) in [-1, 1] and labels (n,)."""
 
 
-def read_split(split: str, classes: Sequence[int], folder: Path | None = None) -> Split:
+def read_split(split: Literal["train", "test"], classes: Sequence[int], folder: Path | None = None) -> Split:
     """The pictures of some classes."""
     images, labels = fashion.load(split, folder)
     chosen = np.isin(labels, classes)
@@ -89,7 +90,9 @@ def stratified_times(count: int, steps: int, generator: torch.Generator) -> Tens
 
 
 @torch.no_grad()
-def held_out_error(model: nn.Module, held_out: Split, scheduler: DDIMScheduler, autocast: Callable) -> float:
+def held_out_error(
+    model: nn.Module, held_out: Split, scheduler: DDIMScheduler, autocast: Callable[[], torch.autocast]
+) -> float:
     """Unweighted noise-prediction error on at most 512 pictures, times spread evenly, noise the same at each call."""
     x0, labels = held_out[0][:512], held_out[1][:512]
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(9))
@@ -145,7 +148,9 @@ def draw_sheet(pipeline: ClassConditionalPipeline, file: Path) -> None:
     pipeline.set_progress_bar_config(disable=True)
     classes = list(pipeline.labels.values())
     generators = [torch.Generator().manual_seed(i) for i in range(SHEET_ROWS * len(classes))]
-    images = pipeline(classes * SHEET_ROWS, num_inference_steps=25, generator=generators, output_type="np").images
+    images = pipeline(
+        classes * SHEET_ROWS, num_inference_steps=25, generator=generators, output_type="np", return_dict=False
+    )[0]
     save_sheet((images[..., 0] * 255).round().astype(np.uint8), file, columns=len(classes))
 
 
@@ -181,6 +186,7 @@ def train(
 
 
 def main() -> None:
+    """The command line."""
     parser = recipe_parser(__doc__, images=1_000_000, needs_autoencoder=False)
     parser.add_argument("--classes", choices=MODELS, default="all", help="what to train on, and so which model")
     parser.add_argument("--data", type=Path, help="folder of Fashion-MNIST's idx files")

@@ -13,6 +13,7 @@ Needs: `pip install samplesmith[train]`. 70 to 85 images/s on two cores with AVX
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
@@ -34,6 +35,7 @@ SHEET_ARGUMENTS = {"num_inference_steps": 28, "guidance_scale": 2.0, "max_sequen
 
 
 def build_transformer(width: int = 256, layers: int = 6) -> SD3Transformer2DModel:
+    """New weights; blocks begin as the identity and the output as zero."""
     transformer = SD3Transformer2DModel(
         sample_size=16,
         patch_size=2,
@@ -64,7 +66,7 @@ class Flow(Generator):
         super().__init__(transformer, text_encoder, transformer.inner_dim)
         transformer.transformer_blocks[FIND_BLOCK].register_forward_hook(self._keep_tokens)
 
-    def _keep_tokens(self, block, inputs, outputs) -> None:
+    def _keep_tokens(self, block: nn.Module, inputs: Any, outputs: tuple[Tensor, Tensor]) -> None:
         self.features = outputs[1]
 
     def embed(self, ids: Tensor, zero_tokens: int) -> tuple[Tensor, Tensor]:
@@ -125,15 +127,19 @@ def choose_zero_tokens(share: float, chance: float) -> int:
 
 
 def first_weights(tokenizer_folder: Path, seed: int, start: Path | None) -> tuple[Flow, CLIPTokenizer]:
-    """New weights, or those of a pipeline's folder with embeddings for the words that it does not know."""
+    """The network and its tokenizer, which is written to a folder.
+
+    Args:
+        tokenizer_folder: of the tokenizer.
+        seed: of all weights that are new: also those of the head, and of words that `start` does not know.
+        start: folder of a pipeline to go on from; None for new weights.
+    """
     with initial_weights(seed):
         if start is None:
             tokenizer = build_tokenizer(tokenizer_folder)
             return Flow(build_transformer(), build_text_encoder(tokenizer)), tokenizer
-        old, tokenizer = (
-            CLIPTokenizer.from_pretrained(start / "tokenizer"),
-            extend_tokenizer(start / "tokenizer", tokenizer_folder),
-        )
+        old = CLIPTokenizer.from_pretrained(start / "tokenizer")
+        tokenizer = extend_tokenizer(start / "tokenizer", tokenizer_folder)
         encoder = build_text_encoder(tokenizer)
         transformer = SD3Transformer2DModel.from_pretrained(start / "transformer", dtype=torch.float32)
         net = Flow(transformer, encoder)
@@ -153,6 +159,22 @@ def train(
     compiled: bool,
     start: Path | None = None,
 ) -> StableDiffusion3Pipeline:
+    """Train, or go on training; the pipeline is left in the folder `pipeline` as well.
+
+    Args:
+        output: folder of the run.
+        autoencoder: of the latents.
+        total_images: where the run ends.
+        scene_count: scenes that are encoded once, in hundreds.
+        seed: of the run; the scenes have one of their own.
+        compiled: whether the denoiser is compiled.
+        start: folder of a pipeline whose weights and words it goes on from; None for new ones.
+
+    Raises:
+        WrongRunError: where the folder holds another run.
+        ValueError: where it holds another number of encoded scenes.
+        NonFiniteError: where the loss or its gradient is NaN or infinite.
+    """
     output.mkdir(parents=True, exist_ok=True)
     net, tokenizer = first_weights(output / "tokenizer", seed, start)
     data = LatentScenes.of(encode_scenes(autoencoder, scene_count, seed + 5, output / "latents.pt"), tokenizer)
@@ -164,6 +186,7 @@ def train(
 
 
 def main() -> None:
+    """The command line."""
     parser = recipe_parser(__doc__, images=600_000, needs_autoencoder=False)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--autoencoder", type=Path, help="left by the autoencoder recipe: OUTPUT/vae; for new weights")

@@ -7,7 +7,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
 
 
 @torch.no_grad()
-def encode_scenes(autoencoder: AutoencoderKL, count: int, seed: int, cache: Path) -> dict[str, Tensor]:
+def encode_scenes(autoencoder: AutoencoderKL, count: int, seed: int, cache: Path) -> dict[str, Any]:
     """Random scenes through an autoencoder, once; a rerun reads them from a file.
 
     Args:
@@ -102,7 +102,7 @@ class LatentScenes:
     tokenizer: CLIPTokenizer
 
     @classmethod
-    def of(cls, data: dict, tokenizer: CLIPTokenizer) -> LatentScenes:
+    def of(cls, data: dict[str, Any], tokenizer: CLIPTokenizer) -> LatentScenes:
         shown = [scenes.parse(caption) for caption in data["captions"]]
         aside = torch.tensor([is_validation(scene) for scene in shown])
         kept = aside.nonzero().flatten().tolist()[:256]

@@ -47,7 +47,7 @@ def build_tokenizer(folder: Path) -> CLIPTokenizer:
 
     tokens = [written(token) for token in sorted(model["vocab"], key=model["vocab"].get)]
     tokens += [letter + "</w>" for letter in letters if letter + "</w>" not in tokens]  # so that nothing is unknown
-    merges = [tuple(map(written, merge.split() if isinstance(merge, str) else merge)) for merge in model["merges"]]
+    merges = [(written(first), written(second)) for first, second in map(_pair, model["merges"])]
     return _written(folder, tokens, merges)
 
 
@@ -59,7 +59,7 @@ def extend_tokenizer(source: Path, folder: Path) -> CLIPTokenizer:
     """
     model = json.loads((source / "tokenizer.json").read_text())["model"]
     tokens = [token for token in sorted(model["vocab"], key=model["vocab"].get) if token not in MARKS]
-    merges = [tuple(merge.split() if isinstance(merge, str) else merge) for merge in model["merges"]]
+    merges = [_pair(merge) for merge in model["merges"]]
     old = CLIPTokenizer.from_pretrained(source)
     for word in VOCABULARY:
         tokens += [part for part in (*word[:-1], word[-1] + "</w>") if part not in tokens]
@@ -69,6 +69,12 @@ def extend_tokenizer(source: Path, folder: Path) -> CLIPTokenizer:
             parts[:2] = [parts[0] + parts[1]]
             tokens += [parts[0]] if parts[0] not in tokens else []
     return _written(folder, tokens, merges)
+
+
+def _pair(merge: str | list[str]) -> tuple[str, str]:
+    """What a merge joins; tokenizers write it as a text or as a list."""
+    first, second = merge.split() if isinstance(merge, str) else merge
+    return first, second
 
 
 def _parts(tokenizer: CLIPTokenizer, word: str) -> list[str]:
@@ -94,8 +100,15 @@ def _written(folder: Path, tokens: list[str], merges: list[tuple[str, str]]) -> 
 
 
 def extended_embedding(weight: Tensor, old: CLIPTokenizer, new: CLIPTokenizer, generator: torch.Generator) -> Tensor:
-    """Rows (new tokens, width) of an embedding (old tokens, width): those of old tokens are kept, digits start from
-    their number words, and the rest is drawn with the deviation of the old rows.
+    """An embedding for more words: old rows are kept, digits start from their number words, the rest is drawn.
+
+    Args:
+        weight: of the old tokens, (old tokens, width).
+        old, new: tokenizers.
+        generator: of the rows that are drawn, with the deviation of the old ones.
+
+    Returns:
+        (new tokens, width).
     """
     numbers, kept = old.get_vocab(), new.get_vocab()
     rows = weight.std() * torch.randn(len(kept), weight.shape[1], generator=generator)
@@ -107,7 +120,9 @@ def extended_embedding(weight: Tensor, old: CLIPTokenizer, new: CLIPTokenizer, g
     return rows
 
 
-def build_text_encoder(tokenizer: CLIPTokenizer, width: int = 128, layers: int = 3, projected: bool = True):
+def build_text_encoder(
+    tokenizer: CLIPTokenizer, width: int = 128, layers: int = 3, projected: bool = True
+) -> CLIPTextModel:
     """A `CLIPTextModelWithProjection`, or a `CLIPTextModel` where nothing reads the projection."""
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(
         CLIPTextConfig(
@@ -126,8 +141,8 @@ def build_text_encoder(tokenizer: CLIPTokenizer, width: int = 128, layers: int =
     )
 
 
-def token_ids(tokenizer: CLIPTokenizer, captions: list[str]):
-    """(batch, CONTEXT_LENGTH)."""
+def token_ids(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
+    """Ids of captions, (batch, CONTEXT_LENGTH); what is longer is cut."""
     return tokenizer(
         captions, padding="max_length", max_length=CONTEXT_LENGTH, truncation=True, return_tensors="pt"
     ).input_ids

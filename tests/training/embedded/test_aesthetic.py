@@ -42,3 +42,14 @@ def test_a_stopped_run_leaves_the_same_head(tmp_path, monkeypatch):
     aesthetic.train(tmp_path / "cut", None, 100, seed=0)
     first, second = ((tmp_path / name / "emoji-aesthetic/model.safetensors").read_bytes() for name in ("whole", "cut"))
     assert first == second
+
+
+@pytest.mark.slow
+def test_pairs_are_those_of_the_seed_and_show_every_degradation(autoencoder):
+    clean, degraded, kinds = aesthetic.pairs(250, autoencoder, seed=3)
+    assert clean.shape == degraded.shape == (250, 128)
+    assert sorted(set(kinds)) == sorted(aesthetic.DEGRADATIONS)
+    assert torch.allclose(clean.norm(dim=1), torch.ones(250), atol=1e-2)
+    again = aesthetic.pairs(50, autoencoder, seed=3)
+    assert torch.equal(again[0], clean[:50])
+    assert not torch.allclose(clean, degraded, atol=0.01)

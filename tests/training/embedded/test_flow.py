@@ -26,7 +26,7 @@ def test_a_stopped_run_ends_with_the_same_weights_and_another_goes_on_from_them(
 
     flow.train(tmp_path / "on", autoencoder, **settings, start=tmp_path / "new/pipeline")
     assert drawn_by(tmp_path / "on/pipeline", max_sequence_length=1).size == (128, 128)
-    with pytest.raises(WrongRunError, match=r"start is [0-9a-f]+ there and new weights here"):
+    with pytest.raises(WrongRunError, match=r"start was '[0-9a-f]+', now 'new weights'"):
         flow.train(tmp_path / "on", autoencoder, **settings)
     with pytest.raises(ValueError, match=r"latents.pt holds 300 scenes and this run asks for 500"):
         flow.train(tmp_path / "on", autoencoder, **{**settings, "scene_count": 500})
