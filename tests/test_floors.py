@@ -1,14 +1,9 @@
 """Imports run one way: a room knows its own floor and those below. A room is a top-level folder or a root module."""
 
 import ast
-from pathlib import Path
 
 import pytest
-import samplesmith
-
-ROOT = Path(samplesmith.__file__).parent
-FACES = {"__init__", "__main__"}
-"""Doors of the package, from which everything is reached."""
+from package_tree import ROOT, rooms
 
 FLOORS = [
     {"valid_json", "foreign_errors", "named_settings", "fashion", "scenes", "assets", "models"},
@@ -19,18 +14,6 @@ FLOORS = [
     {"app"},
 ]
 """From the ground up."""
-
-OUTSIDE = {"tests", "benchmarks", "docs", "build", "dist", "outputs", "runs"}
-"""Folders that are no part of the package."""
-
-
-def rooms(root):
-    """The modules of each room by its name."""
-    found = {file.stem: [file] for file in root.glob("*.py") if file.stem not in FACES}
-    for folder in root.iterdir():
-        if folder.is_dir() and folder.name not in OUTSIDE and not folder.name.startswith((".", "_")):
-            found[folder.name] = sorted(folder.rglob("*.py"))
-    return {name: files for name, files in found.items() if files}
 
 
 def imported_rooms(file, root):

@@ -2,14 +2,12 @@
 
 import ast
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
-import samplesmith
+from package_tree import ROOT, sources
 
-ROOT = Path(samplesmith.__file__).parent
 OUTSIDE = ("tests/", "benchmarks/")
 LONGEST = 400
 
@@ -18,15 +16,6 @@ LONGER = {
     "tests/pipelines/search/test_noise_search.py": 528,
 }
 """Files that are to be split, with their lines: this list only gets shorter."""
-
-
-def sources():
-    """Python files that git tracks, or would, as paths from the root."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return [name for name in listed.stdout.split() if (ROOT / name).is_file()]
 
 
 def test_no_file_is_too_long_to_read():
