@@ -77,7 +77,7 @@ def main() -> None:
     four = rows[KS.index(4)]
     result = {
         "prompts": len(pools(records)),
-        "candidates a prompt": len(records) // len(pools(records)),
+        "candidates per prompt": len(records) // len(pools(records)),
         "guide": arguments.guide,
         "judge": arguments.judge,
         "run": json.loads((arguments.folder / "run.json").read_text())["arguments"],
