@@ -135,8 +135,8 @@ def rank_correlation(early: np.ndarray, final: np.ndarray) -> float:
     Early scores that are all equal say nothing: 0. A pool of equal final scores has no order and is left out.
     """
     ordered = [(a, b) for a, b in zip(early, final, strict=True) if np.ptp(b) > 0]
-    found = [float(spearmanr(a, b).statistic) if np.ptp(a) > 0 else 0.0 for a, b in ordered]
-    return float(np.clip(np.mean(found), -1, 1)) if found else 0.0
+    correlations = [float(spearmanr(a, b).statistic) if np.ptp(a) > 0 else 0.0 for a, b in ordered]
+    return float(np.clip(np.mean(correlations), -1, 1)) if correlations else 0.0
 
 
 class _WithPreviews(Verifier):
@@ -182,7 +182,7 @@ def _check(verifier: Verifier, steps: Sequence[int], candidates: int, arguments:
         raise ValueError(f"{verifier.name} has no score for one image; calibrate by one verifier or a weighted sum")
     if "num_inference_steps" in arguments:
         raise ValueError("num_inference_steps is what a calibration compares; give steps=")
-    if not steps or len(set(steps)) < len(steps) or any(not isinstance(one, int) or one < 1 for one in steps):
+    if not steps or len(set(steps)) < len(steps) or any(not isinstance(number, int) or number < 1 for number in steps):
         raise ValueError(f"steps are {list(steps)}; give different whole numbers of at least 1")
     if candidates < MIN_CANDIDATES:
         raise ValueError(f"candidates is {candidates}; give at least {MIN_CANDIDATES}")

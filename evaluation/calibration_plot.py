@@ -39,8 +39,8 @@ def plot_calibration(calibration: Calibration, file: str | Path) -> None:
 
 def _draw_previews(axes: Any, calibration: Calibration) -> None:
     for steps in sorted({row.num_inference_steps for row in calibration.previews}):
-        found = [(row.step, row.rank_correlation) for row in calibration.previews if row.num_inference_steps == steps]
-        axes.plot(*zip(*found, strict=True), "o-", markersize=3, lw=1.2, label=f"run of {steps} steps")
+        points = [(row.step, row.rank_correlation) for row in calibration.previews if row.num_inference_steps == steps]
+        axes.plot(*zip(*points, strict=True), "o-", markersize=3, lw=1.2, label=f"run of {steps} steps")
     axes.axhline(0, color="gray", lw=0.6)
     axes.set(xlabel="steps made", ylabel="rank correlation with the finished score", ylim=(-0.2, 1.05))
     axes.set_title("score of the clean prediction", fontsize=10)

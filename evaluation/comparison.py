@@ -40,7 +40,7 @@ def bootstrap_mean(values: np.ndarray | Sequence[float], repeats: int = 10_000, 
     """Mean over prompts and its interval.
 
     Args:
-        values: one per prompt, (prompts,). Where all are equal, or there is one alone, the interval is a point.
+        values: one per prompt, (prompts,). Where all are equal, or there is a single prompt, the interval is a point.
         repeats: resampled sets of prompts.
         seed: of the resampling.
 
@@ -92,9 +92,9 @@ def ratio_of_means(
     if np.min(denominators, initial=0) < 0 or not np.any(denominators):
         raise ValueError("a ratio of means needs denominators of at least 0, and not all of them 0")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # told by an open interval
-        found = _estimate(_ratio, [numerators, denominators], repeats, seed)
-    return found if np.isfinite([found.low, found.high]).all() else Estimate(found.mean, -np.inf, np.inf)
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # an open interval says so
+        ratio = _estimate(_ratio, [numerators, denominators], repeats, seed)
+    return ratio if np.isfinite([ratio.low, ratio.high]).all() else Estimate(ratio.mean, -np.inf, np.inf)
 
 
 def resampled_means(values: np.ndarray, repeats: int, seed: int) -> np.ndarray:
@@ -125,8 +125,8 @@ def _checked(samples: Sequence[np.ndarray | Sequence[float]]) -> list[np.ndarray
     arrays = [np.asarray(sample, float) for sample in samples]
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1 or arrays[0].ndim != 1 or not arrays[0].size:
-        found = " and ".join(str(array.shape) for array in arrays)
-        raise ValueError(f"the values have shape {found}; give one value per prompt, (prompts,), of the same prompts")
+        given = " and ".join(str(array.shape) for array in arrays)
+        raise ValueError(f"the values have shape {given}; give one value per prompt, (prompts,), of the same prompts")
     if bad := sum(int((~np.isfinite(array)).sum()) for array in arrays):
         raise ValueError(f"{bad} values are NaN or infinite; leave their prompts out, or count them as the worst")
     return arrays

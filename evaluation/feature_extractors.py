@@ -131,7 +131,7 @@ def load_features(
 def _load(
     name: str | Path | None, inception_weights: str | Path | None, device: Any
 ) -> tuple[str, Callable[[Tensor], Tensor]]:
-    shipped = [one for one in assets.names() if assets.card(one).get("loader") in LOADERS]
+    shipped = [model for model in assets.names() if assets.card(model).get("loader") in LOADERS]
     known = f"give one of {', '.join([*shipped, INCEPTION])}, or a folder of an open_clip model or a FashionClassifier"
     if name is None and inception_weights is None:
         raise ValueError(f"no features are named; {known}")

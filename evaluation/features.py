@@ -102,8 +102,8 @@ def gathered_features(
     kind = _shared(kind, name)
     rows = FeatureRows()
     rows.update(torch.cat([*batches, torch.zeros(0, kind.dim, dtype=kind.dtype)]), numbers)
-    found = _whole(rows).cpu()
-    return found if found.ndim else found.reshape(1, 1)  # torchmetrics takes the dimensions off a single number
+    whole = _whole(rows).cpu()
+    return whole if whole.ndim else whole.reshape(1, 1)  # torchmetrics takes the dimensions off a single number
 
 
 def _need_torchmetrics() -> None:
@@ -142,27 +142,27 @@ def _feature_batches(
     owner = getattr(features, "__self__", features)
     module = owner if isinstance(owner, nn.Module) else None
     device = next((parameter.device for parameter in module.parameters()), None) if module is not None else None
-    was_training = [one for one in module.modules() if one.training] if module is not None else []
+    was_training = [part for part in module.modules() if part.training] if module is not None else []
     try:
-        for one in was_training:
-            one.training = False
+        for part in was_training:
+            part.training = False
         for images in image_batches(source, batch_size, name):
             yield tuple(images.shape[1:]), _checked(features, images.to(device), name)
     finally:
-        for one in was_training:
-            one.training = True
+        for part in was_training:
+            part.training = True
 
 
 def _checked(features: Features, images: Tensor, name: str) -> Tensor:
     try:
         with torch.no_grad():
-            found = features(images)
+            made = features(images)
     except RuntimeError as error:
         shape = tuple(images.shape)
         raise ValueError(f"the features failed on {name} images of shape {shape}: {reason_of(error)}") from error
-    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(images):
-        form = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    if not isinstance(made, Tensor) or made.ndim != 2 or len(made) != len(images):
+        form = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
         raise ValueError(f"the features of {len(images)} images are {form}; expected a tensor (batch, dim)")
-    if not torch.isfinite(found).all():
+    if not torch.isfinite(made).all():
         raise ValueError(f"the features of the {name} images hold NaN or infinity; are these the right images?")
-    return found.detach().float().cpu() if found.dtype in (torch.float16, torch.bfloat16) else found.detach().cpu()
+    return made.detach().float().cpu() if made.dtype in (torch.float16, torch.bfloat16) else made.detach().cpu()

@@ -68,9 +68,9 @@ def fid(
         else feature_statistics(source, features, batch_size, name)
         for source, name in ((real, "real"), (generated, "generated"))
     )
-    for one, name in ((first, "real"), (second, "generated")):
-        if isinstance(one, FeatureStatistics) and one.count < 2:
-            raise ValueError(f"there are {one.count} {name} images; the distance needs at least 2 of each set")
+    for statistics, name in ((first, "real"), (second, "generated")):
+        if isinstance(statistics, FeatureStatistics) and statistics.count < 2:
+            raise ValueError(f"there are {statistics.count} {name} images; the distance needs at least 2 of each set")
     return frechet_distance(first.mean, first.covariance, second.mean, second.covariance)
 
 

@@ -23,7 +23,7 @@ def plot_plan(plan: BudgetPlan, file: str | Path) -> None:
         ValueError: where matplotlib is missing, or does not know the format.
     """
     ks = np.array([point.k for point in plan.points])
-    needed = [one.number for one in (plan.guided, plan.oracle) if np.isfinite(one.number)]
+    needed = [samples.number for samples in (plan.guided, plan.oracle) if np.isfinite(samples.number)]
     beyond = np.geomspace(1, max(8 * plan.candidates, *(1.5 * number for number in needed), 1), 200)
 
     figure = new_figure(7, 4.5)
@@ -32,8 +32,9 @@ def plot_plan(plan: BudgetPlan, file: str | Path) -> None:
         ("oracle", ORACLE, [point.oracle for point in plan.points], plan.oracle_law),
         (plan.guide, GUIDED, [point.guided for point in plan.points], plan.guided_law),
     ):
-        axes.fill_between(ks, [one.low for one in curve], [one.high for one in curve], color=color, alpha=0.15, lw=0)
-        axes.plot(ks, [one.mean for one in curve], "o", color=color, markersize=4, label=f"chosen by {name}")
+        low, high = [estimate.low for estimate in curve], [estimate.high for estimate in curve]
+        axes.fill_between(ks, low, high, color=color, alpha=0.15, lw=0)
+        axes.plot(ks, [estimate.mean for estimate in curve], "o", color=color, markersize=4, label=f"chosen by {name}")
         axes.plot(beyond, law(beyond), "--", color=color, lw=1.2)
     axes.plot([], [], "--", color="gray", lw=1.2, label="fitted power law")
     axes.axhline(plan.target, color="black", lw=0.8, ls=":", label=f"target {plan.target:.0%}")

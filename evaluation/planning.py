@@ -216,7 +216,7 @@ def _column(by_prompt: list[list[dict[str, Any]]], name: str) -> np.ndarray:
         raise ValueError(f"the records hold no score {name!r}; they hold {', '.join(sorted(known)) or 'none'}")
     values = np.array([[record["scores"].get(name) for record in pool] for pool in by_prompt], float)  # None is NaN
     if (lacking := int(np.isnan(values).sum())) == values.size:
-        raise ValueError(f"not one of the records has a score of {name!r}")
+        raise ValueError(f"none of the records has a score of {name!r}")
     if lacking:
         warnings.warn(
             f"{lacking} of {values.size} candidates have no score of {name}; they count as the worst", stacklevel=3
@@ -266,9 +266,9 @@ def _count(number: float) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.item()
     return None if isinstance(value, float) and not isfinite(value) else value

@@ -270,12 +270,12 @@ class WeightedSum(Verifier):
 
     def _part_names(self) -> list[str]:
         """The name under which the score of each part stands."""
-        names = told_apart(self._verifiers)
-        return [told[part.name] for told, part in zip(names, self._verifiers, strict=True)]
+        distinct = told_apart(self._verifiers)
+        return [names[part.name] for names, part in zip(distinct, self._verifiers, strict=True)]
 
     @property
     def score_names(self) -> tuple[str, ...]:
-        return (self.name, *(new for told in told_apart(self._verifiers) for new in told.values()))
+        return (self.name, *(new for names in told_apart(self._verifiers) for new in names.values()))
 
     def settings(self) -> dict[str, Any]:
         return {"parts": [{"weight": weight, "verifier": part.identity()} for weight, part in self.parts]}
@@ -333,11 +333,11 @@ class RankEnsemble(Verifier):
 
     def _part_names(self) -> list[str]:
         """The name under which the score of each part stands."""
-        return [told[part.name] for told, part in zip(told_apart(self.parts), self.parts, strict=True)]
+        return [names[part.name] for names, part in zip(told_apart(self.parts), self.parts, strict=True)]
 
     @property
     def score_names(self) -> tuple[str, ...]:
-        return tuple(new for told in told_apart(self.parts) for new in told.values())
+        return tuple(new for names in told_apart(self.parts) for new in names.values())
 
     def settings(self) -> dict[str, Any]:
         pairs = zip(self.weights, self.parts, strict=True)

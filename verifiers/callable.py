@@ -41,7 +41,7 @@ class CallableVerifier(Verifier):
         takes_clips: bool = False,
     ):
         if not callable(function):
-            raise ValueError(f"{function!r} is no function; give one of (images, prompts) that returns scores")
+            raise ValueError(f"{function!r} is no function; give a function of (images, prompts) that returns scores")
         self.function = function
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self.differentiable = differentiable

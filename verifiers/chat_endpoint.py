@@ -150,10 +150,10 @@ class ChatEndpoint:
             text = response.read().decode(errors="replace")
         said = f": {self.quote(_error_message(text))}" if text else ""
         wait = _seconds(headers.get("Retry-After"))
-        asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
+        pause = f" and asks to wait {wait:.0f} s" if wait is not None else ""
         busy, broken = code == 429, code == 408 or code >= 500
         of_all = busy or code in (404, 405) or 300 <= code < 400
-        return _Failure(f"answered HTTP {code}{asked}{said}", busy or broken, of_all, wait)
+        return _Failure(f"answered HTTP {code}{pause}{said}", busy or broken, of_all, wait)
 
 
 def _client(key: str, timeout: float) -> httpx.Client:

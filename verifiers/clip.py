@@ -198,13 +198,13 @@ def _warn_of_published(model: str, file: str, preprocess: Preprocessing) -> None
         return
     published = [open_clip.get_pretrained_cfg(model, tag) for tag in tags]
     differing = []
-    if all(one.get("quick_gelu", False) for one in published) and not open_clip.get_model_config(model).get(
+    if all(config.get("quick_gelu", False) for config in published) and not open_clip.get_model_config(model).get(
         "quick_gelu"
     ):
         differing.append("QuickGELU as activation (name a model that ends in -quickgelu)")
     own = preprocess.settings()
     for key in ("mean", "std", "interpolation", "resize_mode"):
-        values = [list(one[key]) if isinstance(one.get(key), tuple) else one.get(key) for one in published]
+        values = [list(config[key]) if isinstance(config.get(key), tuple) else config.get(key) for config in published]
         if None not in values and own[key] not in values and all(value == values[0] for value in values):
             differing.append(f"{key} {values[0]} (save a folder with open_clip_config.json)")
     if differing:

@@ -157,13 +157,13 @@ class DetectorVerifier(Verifier):
             PromptError: where a prompt is not the caption of an emoji scene.
             ValueError: for clips.
         """
-        asked = [parse(prompt) for prompt in prompts]
+        wanted = [parse(prompt) for prompt in prompts]
         given = read_images(images)
         if are_clips(given) or isinstance(given, list):
             raise ValueError("a verdict is of a picture, and these are clips; give their frames")
         batch = at_one_size(given, _at_model_size)
-        seen = [one for part in batch.split(self.batch_size) for one in self.detect(part)]
-        return [Verdict(scene, one) for scene, one in zip(asked, seen, strict=True)]
+        seen = [sighting for part in batch.split(self.batch_size) for sighting in self.detect(part)]
+        return [Verdict(scene, sighting) for scene, sighting in zip(wanted, seen, strict=True)]
 
     def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
         return torch.tensor([float(verdict.right) for verdict in self.verdicts(images, prompts)])

@@ -37,12 +37,12 @@ def told_apart(verifiers: Sequence[Verifier]) -> list[dict[str, str]]:
     Returns:
         for each verifier, a dict from each name in its `score_names` to a name that no other has.
     """
-    taken = {name for one in verifiers for name in one.score_names}
+    taken = {name for verifier in verifiers for name in verifier.score_names}
     seen: set[str] = set()
     renamed: list[dict[str, str]] = []
-    for one in verifiers:
+    for verifier in verifiers:
         names: dict[str, str] = {}
-        for name in one.score_names:
+        for name in verifier.score_names:
             new, number = name, 2
             while new in seen or (new != name and new in taken):
                 new, number = f"{name}#{number}", number + 1
@@ -89,11 +89,11 @@ def _describe(value: Any, above: frozenset[int]) -> Any:
         return "itself"
     above = above | {id(value)}
     if isinstance(value, Mapping):
-        return {str(key): _describe(one, above) for key, one in value.items()}
+        return {str(key): _describe(item, above) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_describe(one, above) for one in value]
+        return [_describe(item, above) for item in value]
     if isinstance(value, (set, frozenset)):
-        return sorted((_describe(one, above) for one in value), key=repr)
+        return sorted((_describe(item, above) for item in value), key=repr)
     if isinstance(value, (Tensor, np.ndarray)):
         return f"sha256:{_hash_tensors({'': torch.as_tensor(value)})}"
     if isinstance(value, nn.Module):
@@ -120,8 +120,9 @@ def _describe_code(value: Any, above: frozenset[int]) -> Any:
         }
         defaults = _describe([value.__defaults__, value.__kwdefaults__], above)
         code = hashlib.sha256(_code_bytes(value.__code__)).hexdigest()[:DIGITS]
-        told = {"function": _qualified(value), "code": f"sha256:{code}"}
-        return told | ({"enclosed": enclosed} if enclosed else {}) | ({"defaults": defaults} if any(defaults) else {})
+        description: dict[str, Any] = {"function": _qualified(value), "code": f"sha256:{code}"}
+        description |= {"enclosed": enclosed} if enclosed else {}
+        return description | ({"defaults": defaults} if any(defaults) else {})
     if isinstance(value, type) or inspect.isroutine(value):
         return _qualified(value)
     return {"class": _qualified(type(value)), **_constructor_settings(value, frozenset(), above)}
@@ -129,7 +130,7 @@ def _describe_code(value: Any, above: frozenset[int]) -> Any:
 
 def hash_weights(module: nn.Module) -> str:
     """Hash of a module: the classes of its submodules and its state, wherever it lies."""
-    classes = "".join(f"{path}:{type(one).__qualname__};" for path, one in module.named_modules())
+    classes = "".join(f"{path}:{type(part).__qualname__};" for path, part in module.named_modules())
     state = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
     return _hash_tensors(state, classes)
 

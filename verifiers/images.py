@@ -133,8 +133,8 @@ class Pictures(Sequence[Image.Image]):
     def __getitem__(self, which: int | slice) -> Image.Image | Pictures:
         if isinstance(which, slice):
             return Pictures(self.given[which])
-        one = self.given[which]
-        return as_shown(one) if isinstance(one, Image.Image) else read_picture(one)
+        picture = self.given[which]
+        return as_shown(picture) if isinstance(picture, Image.Image) else read_picture(picture)
 
 
 def at_one_size(images: Tensor | Sequence[Image.Image], resize: Callable[[Tensor], Tensor]) -> Tensor:
@@ -152,7 +152,7 @@ def read_images(images: Images) -> Tensor | Pictures | list[Pictures]:
         pictures for each clip.
 
     Raises:
-        ValueError: for anything else, with what was found.
+        ValueError: for anything else; it says what was given.
     """
     if isinstance(images, Tensor):
         if images.ndim not in (4, 5) or images.shape[-3] != 3 or not images.is_floating_point():
@@ -166,10 +166,10 @@ def read_images(images: Images) -> Tensor | Pictures | list[Pictures]:
         raise ValueError(f"images are a {type(images).__name__}; expected {FORMS}")
     if _are_pictures(images):
         return Pictures(images)
-    clips = [Pictures(one) for one in images if isinstance(one, (list, tuple)) and one and _are_pictures(one)]
+    clips = [Pictures(clip) for clip in images if isinstance(clip, (list, tuple)) and clip and _are_pictures(clip)]
     if len(clips) == len(images):
         return clips
-    kinds = sorted({type(one).__name__ for one in images})
+    kinds = sorted({type(item).__name__ for item in images})
     raise ValueError(f"images are a list of {' and '.join(kinds)}; expected {FORMS}")
 
 
@@ -213,15 +213,15 @@ def image_batches(
     held: list[Tensor] = []
     early: list[Tensor] = []
     for k in range(len(images)):
-        one = _row(images, k)
+        row = _row(images, k)
         before = [] if previews is None else [_row(previews, k)]
-        pixels += one.numel() // 3
+        pixels += row.numel() // 3
         full = len(held) == batch_size or pixels > most_pixels
-        alike = [x.shape for x in (one, *before)] == [x.shape for x in (*held[-1:], *early[-1:])]
+        alike = [x.shape for x in (row, *before)] == [x.shape for x in (*held[-1:], *early[-1:])]
         if held and (full or not alike):
             yield start, k, torch.cat(held), torch.cat(early) if early else None
-            start, held, early, pixels = k, [], [], one.numel() // 3
-        held.append(one)
+            start, held, early, pixels = k, [], [], row.numel() // 3
+        held.append(row)
         early += before
     if held:
         yield start, len(images), torch.cat(held), torch.cat(early) if early else None
@@ -240,7 +240,7 @@ def _row(images: Tensor | Pictures | list[Pictures], k: int) -> Tensor:
 
 
 def _are_pictures(images: Any) -> TypeGuard[Sequence[Picture]]:
-    return all(isinstance(one, (Image.Image, str, Path)) for one in images)
+    return all(isinstance(image, (Image.Image, str, Path)) for image in images)
 
 
 def _label(picture: Image.Image) -> str:

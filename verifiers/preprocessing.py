@@ -111,15 +111,15 @@ class OpenClipPreprocessing(Preprocessing):
         return self.transform(picture)
 
     def of_tensor(self, images: Tensor) -> Tensor:
-        for one in self.transform.transforms:
-            if isinstance(one, ResizeKeepRatio):  # which reads the size of PIL images alone
+        for part in self.transform.transforms:
+            if isinstance(part, ResizeKeepRatio):  # which reads the size of PIL images alone
                 height, width = images.shape[-2:]
-                size = one.get_params(SimpleNamespace(size=(width, height)), one.size, one.longest)
-                images = tvf.resize(images, size, one.interpolation, antialias=True)
-            elif isinstance(one, CenterCropOrPad):
-                images = open_clip.transform.center_crop_or_pad(images, one.size, fill=one.fill / 255)
-            elif isinstance(one, (Resize, CenterCrop)):
-                images = one(images)
+                size = part.get_params(SimpleNamespace(size=(width, height)), part.size, part.longest)
+                images = tvf.resize(images, size, part.interpolation, antialias=True)
+            elif isinstance(part, CenterCropOrPad):
+                images = open_clip.transform.center_crop_or_pad(images, part.size, fill=part.fill / 255)
+            elif isinstance(part, (Resize, CenterCrop)):
+                images = part(images)
         return images.clamp(0, 1)
 
 

@@ -64,7 +64,7 @@ class SelfSupervisedVerifier(Verifier):
         """Cosine of images (batch, 3, height, width) and previews (batch, 3, any height, any width); (batch,)."""
         if previews is None:
             raise ValueError(f"{self.name} compares images with earlier clean predictions of them; give previews=")
-        final, early = (self.features(one.to(self.device)).flatten(1).float() for one in (images, previews))
+        final, early = (self.features(x.to(self.device)).flatten(1).float() for x in (images, previews))
         return F.cosine_similarity(final, early).cpu()
 
     def to(self, device: Any) -> SelfSupervisedVerifier:
