@@ -1,4 +1,4 @@
-"""The body of a class made of one of ours and a child's: which of the child's methods run where, and how they look."""
+"""The body of a class that is ours and a child's: which methods run on the child, and which signatures ours show."""
 
 from __future__ import annotations
 

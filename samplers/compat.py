@@ -1,7 +1,6 @@
 """All that depends on how diffusers names or passes things; a test watches each entry.
 
-What can be seen in a scheduler's values or in its signatures is read there; a name is asked for where nothing else
-tells.
+What shows in a scheduler's values or signatures is read there; names are used only where nothing else tells.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def whole_config(scheduler: Any) -> dict[str, Any]:
 
 
 def takes_one_time(scheduler: Any) -> bool:
-    """Whether a step is told one time and one sample: not so for CogVideoX's DPM-Solver and few-step distillations."""
+    """Whether a step takes one time and one sample; CogVideoX's DPM-Solver and few-step ones do not."""
     parameters = list(inspect.signature(type(scheduler).step).parameters.values())[1:]
     needed = [one.name for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]
     return needed == ["model_output", "timestep", "sample"] and "r_timestep" not in {one.name for one in parameters}
@@ -120,7 +119,7 @@ def calls_between_sigmas(scheduler: Any) -> bool:
 
 
 def step_target(scheduler: Any, index: int, times: list[float]) -> tuple[str, int] | None:
-    """Table and entry that a step reads its target's noise level from; None where that is not known.
+    """Table and entry from which a step reads the noise level that it leads to; None where that is not known.
 
     Args:
         scheduler: whose timesteps are set.

@@ -1,7 +1,7 @@
 """FlowSDEScheduler: stochastic sampling for flow-matching pipelines (SD3, FLUX, Lumina, Sana, ...).
 
 Any g >= 0 gives a reverse SDE with the flow's marginals (Kim et al., arXiv 2503.19385). Seam: the scheduler. Cost: no
-further model call, but for transitions that make more of them (Heun's method). How a step goes is a transition
+further model call, but for transitions that make more of them (Heun's method). How a step goes is up to a transition
 (`transitions/`), whose numbers are formed when the timesteps are set.
 """
 
@@ -63,7 +63,7 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             Alias: `"ode"` is `diffusion=None` and no `stochastic_sampling`, `"sde"` asks for a diffusion and takes
             `"square"` where none is given.
         seed (`int`, defaults to 0):
-            Row k of a batch draws its noise from a generator of its own, which `seed + k` decides, unless
+            Row k of a batch draws its noise from its own generator, which `seed + k` decides, unless
             `set_generators` or `step(generator=...)` gives others. `set_timesteps` resets them, so the same call gives
             the same images.
 

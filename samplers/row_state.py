@@ -21,7 +21,7 @@ def run_tables(scheduler: Any, before: Mapping[str, Any]) -> frozenset[str]:
     """Attributes that hold tensors and belong to the run as a whole, not to rows: known before the first step.
 
     They are those that a scheduler has when it is made, and those that `set_timesteps` wrote. Every other tensor that
-    it holds later was kept by a step, of the batch that it saw.
+    it holds later was left by a step, for the batch of that step.
 
     Args:
         scheduler: whose timesteps were just set.
@@ -35,7 +35,7 @@ def run_tables(scheduler: Any, before: Mapping[str, Any]) -> frozenset[str]:
 
 
 def row_state(scheduler: Any, tables: frozenset[str]) -> dict[str, Any]:
-    """What a scheduler keeps for each row of its batch between steps: tensors with a row an entry, generators by row.
+    """What a scheduler keeps for each row of its batch between steps: one entry of a tensor, one generator.
 
     Args:
         scheduler: in a run.

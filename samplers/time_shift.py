@@ -3,7 +3,7 @@
 A solver's iterate is a little off the samples that the model was trained on at that time. Its variance tells which time
 fits it better: among the times in a window around the next one, the model is called at the time whose forward variance
 is nearest to the sample's own (paper, algorithm 1). Seam: the scheduler, whose live `timesteps` the pipeline iterates.
-Cost: a variance a step, no model call more.
+Cost: one variance per step, no further model call.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class TimeShiftScheduler(Wrapped):
 
     @property
     def begin_index(self) -> int | None:
-        """First step of an image-to-image run; None where none was told."""
+        """First step of an image-to-image run; None where none was set."""
         return getattr(self.child, "begin_index", self.__begin)
 
     @property

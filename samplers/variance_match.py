@@ -43,7 +43,7 @@ def matching_times(variances: Tensor, table: Tensor, shared: bool) -> Tensor:
     Args:
         variances: of the rows, (batch,).
         table: forward variances of the candidate times, (candidates,).
-        shared: one time for all rows, the least mean squared mismatch, as a scheduler can only give one a batch.
+        shared: one time for all rows, by the least mean squared mismatch: a scheduler alone gives one per batch.
     """
     mismatch = (variances[:, None] - table[None]).square()
     if shared:

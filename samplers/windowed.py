@@ -2,7 +2,7 @@
 
 A pipeline denoises for the `timesteps` that its scheduler shows. This one shows steps [start, stop) of a child's run,
 and leaves the child's history (of multistep solvers, of Heun's method) as it stands between the windows. The latents of
-one window, asked for with `output_type="latent"`, go into the next as `latents=`, with the same generator objects; the
+one window, which `output_type="latent"` gives, go into the next as `latents=`, with the same generator objects; the
 last window's images are the plain run's, bit for bit. Seam: the scheduler. Cost: none.
 """
 
@@ -36,8 +36,8 @@ class WindowedScheduler(Wrapped):
     images = pipe(prompt, generator=[generators[0], generators[2]], latents=latents[[0, 2]]).images
     ```
 
-    A step is `order` model calls, as pipelines count them. PNDMScheduler is of order 1 and makes more calls than it
-    was asked for steps: its windows count calls.
+    A step is `order` model calls, as pipelines count them. PNDMScheduler is of order 1 and makes more calls than steps
+    were requested: its windows count calls.
 
     Args:
         start (`int`, defaults to 0):
@@ -213,7 +213,7 @@ class WindowedScheduler(Wrapped):
         sample = call.arguments["sample"]
         if self.__batch is not None and len(sample) != self.__batch[0]:
             raise ValueError(
-                f"the run has {self.__batch[0]} rows and this step {len(sample)}; tell keep_rows which of them go on"
+                f"the run has {self.__batch[0]} rows and this step {len(sample)}; call keep_rows with those that go on"
             )
         out = self.child_kind.step(*call.args, **call.kwargs)
         self.__made_calls += 1

@@ -231,17 +231,17 @@ class Wrapped(SchedulerMixin, ConfigMixin):
         return child
 
     def ask_child(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a method of the child's class: not what stands on the instance in its place, which calls us."""
+        """Call a method of the child's class, and not what a user put on the instance in its place, which calls us."""
         return getattr(self.child_kind, name)(self.child, *args, **kwargs)
 
     def arguments(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> inspect.BoundArguments:
-        """The arguments of a call of the child's method by their names.
+        """The arguments of a call of the child's method, by name.
 
         Raises:
             ValueError: for an argument that the child does not take.
         """
         signature = inspect.signature(getattr(self.child_kind, name))
-        if name == "step":  # some pipelines pass these to every solver; one that draws nothing needs them not
+        if name == "step":  # some pipelines pass these to every solver; one that draws nothing has no use for them
             kwargs = {key: value for key, value in kwargs.items() if key in signature.parameters or key not in _DRAWS}
         try:
             return signature.bind(self.child, *args, **kwargs)

@@ -19,7 +19,7 @@ OBJECTS = (
     "banana", "pizza", "car", "boat", "rocket", "bicycle",
     "house", "ball", "umbrella", "star", "heart", "robot",
 )  # fmt: skip
-"""The 24 objects, in the order of the atlas (six a row)."""
+"""The 24 objects, in the order of the atlas (six per row)."""
 
 PLURALS = {name: name + "s" for name in OBJECTS} | {"fish": "fish", "butterfly": "butterflies"}
 

@@ -32,7 +32,7 @@ def _half(rng: np.random.Generator, size: int, low: float = 0.35, high: float = 
 
 
 def _smooth_noise(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
-    """(size, size) in about [-1, 1], with `cells` bumps a side."""
+    """(size, size) in about [-1, 1], with `cells` bumps per side."""
     coarse = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
     return np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
 

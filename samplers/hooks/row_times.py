@@ -150,7 +150,7 @@ class RowTimes(DenoiserHook):
         if first or len(self._unknown_at) > 1:
             raise ValueError(
                 f"{type(unwrap_module(module)).__name__} is called with a time that is not understood, so its rows "
-                "cannot have times of their own; run one row a call (batch_size=1), or use another scheduler"
+                "cannot have times of their own; run one row per call (batch_size=1), or use another scheduler"
             )
 
     def _own(self, arrived: Tensor, unit: TimeUnit, times: Tensor, time: Tensor, rows: int) -> Tensor:
@@ -189,7 +189,7 @@ class PerSampleTime:
         self._scheduler = scheduler
 
     def remove(self) -> None:
-        """Go back to one time a batch."""
+        """Go back to one time per batch."""
         for one in self._attached:
             one.remove()
         self._scheduler.per_sample = False

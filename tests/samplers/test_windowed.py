@@ -326,7 +326,7 @@ class TestErrors:
         scheduler = WindowedScheduler.from_scheduler(DPMSolverMultistepScheduler(), stop=2)
         x = loop(scheduler, start(), num_inference_steps=STEPS)
         scheduler.set_window(2)
-        with pytest.raises(ValueError, match="has 3 rows and this step 1; tell keep_rows"):
+        with pytest.raises(ValueError, match="has 3 rows and this step 1; call keep_rows"):
             loop(scheduler, x[:1], num_inference_steps=STEPS)
 
     def test_unknown_classes_and_arguments(self):
