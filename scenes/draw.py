@@ -167,7 +167,7 @@ def draw(rng: np.random.Generator, scene: Scene) -> DrawnScene:
         raise ValueError(f"{scene.caption!r} leaves something free; draw what sample_true makes of it")
     if scene.total > 6 or (scene.relation and max(group.count for group in scene.groups) > 2):
         raise ValueError(
-            f"{scene.caption!r} does not fit a picture: at most six sprites, and two on each side of a relation are drawn"
+            f"{scene.caption!r} does not fit a picture: at most six sprites, and two on each side of a relation"
         )
     canvas = np.empty((IMAGE_SIZE, IMAGE_SIZE, 3), np.float32)
     canvas[:] = np.array(BACKGROUNDS[scene.background], np.float32) / 255
