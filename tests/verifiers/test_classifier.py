@@ -7,28 +7,25 @@ from samplesmith import fashion
 from samplesmith.verifiers import ClassVerifier
 from samplesmith.verifiers.classifier import class_number
 
+IMAGES = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+
 
 @pytest.fixture(scope="module")
 def model():
     return small_classifier()
 
 
-@pytest.fixture
-def images():
-    return torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(1))
-
-
-def test_the_verifier_scores_the_class_that_is_asked_for(model, images):
+def test_the_verifier_scores_the_class_that_is_asked_for(model):
     verifier = ClassVerifier(model)
-    expected = model(images).log_softmax(1)
-    scores = verifier(images.expand(-1, 3, -1, -1), ["0", "Bag", "Ankle boot", "3"])
+    expected = model(IMAGES).log_softmax(1)
+    scores = verifier(IMAGES.expand(-1, 3, -1, -1), ["0", "Bag", "Ankle boot", "3"])
     assert torch.allclose(scores, expected[range(4), [0, 8, 9, 3]], atol=1e-5)
-    pictures = [Image.fromarray((image[0].numpy() * 255).round().astype(np.uint8)) for image in images]
+    pictures = [Image.fromarray((image[0].numpy() * 255).round().astype(np.uint8)) for image in IMAGES]
     assert torch.allclose(verifier(pictures, "Bag"), expected[:, 8], atol=0.05)
 
 
-def test_gradients_reach_the_images(model, images):
-    pixels = images.expand(-1, 3, -1, -1).clone().requires_grad_()
+def test_gradients_reach_the_images(model):
+    pixels = IMAGES.expand(-1, 3, -1, -1).clone().requires_grad_()
     ClassVerifier(model)(pixels, "Dress").sum().backward()
     assert pixels.grad.abs().max() > 0
 
@@ -40,7 +37,7 @@ def test_classes_by_number_and_name():
             class_number(wrong)
 
 
-def test_it_loads_by_the_name_of_a_shipped_folder(model, images, tmp_path, monkeypatch):
+def test_it_loads_by_the_name_of_a_shipped_folder(model, tmp_path, monkeypatch):
     from samplesmith import assets
     from samplesmith.verifiers import load_verifier
 
@@ -50,4 +47,4 @@ def test_it_loads_by_the_name_of_a_shipped_folder(model, images, tmp_path, monke
     monkeypatch.setattr(assets, "_ROOT", tmp_path)
     verifier = load_verifier("fashion-classifier")
     assert verifier.name == "fashion-classifier"
-    assert torch.allclose(verifier.model(images), model(images), atol=1e-5)
+    assert torch.allclose(verifier.model(IMAGES), model(IMAGES), atol=1e-5)

@@ -3,19 +3,9 @@ import pytest
 import torch
 from PIL import Image
 from samplesmith.verifiers import PreferenceVerifier
-from toy_clip import save_clip
 from transformers import CLIPModel, CLIPProcessor
 
 PROMPTS = ["a cat on pink", "three dogs left of a tree on blue", "two frogs on white"]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clip") / "pick"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        save_clip(folder)
-    return folder
 
 
 def logits(folder, pictures, prompts):
@@ -34,31 +24,31 @@ def pictures(side, count=3):
     ]
 
 
-def test_it_is_the_logit_of_each_image_for_its_own_prompt(folder):
-    verifier = PreferenceVerifier.load(folder)
+def test_it_is_the_logit_of_each_image_for_its_own_prompt(clip_folder):
+    verifier = PreferenceVerifier.load(clip_folder)
     assert verifier.name == "pick"
-    expected = logits(folder, pictures(32), PROMPTS).diagonal()
+    expected = logits(clip_folder, pictures(32), PROMPTS).diagonal()
     assert torch.allclose(verifier(pictures(32), PROMPTS), expected, atol=1e-3)
     assert verifier.scale == pytest.approx(0.2 * verifier.logit_scale)
 
 
-def test_other_sizes_are_brought_to_the_models_own_as_its_processor_does(folder):
-    verifier = PreferenceVerifier.load(folder)
+def test_other_sizes_are_brought_to_the_models_own_as_its_processor_does(clip_folder):
+    verifier = PreferenceVerifier.load(clip_folder)
     for side in (96, 20):
-        expected = logits(folder, pictures(side), PROMPTS[:1])[:, 0]
+        expected = logits(clip_folder, pictures(side), PROMPTS[:1])[:, 0]
         assert torch.allclose(verifier(pictures(side), PROMPTS[0]), expected, atol=1e-3)
 
 
-def test_a_score_depends_on_its_own_prompt_alone(folder):
+def test_a_score_depends_on_its_own_prompt_alone(clip_folder):
     """The longest prompt of a batch sets no padding that another would feel."""
-    verifier = PreferenceVerifier.load(folder)
+    verifier = PreferenceVerifier.load(clip_folder)
     alone = [verifier(pictures(32)[k : k + 1], PROMPTS[k]).item() for k in range(3)]
-    assert PreferenceVerifier.load(folder)(pictures(32), PROMPTS).tolist() == pytest.approx(alone, abs=1e-4)
+    assert PreferenceVerifier.load(clip_folder)(pictures(32), PROMPTS).tolist() == pytest.approx(alone, abs=1e-4)
 
 
-def test_differentiable(folder):
+def test_differentiable(clip_folder):
     x = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    PreferenceVerifier.load(folder)(x, "a cat on pink").backward()
+    PreferenceVerifier.load(clip_folder)(x, "a cat on pink").backward()
     assert x.grad.abs().sum() > 0
 
 

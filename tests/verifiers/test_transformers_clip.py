@@ -8,19 +8,10 @@ from toy_clip import save_clip
 from transformers import CLIPImageProcessor
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clip") / "pick"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        save_clip(folder)
-    return folder
-
-
-def test_a_prompt_beyond_the_context_warns(folder):
+def test_a_prompt_beyond_the_context_warns(clip_folder):
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with pytest.warns(UserWarning, match="pick sees the prompt cut to 14 tokens"):
-        load_transformers_clip(folder)(images, "a cat and a dog and a frog and a fish and a car on pink")
+        load_transformers_clip(clip_folder)(images, "a cat and a dog and a frog and a fish and a car on pink")
 
 
 def test_a_processor_that_does_not_scale_to_one_is_refused():
@@ -28,12 +19,12 @@ def test_a_processor_that_does_not_scale_to_one_is_refused():
         TransformersPreprocessing(CLIPImageProcessor(do_rescale=False))
 
 
-def test_a_pickle_is_not_read(folder, tmp_path):
+def test_a_pickle_is_not_read(clip_folder, tmp_path):
     class Bomb:
         def __reduce__(self):
             return (open, (str(tmp_path / "exploded"), "w"))
 
-    for file in folder.iterdir():
+    for file in clip_folder.iterdir():
         if file.suffix == ".json":
             (tmp_path / file.name).write_bytes(file.read_bytes())
     torch.save({"logit_scale": Bomb()}, tmp_path / "pytorch_model.bin")
@@ -42,8 +33,8 @@ def test_a_pickle_is_not_read(folder, tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
-def test_missing_weights_are_not_drawn(folder, tmp_path):
-    for file in folder.iterdir():
+def test_missing_weights_are_not_drawn(clip_folder, tmp_path):
+    for file in clip_folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     state = load_file(tmp_path / "model.safetensors")
     del state["visual_projection.weight"]
