@@ -82,7 +82,8 @@ def main() -> None:
             flush=True,
         )
     result = {
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "load_average": os.getloadavg()[1],
         "spread": "10th percentile, median and 90th percentile of the runs",
         "rows": rows,
     }
