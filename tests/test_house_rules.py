@@ -24,6 +24,23 @@ def test_no_file_is_too_long_to_read():
     assert not {name for name in LONGER if lines.get(name, 0) <= LONGEST}, "take what was split out of LONGER"
 
 
+def mirrored(name):
+    """What a test file is named after: a module, a folder of modules, or a page of docs/."""
+    path = Path(name)
+    module = Path(*path.parts[1:-1], path.stem.removeprefix("test_"))
+    page = Path("docs", module.name.removesuffix("_page") + ".md")
+    return (ROOT / f"{module}.py").is_file() or (ROOT / module).is_dir() or (ROOT / page).is_file()
+
+
+def test_a_test_is_named_after_its_module_or_says_what_it_is_about():
+    tests = [name for name in sources() if Path(name).name.startswith("test_")]
+    assert len(tests) > 100
+    silent = [
+        name for name in tests if not mirrored(name) and not ast.get_docstring(ast.parse((ROOT / name).read_text()))
+    ]
+    assert not silent, "name it after the module that it tests, or say in a docstring what it is about"
+
+
 def asks_for_a_class_name(source):
     """Lines that compare the name of an object's class, or look into it."""
     lines = set()

@@ -1,3 +1,5 @@
+"""What is installed: a light import, public names that are there, a wheel that carries the models."""
+
 import subprocess
 import sys
 import zipfile

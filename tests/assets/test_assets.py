@@ -1,3 +1,5 @@
+"""The models that ship: each loads by its name, and its card says what it is."""
+
 import json
 
 import pytest
