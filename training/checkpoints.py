@@ -16,7 +16,11 @@ from ..pipelines.search.run_description import differences
 PARTS = frozenset({"description", "state"})
 
 
-class WrongRunError(ValueError):
+class FolderError(ValueError):
+    """A folder holds what a run cannot go on from; the message says what, and what to do."""
+
+
+class WrongRunError(FolderError):
     """A folder holds the checkpoint of a run with other settings; the message names each difference."""
 
 
@@ -41,16 +45,16 @@ def read_checkpoint(file: Path, description: Mapping[str, Any]) -> dict[str, Any
 
     Raises:
         WrongRunError: where the descriptions differ, naming how.
-        ValueError: where the file is no checkpoint of a training loop.
+        FolderError: where the file is no checkpoint of a training loop.
     """
     if not file.exists():
         return None
     try:
         saved = torch.load(file, weights_only=True, map_location="cpu")
     except Exception as error:  # pickle, zip and torch each raise their own
-        raise ValueError(f"{file} cannot be read as a checkpoint ({reason_of(error)}); {_ADVICE}") from error
+        raise FolderError(f"{file} cannot be read as a checkpoint ({reason_of(error)}); {_ADVICE}") from error
     if not isinstance(saved, dict) or set(saved) != PARTS:
-        raise ValueError(f"{file} is no checkpoint of this training loop; {_ADVICE}")
+        raise FolderError(f"{file} is no checkpoint of this training loop; {_ADVICE}")
     if changes := differences(json.loads(saved["description"]), json.loads(json.dumps(description))):
         raise WrongRunError(
             f"{file} belongs to another run: {'; '.join(changes)}. Give the settings of that run to go on with it, "

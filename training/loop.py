@@ -106,7 +106,7 @@ class Loop:
 
     Raises:
         WrongRunError: where the folder's checkpoint is another run's, naming the differences.
-        ValueError: where the checkpoint cannot be read.
+        FolderError: where the checkpoint cannot be read.
     """
 
     def __init__(
@@ -319,7 +319,14 @@ class Loop:
         """A progress bar over the run's images, in a terminal's first process."""
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
         shown = self._console.is_terminal and self._accelerator.is_main_process
-        return Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console, disable=not shown)
+        return Bar(
+            *columns,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not shown,
+            refresh_per_second=2,
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from samplesmith.training.checkpoints import WrongRunError, read_checkpoint, write_checkpoint
+from samplesmith.training.checkpoints import FolderError, WrongRunError, read_checkpoint, write_checkpoint
 
 DESCRIPTION = {"recipe": "flow", "learning rates": [0.1], "classes": (0, 2)}
 STATE = {"weight": torch.arange(3.0), "step": 4, "own": [{"used": 2}]}
@@ -34,11 +34,11 @@ def test_another_run_is_refused_by_each_difference(tmp_path):
 def test_what_is_no_checkpoint_is_refused(tmp_path):
     file = tmp_path / "checkpoint.pt"
     file.write_text("no zip")
-    with pytest.raises(ValueError, match=r"checkpoint.pt cannot be read as a checkpoint \(.+\); move it away"):
+    with pytest.raises(FolderError, match=r"checkpoint.pt cannot be read as a checkpoint \(.+\); move it away"):
         read_checkpoint(file, DESCRIPTION)
     torch.save({"modules": {}}, file)
-    with pytest.raises(ValueError, match="is no checkpoint of this training loop; move it away, or name another"):
+    with pytest.raises(FolderError, match="is no checkpoint of this training loop; move it away, or name another"):
         read_checkpoint(file, DESCRIPTION)
     torch.save({"description": "{}", "state": torch.nn.Linear}, file)  # what would run code is not read
-    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+    with pytest.raises(FolderError, match="cannot be read as a checkpoint"):
         read_checkpoint(file, DESCRIPTION)

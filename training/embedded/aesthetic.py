@@ -24,7 +24,7 @@ from ...verifiers import CLIPVerifier
 from ..loop import Figures, Loop
 from ..loop_settings import LoopSettings
 from .autoencoder import reconstruct
-from .command_line import recipe_parser
+from .command_line import recipe_parser, run_recipe
 from .pixels import images_to_tensor
 
 CLEAN_MEAN, DEGRADED_MEAN = 7.0, 4.0
@@ -161,4 +161,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_recipe(main)

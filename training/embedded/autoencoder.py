@@ -21,7 +21,7 @@ from ..loop import Figures, Loop
 from ..loop_settings import LoopSettings
 from ..randomness import initial_weights
 from ..schedules import Progress, linear_decay, warm_up
-from .command_line import recipe_parser
+from .command_line import recipe_parser, run_recipe
 from .pixels import images_to_tensor, save_sheet, tensor_to_images
 
 CROP = 64
@@ -259,4 +259,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_recipe(main)

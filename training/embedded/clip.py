@@ -37,7 +37,7 @@ from ..randomness import initial_weights
 from ..schedules import Progress, cosine, warm_up
 from .attributes import AttributeHeads, counts_of
 from .autoencoder import reconstruct
-from .command_line import recipe_parser
+from .command_line import recipe_parser, run_recipe
 from .contrastive import also_true, contrastive_loss
 from .detector import degrade
 from .nearly_right import nearly_right, unique_scenes
@@ -297,7 +297,7 @@ def train(
         fresh = torch.Generator().manual_seed(seed)
         began[EMBEDDING] = extended_embedding(began[EMBEDDING].float(), old, vocabulary, fresh)
         model.load_state_dict(began)
-    about = {"recipe": name, "start": "new weights" if start is None else hash_weights(model)}
+    about = {"recipe": name, "start": "new weights" if start is None else hash_weights(model.visual)}
     model.visual.to(memory_format=torch.channels_last)  # a third faster on a CPU
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     nn.init.constant_(finder.bias, -4.0)
@@ -338,4 +338,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_recipe(main)

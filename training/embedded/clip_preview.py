@@ -24,7 +24,7 @@ from ...pipelines import decode, load
 from ...scenes import DrawnScene
 from ..loop import Loop
 from .clip import HELD_OUT_SEED, Look, prefers, train
-from .command_line import recipe_parser
+from .command_line import recipe_parser, run_recipe
 from .flow import interpolate
 from .nearly_right import nearly_right, unique_scenes
 from .pixels import images_to_tensor
@@ -159,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_recipe(main)

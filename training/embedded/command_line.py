@@ -1,9 +1,14 @@
-"""The options that every recipe has."""
+"""What the command lines of all recipes have in common: options, and errors in one sentence."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
+
+from ..checkpoints import FolderError
+from ..loop import NonFiniteError
 
 
 def recipe_parser(description: str, images: int, needs_autoencoder: bool = True) -> argparse.ArgumentParser:
@@ -24,3 +29,12 @@ def recipe_parser(description: str, images: int, needs_autoencoder: bool = True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     return parser
+
+
+def run_recipe(main: Callable[[], None]) -> None:
+    """Run a recipe's command line; a run that is refused or diverges says why in one sentence and exits with 2."""
+    try:
+        main()
+    except (FolderError, NonFiniteError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error

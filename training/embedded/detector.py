@@ -29,7 +29,7 @@ from ..loop_settings import LoopSettings
 from ..randomness import initial_weights
 from ..schedules import Progress, linear_decay, warm_up
 from .autoencoder import reconstruct
-from .command_line import recipe_parser
+from .command_line import recipe_parser, run_recipe
 from .pixels import images_to_tensor
 from .sprite_maps import focal_loss
 
@@ -218,4 +218,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_recipe(main)

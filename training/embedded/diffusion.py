@@ -18,7 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..loop import Loop
 from ..randomness import initial_weights
-from .command_line import recipe_parser
+from .command_line import recipe_parser, run_recipe
 from .denoisers import snr_weights
 from .generator import Generator, train_generator
 from .latents import Batch, LatentScenes, encode_scenes
@@ -114,7 +114,7 @@ def train(
 
     Raises:
         WrongRunError: where the folder holds another run.
-        ValueError: where it holds another number of encoded scenes.
+        FolderError: where it holds another number of encoded scenes.
         NonFiniteError: where the loss or its gradient is NaN or infinite.
     """
     output.mkdir(parents=True, exist_ok=True)
@@ -140,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_recipe(main)

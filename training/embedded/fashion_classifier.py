@@ -22,7 +22,7 @@ from ..loop import Figures, Loop
 from ..loop_settings import LoopSettings
 from ..randomness import initial_weights
 from ..schedules import Progress, cosine, warm_up
-from .command_line import recipe_parser
+from .command_line import recipe_parser, run_recipe
 
 BATCH = 128
 PEAK_LEARNING_RATE, LEAST_LEARNING_RATE, WARM_UP_IMAGES, WEIGHT_DECAY = 3e-3, 1e-6, 25_600, 0.05
@@ -143,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_recipe(main)

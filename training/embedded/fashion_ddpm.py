@@ -24,7 +24,7 @@ from ... import fashion
 from ...pipelines.class_conditional import ClassConditionalPipeline
 from ..loop import Every, Figures, Loop
 from ..randomness import initial_weights
-from .command_line import recipe_parser
+from .command_line import recipe_parser, run_recipe
 from .denoisers import denoiser_settings, optimizer_of, snr_weights, without_flash_attention
 from .pixels import save_sheet
 from .saved_pipeline import save_pipeline
@@ -202,4 +202,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_recipe(main)

@@ -23,7 +23,7 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 from ...verifiers.identity import hash_weights
 from ..loop import Loop
 from ..randomness import initial_weights
-from .command_line import recipe_parser
+from .command_line import recipe_parser, run_recipe
 from .denoisers import without_flash_attention
 from .generator import Generator, train_generator
 from .latents import Batch, LatentScenes, encode_scenes
@@ -172,14 +172,14 @@ def train(
 
     Raises:
         WrongRunError: where the folder holds another run.
-        ValueError: where it holds another number of encoded scenes.
+        FolderError: where it holds another number of encoded scenes.
         NonFiniteError: where the loss or its gradient is NaN or infinite.
     """
     output.mkdir(parents=True, exist_ok=True)
     net, tokenizer = first_weights(output / "tokenizer", seed, start)
     data = LatentScenes.of(encode_scenes(autoencoder, scene_count, seed + 5, output / "latents.pt"), tokenizer)
     rate = PEAK_LEARNING_RATE if start is None else TRAINED_ON_LEARNING_RATE
-    about = {"recipe": "flow", "start": "new weights" if start is None else hash_weights(net)}
+    about = {"recipe": "flow", "start": "new weights" if start is None else hash_weights(net.denoiser)}
     return train_generator(
         net.train(), data, autoencoder, output, total_images, seed, rate, compiled, SHEET_ARGUMENTS, about
     )
@@ -210,4 +210,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_recipe(main)

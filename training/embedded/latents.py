@@ -17,6 +17,7 @@ from transformers import CLIPTokenizer
 
 from ... import scenes
 from ...scenes import Scene, sample_description, with_digits
+from ..checkpoints import FolderError
 from ..loop import Loop
 from .pixels import images_to_tensor
 from .sprite_maps import patch_maps
@@ -50,12 +51,12 @@ def encode_scenes(autoencoder: AutoencoderKL, count: int, seed: int, cache: Path
         `latents` (count, 8, 16, 16) in float16, `maps` (count, 64, 24) of patches as uint8, and `captions`.
 
     Raises:
-        ValueError: where the file holds another number of scenes.
+        FolderError: where the file holds another number of scenes.
     """
     if cache.exists():
         data = torch.load(cache, weights_only=True)
         if len(data["captions"]) != (kept := math.ceil(count / ENCODED_AT_ONCE) * ENCODED_AT_ONCE):
-            raise ValueError(
+            raise FolderError(
                 f"{cache} holds {len(data['captions'])} scenes and this run asks for {kept}; ask for as many, remove "
                 "the file, or name another folder"
             )
