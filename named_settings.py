@@ -66,11 +66,26 @@ def write(name: str, settings: Mapping[str, Any] | None = None) -> str:
     """
     if not name or name != name.strip() or ":" in name:
         raise ValueError(f"{name!r} is no name; leave out colons and outer spaces")
-    for key in settings or {}:
+    written = write_settings(settings or {})
+    return f"{name}:{written}" if written else name
+
+
+def write_settings(settings: Mapping[str, Any]) -> str:
+    """The text that `parse_settings` reads as these settings.
+
+    Raises:
+        ValueError: for a key or value that the grammar does not have.
+    """
+    for key in settings:
         if not _KEY.fullmatch(key):
             raise ValueError(f"{key!r} is no name of a setting; use letters, digits and underscores")
-    parts = [f"{key}={write_value(value)}" for key, value in (settings or {}).items()]
-    return f"{name}:{','.join(parts)}" if parts else name
+    parts = []
+    for key, value in settings.items():
+        try:
+            parts.append(f"{key}={write_value(value)}")
+        except ValueError as error:
+            raise ValueError(f"{key} is {error}") from None
+    return ",".join(parts)
 
 
 def write_value(value: Any) -> str:
@@ -84,7 +99,7 @@ def write_value(value: Any) -> str:
         return value if plain else to_json(value)
     if isinstance(value, Mapping):
         if any(not isinstance(key, str) for key in value):
-            raise ValueError(f"{_short(value)} has keys that are no texts")
+            raise ValueError(f"{_short(value)}, whose keys are no texts")
         return "{" + ",".join(f"{_map_key(key)}:{write_value(one)}" for key, one in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(write_value, value)) + "]"
@@ -93,8 +108,8 @@ def write_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
-        return repr(value)
-    raise ValueError(f"{_short(value)} cannot be a setting; give a number, true, false, none, a text, a list or a map")
+        return repr(int(value) if isinstance(value, int) else float(value))  # of numpy's numbers too
+    raise ValueError(f"{_short(value)}; give a number, true, false, none, a text, a list or a map")
 
 
 def resolve(

@@ -13,12 +13,12 @@ from .. import __version__
 from .commands.calibrate import calibrate
 from .commands.evaluate import evaluate
 from .commands.models import models
+from .commands.options import Interruptible, console, errors
 from .commands.plan import plan
 from .commands.sample import sample
 from .commands.score import score
 from .commands.search import search
 from .commands.web import web
-from .options import Interruptible, console, errors
 
 app = typer.Typer(
     no_args_is_help=True,

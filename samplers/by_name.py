@@ -44,36 +44,48 @@ HOOKS: dict[str, Callable[..., Removable]] = {"row-times": row_times}
 """Hooks by name: each is called with the pipeline and its settings, and returns what takes it off."""
 
 
-def make_scheduler(spec: str, current: SchedulerMixin) -> SchedulerMixin:
-    """A scheduler by name, made from the state or the config of another.
+def check_scheduler(spec: str) -> tuple[type[SchedulerMixin], dict[str, Any]]:
+    """The class and the settings of a scheduler by name, as far as they are known without a pipeline.
 
     Args:
         spec: a name and maybe settings. Names are those of ours (flow-sde, time-shift), short ones of diffusers (ddim,
             pndm, dpmsolver++, euler, flow-euler), and classes of diffusers or of ours, such as
             "UniPCMultistepScheduler:solver_order=1".
-        current: the scheduler that a pipeline has.
 
     Raises:
-        ValueError: for an unknown name or setting, and a scheduler that does not fit the current one.
+        ValueError: for an unknown name or setting.
     """
     name, settings = parse(spec)
     ours = {cls.__name__: cls for cls in SCHEDULERS.values()} | SCHEDULERS
-    if name in ours:
-        check_settings(name, settings, ours[name])
-        return ours[name].from_scheduler(current, **settings)
-    cls: Any = getattr(diffusers, SOLVERS.get(name, name), None)
+    cls: Any = ours.get(name) or getattr(diffusers, SOLVERS.get(name, name), None)
     is_scheduler = isinstance(cls, type) and issubclass(cls, SchedulerMixin)
     if not is_scheduler:
         raise ValueError(
             f"unknown scheduler {name!r}; give one of {', '.join([*SCHEDULERS, *SOLVERS])}, or a class of diffusers "
             "such as UniPCMultistepScheduler"
         )
+    check_settings(name, settings, cls)
+    return cls, settings
+
+
+def make_scheduler(spec: str, current: SchedulerMixin) -> SchedulerMixin:
+    """A scheduler by name, made from the state or the config of another.
+
+    Args:
+        spec: as in `check_scheduler`.
+        current: the scheduler that a pipeline has.
+
+    Raises:
+        ValueError: for an unknown name or setting, and a scheduler that does not fit the current one.
+    """
+    cls, settings = check_scheduler(spec)
+    if cls in SCHEDULERS.values():
+        return cls.from_scheduler(current, **settings)
     if cls not in (type(current), *current.compatibles):
         known = sorted({type(current).__name__, *(one.__name__ for one in current.compatibles)})
         raise ValueError(
             f"{cls.__name__} cannot stand in for {type(current).__name__}; known to fit: {', '.join(known)}"
         )
-    check_settings(name, settings, cls)
     return cls.from_config(current.config, **settings)
 
 
@@ -90,17 +102,29 @@ def set_scheduler(pipe: Any, spec: str) -> None:
     pipe.scheduler = make_scheduler(spec, pipe.scheduler)
 
 
+def check_hook(spec: str) -> tuple[Callable[..., Removable], dict[str, Any]]:
+    """What puts a hook on, and its settings, as far as they are known without a pipeline.
+
+    Args:
+        spec: a name in `HOOKS` and maybe settings.
+
+    Raises:
+        ValueError: for an unknown name or setting.
+    """
+    return resolve(spec, HOOKS, "hook", given=["pipe"])
+
+
 def apply_hook(pipe: Any, spec: str) -> Removable:
     """Put a hook on a pipeline's networks by its name.
 
     Args:
         pipe: a diffusers pipeline.
-        spec: a name in `HOOKS` and maybe settings.
+        spec: as in `check_hook`.
 
     Raises:
         ValueError: for an unknown name or setting, and where the hook does not fit the pipeline.
     """
-    hook, settings = resolve(spec, HOOKS, "hook", given=["pipe"])
+    hook, settings = check_hook(spec)
     return hook(pipe, **settings)
 
 

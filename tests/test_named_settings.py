@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 from hypothesis import example, given
+from hypothesis import settings as limits
 from hypothesis import strategies as st
 from samplesmith.named_settings import DEEPEST, check_settings, parse, parse_settings, resolve, write
 
@@ -23,6 +24,7 @@ def same(one, other):
     return type(one) is type(other) and one == other
 
 
+@limits(deadline=None)
 @given(names, st.dictionaries(keys, values, max_size=4))
 @example("random", {"a": "none", "b": "1e3", "c": "", "d": " x ", "e": 'say "so", [it]', "f": "http://h:8000/v1?a=b"})
 @example("a", {"x": [1.0, 1, True, "true", None, [], {}, [[-0.0]]]})
@@ -32,6 +34,7 @@ def test_what_is_written_is_read_back(name, settings):
     assert same(read, settings)
 
 
+@limits(deadline=None)
 @given(st.text())
 def test_any_text_is_read_or_refused_in_one_sentence(text):
     said = ""
@@ -93,9 +96,9 @@ def test_what_cannot_be_read(text, message):
         ("a:b", {}, "'a:b' is no name"),
         ("", {}, "'' is no name"),
         ("a", {"b-c": 1}, "'b-c' is no name of a setting"),
-        ("a", {"b": float("nan")}, "nan cannot be a setting"),
-        ("a", {"b": object}, "cannot be a setting"),
-        ("a", {"b": {1: 2}}, "keys that are no texts"),
+        ("a", {"b": float("nan")}, "b is nan; give a number, true"),
+        ("a", {"b": object}, "b is <class 'object'>; give"),
+        ("a", {"b": {1: 2}}, "whose keys are no texts"),
     ],
 )
 def test_what_cannot_be_written(name, settings, message):

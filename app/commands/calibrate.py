@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from ..options import (
+from ...pipelines.numbers import check_numbers
+from ...pipelines.shipped import call_arguments, check_vocabulary, default_guide
+from .options import (
     Device,
     Dtype,
     Guidance,
@@ -19,13 +21,7 @@ from ..options import (
     Offload,
     Seed,
     Width,
-    call_arguments,
-    check_device,
-    check_numbers,
-    check_vocabulary,
     console,
-    default_guide,
-    load_pipeline,
     make_folder,
     read_prompts,
 )
@@ -70,6 +66,7 @@ def calibrate(
     from ...evaluation.calibration import calibrate as measure
     from ...evaluation.calibration_plot import plot_calibration
     from ...evaluation.figures import new_figure
+    from ...pipelines.on_device import check_device, load_on_device
     from ...pipelines.search.processes import is_main_process
     from ...verifiers import load_verifier
 
@@ -78,8 +75,9 @@ def calibrate(
     make_folder(output)
     check_device(device, offload)
     guide, held_out = load_verifier(verifier), load_verifier(judge) if judge else None
-    pipe = load_pipeline(model, dtype, device, offload)
-    arguments = call_arguments(model, None, guidance_scale, negative_prompt, height, width)
+    pipe = load_on_device(model, dtype, device, offload)
+    given = {"guidance_scale": guidance_scale, "negative_prompt": negative_prompt, "height": height, "width": width}
+    arguments = call_arguments(model, given)
     arguments.pop("num_inference_steps", None)
     found = measure(
         pipe,

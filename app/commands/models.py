@@ -9,11 +9,7 @@ from rich.table import Column, Table
 
 from ... import assets
 from ...valid_json import to_json
-from ..options import (
-    Json,
-    console,
-    load_pipeline,
-)
+from .options import Json, console
 
 
 def models(
@@ -27,9 +23,10 @@ def models(
     Example: `samplesmith models --pipeline ./my-model`
     """
     if pipeline is not None:
+        from ...pipelines.on_device import load_on_device
         from ...pipelines.support import support
 
-        answers = support(load_pipeline(pipeline, "float32", "cpu", False))
+        answers = support(load_on_device(pipeline, device="cpu"))
         if as_json:
             print(to_json(answers.as_dict(), indent=2))
         else:

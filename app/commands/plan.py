@@ -11,8 +11,9 @@ import typer
 from rich.table import Table
 
 from ...foreign_errors import in_one_sentence
+from ...pipelines.numbers import check_numbers
 from ...valid_json import to_json
-from ..options import Json, check_numbers, console
+from .options import Json, console
 
 if TYPE_CHECKING:
     from ...evaluation.planning import BudgetPlan

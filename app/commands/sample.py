@@ -7,24 +7,26 @@ from typing import Annotated
 
 import typer
 
+from ...pipelines.numbers import check_numbers
+from ...pipelines.shipped import call_arguments, check_vocabulary
 from ...valid_json import to_json
-from ..options import (
+from .options import (
+    Arguments,
     Device,
     Dtype,
     Guidance,
     Height,
+    Hooks,
     Json,
     Model,
     Negative,
     Offload,
+    Scheduler,
     Seed,
     Steps,
     Width,
-    call_arguments,
-    check_numbers,
-    check_vocabulary,
     console,
-    load_pipeline,
+    given_arguments,
     make_folder,
 )
 
@@ -38,6 +40,9 @@ def sample(
     negative_prompt: Negative = None,
     height: Height = None,
     width: Width = None,
+    scheduler: Scheduler = None,
+    hook: Hooks = None,
+    argument: Arguments = None,
     seed: Seed = 0,
     output: Annotated[Path, typer.Option(help="folder for the images")] = Path("outputs/sample"),
     dtype: Dtype = "float32",
@@ -52,16 +57,22 @@ def sample(
     if num_images < 1:
         raise ValueError(f"--num-images is {num_images}; give at least 1")
     check_numbers(steps=steps, height=height, width=width, seed=seed, guidance_scale=guidance_scale)
+    given = given_arguments(
+        argument, guidance_scale=guidance_scale, negative_prompt=negative_prompt, height=height, width=width
+    )
     check_vocabulary([prompt], model, [])
 
     from PIL import Image
 
     from ...pipelines.call import PipelineCall
+    from ...pipelines.on_device import load_on_device
+    from ...samplers.by_name import set_up
 
     make_folder(output)
-    pipe = load_pipeline(model, dtype, device, offload)
-    call = PipelineCall(pipe, call_arguments(model, steps, guidance_scale, negative_prompt, height, width))
-    images, _ = call(prompt, range(seed, seed + num_images))
+    pipe = load_on_device(model, dtype, device, offload)
+    call = PipelineCall(pipe, call_arguments(model, {"num_inference_steps": steps, **given}))
+    with set_up(pipe, scheduler, hook or ()):
+        images, _ = call(prompt, range(seed, seed + num_images))
     files = [output / f"seed_{seed + k}.png" for k in range(num_images)]
     for image, file in zip(images, files, strict=True):
         Image.fromarray(image).save(file)

@@ -9,15 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
+from ...pipelines.shipped import check_vocabulary
 from ...valid_json import to_json
-from ..options import (
-    Device,
-    Json,
-    check_device,
-    check_vocabulary,
-    console,
-    number_text,
-)
+from .options import Device, Json, console, number_text
 
 
 def score(
@@ -37,15 +31,14 @@ def score(
     if prompt is not None:
         check_vocabulary([prompt], None, [verifier])
 
-    import torch
-
+    from ...pipelines.on_device import check_device, default_device
     from ...verifiers import load_verifier
 
     check_device(device)
     loaded = load_verifier(verifier)
     if prompt is None and loaded.reads_prompt:
         raise ValueError(f"{verifier} compares images with a prompt; say by --prompt what they should show")
-    loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    loaded.to(device or default_device())
     # Files are read one at a time, and scored in batches.
     scores = loaded(files, prompt or "").tolist()
     if as_json:

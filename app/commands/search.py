@@ -9,28 +9,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from ...pipelines.search.job import SearchJob
 from ...valid_json import to_json
-from ..options import (
+from .options import (
+    Arguments,
     Device,
     Dtype,
     Guidance,
     Height,
+    Hooks,
     Json,
     Model,
     Negative,
     Offload,
     Prompts,
+    Scheduler,
     Seed,
     StepsOrAuto,
     Width,
-    call_arguments,
-    check_device,
-    check_numbers,
-    check_vocabulary,
     console,
-    default_guide,
     errors,
-    load_pipeline,
+    given_arguments,
     make_folder,
     number_text,
     read_prompts,
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def search(
-    prompt: Annotated[str | None, typer.Argument(help="what to draw; or --prompts")] = None,
+    prompt: Annotated[list[str] | None, typer.Argument(help="what to draw, one text or several; or --prompts")] = None,
     prompts: Prompts = None,
     model: Model = "emoji-sd3",
     verifier: Annotated[
@@ -54,9 +53,11 @@ def search(
         str,
         typer.Option(help="random; zero-order, as zero-order:neighbours=4,angle=0.4; or halving, as halving:keep=0.5"),
     ] = "random",
-    budget: Annotated[int | None, typer.Option(help="NFEs a prompt: forwards of the denoiser, a row each")] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="NFEs per prompt: forwards of the denoiser, counted by row")
+    ] = None,
     candidates: Annotated[
-        int | None, typer.Option(help="candidates a prompt, in place of --budget; 8 by default")
+        int | None, typer.Option(help="candidates per prompt, in place of --budget; 8 by default")
     ] = None,
     stop_at: Annotated[
         float | None,
@@ -73,6 +74,9 @@ def search(
     negative_prompt: Negative = None,
     height: Height = None,
     width: Width = None,
+    scheduler: Scheduler = None,
+    hook: Hooks = None,
+    argument: Arguments = None,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(help="candidates in one call of the pipeline")] = 8,
     output: Annotated[
@@ -87,42 +91,35 @@ def search(
 
     Example: `samplesmith search "two cats and three stars on blue" --candidates 16 --output outputs/cats`
     """
-    wanted = read_prompts(prompt, prompts)
-    num_steps = read_steps(steps)
-    check_numbers(
-        height=height, width=width, batch_size=batch_size, seed=seed, guidance_scale=guidance_scale, stop_at=stop_at
-    )
-    names = verifier or [default_guide(model)]
-    check_vocabulary(wanted, model, [*names, *([judge] if judge else [])])
-    if budget is None and candidates is None:
-        candidates = 8
-
-    from ...pipelines import NoiseSearch
-    from ...pipelines.search.auto_steps import AUTO, shipped_calibration
-    from ...pipelines.search.processes import is_main_process
-    from ...verifiers import RankEnsemble, load_verifier
-
-    check_device(device, offload)
-    if output is not None:
-        make_folder(output)
-    guides = [load_verifier(name) for name in names]
-    guide = guides[0] if len(guides) == 1 else RankEnsemble(guides)
-    held_out = load_verifier(judge) if judge else None
-    if num_steps == AUTO and calibration is None:
-        calibration = shipped_calibration(model, guide.name)
-    pipe = load_pipeline(model, dtype, device, offload)
-    arguments = call_arguments(model, num_steps, guidance_scale, negative_prompt, height, width)
-    result = NoiseSearch(pipe, guide, strategy, judge=held_out, calibration=calibration)(
-        wanted,
+    job = SearchJob(
+        prompts=tuple(read_prompts(prompt, prompts)),
+        model=model,
+        verifiers=tuple(verifier or ()),
+        judge=judge,
+        strategy=strategy,
         budget=budget,
-        num_candidates=candidates,
+        candidates=candidates,
         seed=seed,
         batch_size=batch_size,
+        steps=read_steps(steps),
         stop_at=stop_at,
-        output_dir=output,
-        progress=not as_json,
-        **arguments,
+        scheduler=scheduler,
+        hooks=tuple(hook or ()),
+        arguments=given_arguments(
+            argument, guidance_scale=guidance_scale, negative_prompt=negative_prompt, height=height, width=width
+        ),
+        calibration=None if calibration is None else str(calibration),
+        output=None if output is None else str(output),
+        dtype=dtype,
+        device=device,
+        offload=offload,
     )
+    job.check()
+    from ...pipelines.search.processes import is_main_process
+
+    if output is not None:
+        make_folder(output)
+    result = job.run(progress=not as_json)
     if not is_main_process():
         return
     if as_json:

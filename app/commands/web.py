@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from ...foreign_errors import in_one_sentence
-from ..options import Device, Dtype, Model, Offload, check_device, check_model
+from ...pipelines.shipped import check_model
+from .options import Device, Dtype, Model, Offload
 
 
 def web(
@@ -28,6 +29,8 @@ def web(
     check_model(model)
     if port is not None and not 0 < port < 2**16:
         raise ValueError(f"--port is {port}; give a number from 1 to {2**16 - 1}")
+    from ...pipelines.on_device import check_device
+
     check_device(device, offload)
     try:
         from ..page.shell import launch

@@ -28,21 +28,27 @@ class FullError(ValueError):
 
 @dataclass(frozen=True)
 class Waiting:
-    """A job's place: how many are served before it."""
+    """A turn's place: how many are served before it."""
 
     before: int
 
 
-class Job:
-    """One visitor's work, in line or under way."""
+class Turn:
+    """One visitor's work, in line or under way.
+
+    Attributes:
+        future: its result.
+        notes: what the library warned of meanwhile, once it has ended.
+    """
 
     def __init__(self) -> None:
         self.future: Future[Any]
+        self.notes: list[str] = []
         self._stop = threading.Event()
         self._reports: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def report(self, news: Any) -> None:
-        """Called by the work: hand something on to whoever follows the job."""
+        """Called by the work: hand something on to whoever follows the turn."""
         self._reports.put(news)
 
     def stop(self) -> None:
@@ -56,7 +62,7 @@ class Job:
         return self._stop.is_set()
 
     def stops(self, pipe: Any) -> AbstractContextManager[None]:
-        """While the context is open, the pipeline's next model call raises `Stopped` once the job is stopped.
+        """While the context is open, the pipeline's next model call raises `Stopped` once the turn is stopped.
 
         It holds for any pipeline, and its call stays as a script would make it.
         """
@@ -68,8 +74,8 @@ class Job:
         return before_calls(pipe, look)
 
 
-Work = Callable[[Job], Any]
-"""What a job does; it may report, and its result is the job's."""
+Work = Callable[[Turn], Any]
+"""What a turn does; it may report, and its result is the turn's."""
 
 
 class Line:
@@ -78,42 +84,42 @@ class Line:
     It is always the same thread: the pools and memory that torch keeps for a thread are kept once.
 
     Args:
-        most: jobs in line, the one under way included.
+        most: turns in line, the one under way included.
     """
 
     def __init__(self, most: int):
         self.most = most
-        self._jobs: list[Job] = []
+        self._turns: list[Turn] = []
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, "samplesmith")
 
-    def join(self, work: Work) -> Job:
+    def join(self, work: Work) -> Turn:
         """Put work in line.
 
         Raises:
             FullError: with a sentence for the visitor.
         """
-        job = Job()
+        turn = Turn()
         with self._lock:
-            if len(self._jobs) >= self.most:
-                raise FullError(f"{len(self._jobs)} visitors are in line already; please try again in a minute")
-            self._jobs.append(job)
-            job.future = self._thread.submit(self._do, work, job)
-        job.future.add_done_callback(lambda _: self._leave(job))
-        return job
+            if len(self._turns) >= self.most:
+                raise FullError(f"{len(self._turns)} visitors are in line already; please try again in a minute")
+            self._turns.append(turn)
+            turn.future = self._thread.submit(self._do, work, turn)
+        turn.future.add_done_callback(lambda _: self._leave(turn))
+        return turn
 
-    def _do(self, work: Work, job: Job) -> Any:
+    def _do(self, work: Work, turn: Turn) -> Any:
         try:
-            return work(job)
+            return work(turn)
         finally:
-            job._reports.put(_END)
+            turn._reports.put(_END)
 
-    def _leave(self, job: Job) -> None:
+    def _leave(self, turn: Turn) -> None:
         with self._lock:
-            self._jobs.remove(job)
+            self._turns.remove(turn)
 
-    def follow(self, job: Job) -> Iterator[Any]:
-        """What is new of a job: `Waiting` when its place changes, and what its work reports. Returns the result.
+    def follow(self, turn: Turn) -> Iterator[Any]:
+        """What is new of a turn: `Waiting` when its place changes, and what its work reports. Returns the result.
 
         Raises:
             Stopped: where it was stopped.
@@ -122,9 +128,9 @@ class Line:
         shown = None
         while True:
             try:
-                news = job._reports.get(timeout=_LOOK)
+                news = turn._reports.get(timeout=_LOOK)
             except queue.Empty:
-                place = self._place(job)
+                place = self._place(turn)
                 if place and place != shown:
                     shown = place
                     yield Waiting(place)
@@ -133,18 +139,18 @@ class Line:
                 break
             yield news
         try:
-            return job.future.result()
+            return turn.future.result()
         except CancelledError:
             raise Stopped from None
 
-    def _place(self, job: Job) -> int:
+    def _place(self, turn: Turn) -> int:
         with self._lock:
-            return self._jobs.index(job) if job in self._jobs else 0
+            return self._turns.index(turn) if turn in self._turns else 0
 
     def close(self) -> None:
         """Stop whatever is in line."""
         with self._lock:
-            jobs = list(self._jobs)
-        for job in jobs:
-            job.stop()
+            turns = list(self._turns)
+        for turn in turns:
+            turn.stop()
         self._thread.shutdown(wait=True, cancel_futures=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ... import assets
-from ..options import load_pipeline
 
 DEFAULT_MODEL, DEFAULT_VERIFIER, DEFAULT_JUDGE = "emoji-sd3", "emoji-clip", "emoji-detector"
 IN_HAND = "your pipeline"
@@ -18,7 +18,7 @@ IN_HAND = "your pipeline"
 
 @dataclass(frozen=True)
 class Loading:
-    """News of a job: models that are read for the first time."""
+    """News of a run: models that are read for the first time."""
 
     names: list[str]
 
@@ -82,9 +82,15 @@ class Models:
         fit = [name for name in assets.names("verifier") if language is None or _language(name) in (None, language)]
         return sorted(fit, key=lambda name: name != first)
 
-    def has(self, name: str) -> bool:
-        """Whether a model is in memory already."""
-        return name in self._loaded
+    @property
+    def in_hand(self) -> list[str]:
+        """Names of what was given as an object, which no command line can name."""
+        return [IN_HAND] * (self.pipe is not None) + ([] if self.verifier is None else [self.verifier.name])
+
+    def announce(self, names: Sequence[str | None], report: Callable[[Any], None]) -> None:
+        """Report those models that are not in memory yet; None is no model."""
+        if new := [name for name in names if name is not None and name not in self._loaded]:
+            report(Loading(new))
 
     def pipeline(self, name: str) -> Any:
         """A pipeline; loaded when it is first asked for.
@@ -95,7 +101,9 @@ class Models:
         if name not in self.pipelines:
             raise ValueError(f"no model {name!r} on this page; it has {', '.join(self.pipelines)}")
         if name not in self._loaded:
-            self._loaded[name] = load_pipeline(name, self.dtype, self.device, self.offload)
+            from ...pipelines.on_device import load_on_device
+
+            self._loaded[name] = load_on_device(name, self.dtype, self.device, self.offload)
         return self._loaded[name]
 
     def judge_or_guide(self, name: str, model: str) -> Any:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,20 @@ def grid(pictures: Sequence[Picture], places: int = 0, label: str = "") -> str:
     size = "four" if len(cells) <= 4 else "few" if len(cells) <= 8 else "many"
     reachable = ' tabindex="0"' if size == "many" else ""  # many scroll in a frame of their own
     return f'<div class="cells {size}" role="group" aria-label="{escape(label)}"{reachable}>{"".join(cells)}</div>'
+
+
+def save_pictures(images: Iterable[np.ndarray], files: Sequence[Path]) -> list[Path]:
+    """Write pictures of a run; returns their files.
+
+    Args:
+        images: uint8 (height, width, channels) each.
+        files: one for each.
+    """
+    from PIL import Image
+
+    for image, file in zip(images, files, strict=True):
+        Image.fromarray(image).save(file)
+    return list(files)
 
 
 def downloads(files: Sequence[tuple[str, Path]]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .library import import_library
 from .limits import Limits
-from .line import Job, Line, Work
+from .line import Line, Turn, Work
 from .models import Models
 from .visitors import Visitors
 
@@ -51,13 +51,14 @@ class Studio:
         visitor = self.visitors.visitor(str(session))
         work = begin(visitor.new_folder(tab))
 
-        def ready(job: Job) -> Any:
+        def ready(turn: Turn) -> Any:
             import_library()
-            return work(job)
+            with overheard(turn.notes):
+                return work(turn)
 
-        job = self.line.join(ready)
-        visitor.began(tab, job)
-        return (yield from self.line.follow(job))
+        turn = self.line.join(ready)
+        visitor.began(tab, turn)
+        return (yield from self.line.follow(turn))
 
     def cancel(self, session: str | None, tab: str) -> None:
         """Stop the run of a visitor in a tab."""
@@ -80,12 +81,11 @@ def told(error: Exception) -> str:
 
 
 @contextmanager
-def overheard() -> Iterator[list[str]]:
+def overheard(sentences: list[str]) -> Iterator[None]:
     """Collect what the library warns users of while the context is open; only the line's thread works then."""
-    sentences: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        yield sentences
+        yield
     for one in caught:
         plain = issubclass(one.category, UserWarning) and not issubclass(one.category, DeprecationWarning)
         if plain and (text := str(one.message)) not in sentences:

@@ -1,4 +1,4 @@
-"""Who is on the page: each visitor has a folder and jobs of their own, and leaves nothing behind."""
+"""Who is on the page: each visitor has a folder and turns of their own, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from .line import Job
+from .line import Turn
 
 IDLE = 3600.0
 """Seconds after which a visitor who was never seen to leave, such as a script, is taken to have left."""
@@ -32,7 +32,7 @@ class Visitor:
         self.folder = folder
         self.seen = time.monotonic()
         self.has_page = False
-        self._jobs: dict[str, Job] = {}
+        self._turns: dict[str, Turn] = {}
         self._left = False
 
     def new_folder(self, tab: str) -> Path:
@@ -41,7 +41,7 @@ class Visitor:
         Raises:
             BusyError: while a run of the tab is under way.
         """
-        if (job := self._jobs.get(tab)) is not None and not job.future.done():
+        if (turn := self._turns.get(tab)) is not None and not turn.future.done():
             raise BusyError("your last run here is still under way; cancel it or wait for its end")
         place = self.folder / tab.replace(" ", "-").lower()
         shutil.rmtree(place, ignore_errors=True)
@@ -50,27 +50,27 @@ class Visitor:
         run.mkdir(parents=True)
         return run
 
-    def began(self, tab: str, job: Job) -> None:
+    def began(self, tab: str, turn: Turn) -> None:
         """Remember the run under way in a tab."""
-        self._jobs[tab] = job
+        self._turns[tab] = turn
         if self._left:
             self.leave()
 
     def cancel(self, tab: str) -> None:
         """Stop the run of a tab where there is one."""
-        if (job := self._jobs.get(tab)) is not None:
-            job.stop()
+        if (turn := self._turns.get(tab)) is not None:
+            turn.stop()
 
     @property
     def busy(self) -> bool:
-        return any(not job.future.done() for job in self._jobs.values())
+        return any(not turn.future.done() for turn in self._turns.values())
 
     def leave(self) -> None:
         """Stop all runs; the folder goes when the last of them has let go of it."""
         self._left = True
-        for job in self._jobs.values():
-            job.stop()
-            job.future.add_done_callback(self._clean)
+        for turn in self._turns.values():
+            turn.stop()
+            turn.future.add_done_callback(self._clean)
         self._clean()
 
     def _clean(self, _: object = None) -> None:

@@ -10,7 +10,6 @@ import pytest
 import torch
 import toys
 from PIL import Image
-from samplesmith.app.options import prompts_in
 
 EASY = "a star on blue"
 
@@ -27,8 +26,8 @@ def test_models_and_help(samplesmith):
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
 def test_devices_that_are_not_here(fails):
     for command in (["search", EASY], ["sample", EASY], ["web"]):
-        fails("--device is 'cuda', which cannot be used here", *command, "--device", "cuda")
-        fails("--offload moves parts to a GPU, and there is none here", *command, "--offload")
+        fails("device is 'cuda', which cannot be used here", *command, "--device", "cuda")
+        fails("offload moves parts to a GPU, and there is none here", *command, "--offload")
 
 
 @pytest.fixture
@@ -54,24 +53,6 @@ class TestOddPrompts:
         fails("unknown model '[red]'", "sample", EASY, "--model", "[red]")
         fails("unknown verifier '[/red]'", "search", EASY, "--verifier", "[/red]")
         fails("unknown word '[/red]'", "search", "a [/red] cat")
-
-    @pytest.mark.parametrize(
-        ("data", "found"),
-        [
-            (b"\xef\xbb\xbfa cat\r\na dog\r\n", ["a cat", "a dog"]),
-            (b"# three\n#1 dad mug\n#\n  # note\n#tags\n", ["#1 dad mug", "#tags"]),
-            ("a caf\u00e9\u2028at night\x85\n\n".encode(), ["a caf\u00e9\u2028at night"]),
-            (b"a cat\ra dog", ["a cat", "a dog"]),
-        ],
-    )
-    def test_prompts_in_a_file(self, tmp_path, data, found):
-        (tmp_path / "p.txt").write_bytes(data)
-        assert prompts_in(tmp_path / "p.txt") == found
-
-    @pytest.mark.parametrize("data", ["a cat\n".encode("utf-16"), b"a caf\xe9\n", "a cat\n".encode("utf-16-le")])
-    def test_files_that_are_not_in_utf_8(self, fails, tmp_path, data):
-        (tmp_path / "p.txt").write_bytes(data)
-        fails("UTF-8; save it in this encoding", "search", "--prompts", "p.txt")
 
 
 class TestInterrupted:
@@ -116,7 +97,7 @@ class TestInterrupted:
 
 
 def test_a_folder_for_results_is_tried_before_they_are_paid_for(fails, tmp_path, monkeypatch):
-    monkeypatch.setattr("samplesmith.pipelines.load", lambda *_: pytest.fail("loaded for nothing"))
+    monkeypatch.setattr("samplesmith.pipelines.loading.load", lambda *_: pytest.fail("loaded for nothing"))
     (tmp_path / "taken").write_text("")
     (tmp_path / "prompts.txt").write_text(EASY)
     for command in (["search", EASY], ["sample", EASY], ["calibrate", "--prompts", "prompts.txt"]):

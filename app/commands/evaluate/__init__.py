@@ -2,7 +2,7 @@
 
 import typer
 
-from ...options import Interruptible
+from ..options import Interruptible
 from .fid import fid
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure whole sets of images.")

@@ -14,24 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ....foreign_errors import in_one_sentence
+from ....pipelines.numbers import check_numbers
+from ....pipelines.shipped import call_arguments, check_vocabulary
 from ....valid_json import to_json
-from ...options import (
-    Device,
-    Dtype,
-    Guidance,
-    Json,
-    Offload,
-    Steps,
-    call_arguments,
-    check_device,
-    check_numbers,
-    check_vocabulary,
-    console,
-    errors,
-    load_pipeline,
-    make_folder,
-    read_prompts,
-)
+from ..options import Device, Dtype, Guidance, Json, Offload, Steps, console, errors, make_folder, read_prompts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,6 +100,7 @@ def fid(
 
     from ....evaluation.image_batches import image_files
     from ....evaluation.saved_statistics import is_statistics, load_statistics
+    from ....pipelines.on_device import check_device, load_on_device
     from ....pipelines.search.processes import processes
 
     check_device(device, offload and model is not None)
@@ -137,10 +124,10 @@ def fid(
             from ....evaluation.generation import generate
             from ....samplers.by_name import set_scheduler
 
-            pipe = load_pipeline(model, dtype, device, offload)
+            pipe = load_on_device(model, dtype, device, offload)
             if scheduler is not None:
                 set_scheduler(pipe, scheduler)
-            arguments = call_arguments(model, steps, guidance_scale, None, None, None)
+            arguments = call_arguments(model, {"num_inference_steps": steps, "guidance_scale": guidance_scale})
             numbers = range(rank, wanted, world)
             total = len(numbers)
             made = generate(pipe, conditions or _all_labels(pipe), numbers, seed, batch_size, arguments)
@@ -213,11 +200,10 @@ def _real_images(name: str) -> list[Path] | np.ndarray:
 
 
 def _features(name: str | None, inception_weights: Path | None, device: str | None) -> tuple[str, Any]:
-    import torch
-
     from ....evaluation.feature_extractors import load_features
+    from ....pipelines.on_device import default_device
 
-    return load_features(name, inception_weights, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return load_features(name, inception_weights, device or default_device())
 
 
 def _conditions(prompts: Path | None, labels: str | None, model: str) -> list[str]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ....pipelines.search.job import AUTO, SearchJob
 from ..library import import_library
-from ..models import Models
-from .request import AUTO, SearchRequest
+from ..models import IN_HAND, Models
 
 
 @dataclass(frozen=True)
@@ -34,64 +34,64 @@ class CostEstimate:
 
     def __init__(self, models: Models):
         self.models = models
-        self._last: dict[str, _Last] = {}
+        self._last: dict[str | None, _Last] = {}
         self._lock = threading.Lock()
 
-    def remember(self, asked: SearchRequest, candidate: int, ledger: Mapping[str, Any]) -> None:
+    def remember(self, job: SearchJob, candidate: int, ledger: Mapping[str, Any]) -> None:
         """Take a finished search into account.
 
         Args:
-            asked: the search.
+            job: the search.
             candidate: NFEs of one whole candidate.
             ledger: the search's own.
         """
-        steps = self._steps(asked)
+        steps = self._steps(job)
         if steps is None or not ledger["nfe"] or not ledger["seconds"]:
             return
         with self._lock:
-            self._last[asked.model] = _Last(_guided(asked), steps, candidate, ledger["seconds"] / ledger["nfe"])
+            self._last[job.model] = _Last(_guided(job), steps, candidate, ledger["seconds"] / ledger["nfe"])
 
-    def of(self, asked: SearchRequest) -> Cost:
+    def of(self, job: SearchJob) -> Cost:
         """What a search will cost."""
         with self._lock:
-            last = self._last.get(asked.model)
-        candidate = self.candidate(asked)
+            last = self._last.get(job.model)
+        candidate = self.candidate(job)
         if candidate is None:
             return Cost(None, None, None)
-        nfe = candidate * asked.candidates
+        nfe = candidate * job.candidates
         return Cost(candidate, nfe, None if last is None else nfe * last.seconds_per_nfe)
 
-    def candidate(self, asked: SearchRequest) -> int | None:
+    def candidate(self, job: SearchJob) -> int | None:
         """NFEs of one whole candidate: as the calibration counted them, else as the last search did."""
-        steps = self._steps(asked)
+        steps = self._steps(job)
         with self._lock:
-            last = self._last.get(asked.model)
+            last = self._last.get(job.model)
         if steps is None:
             return None
-        if (counted := self._calibrated(asked, steps)) is not None:
+        if (counted := self._calibrated(job, steps)) is not None:
             return counted
-        if last is None or last.guided != _guided(asked):
+        if last is None or last.guided != _guided(job):
             return None
         return last.nfe if steps == last.steps else round(last.nfe * steps / last.steps)
 
-    def _calibrated(self, asked: SearchRequest, steps: int) -> int | None:
-        if not self.models.has_calibration(asked.model):
+    def _calibrated(self, job: SearchJob, steps: int) -> int | None:
+        if not self.models.has_calibration(job.model or IN_HAND):
             return None
         import_library()
         from ....pipelines.search.calibration import Calibration
 
-        calibration = Calibration.load(self.models.calibration(asked.model, asked.verifier))
-        guidance = asked.arguments().get("guidance_scale")
+        calibration = Calibration.load(self.models.calibration(job.model, job.guides[0]))
+        guidance = job.call_arguments.get("guidance_scale")
         if (calibration.guidance_scale or 0) > 1 and (guidance is None or guidance <= 1):
             return None
         return next((row.nfe for row in calibration.steps if row.num_inference_steps == steps), None)
 
-    def _steps(self, asked: SearchRequest) -> int | None:
+    def _steps(self, job: SearchJob) -> int | None:
         """Steps of a whole candidate: "auto" counts the budget in the model's default ones."""
-        given = None if asked.steps == AUTO else asked.steps
-        return given or self.models.default_steps(asked.model)
+        given = None if job.steps == AUTO else job.steps
+        return given or self.models.default_steps(job.model or IN_HAND)
 
 
-def _guided(asked: SearchRequest) -> bool:
-    guidance = asked.arguments().get("guidance_scale")
+def _guided(job: SearchJob) -> bool:
+    guidance = job.call_arguments.get("guidance_scale")
     return guidance is not None and guidance > 1

@@ -9,14 +9,15 @@ from typing import Any
 
 import gradio as gr
 
+from ....pipelines.search.job import AUTO, SearchJob
 from ..controls import LIGHT, RUN, RunControls, Update
 from ..library import import_library
+from ..models import IN_HAND
 from ..pictures import grid, notice
 from ..studio import Studio
 from .cost import CostEstimate
-from .request import AUTO, SearchRequest
-from .run import Batch, Begun, Outcome, has_rungs, search_job
-from .snippet import search_command, search_snippet
+from .request import checked_job
+from .run import Batch, Begun, Outcome, costs_alike, search_work
 from .view import SearchView, outcome_panel, score_chart, seconds_text, summary
 
 TITLE = "Search"
@@ -95,30 +96,30 @@ class SearchTab:
                 shown = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "lines": 1}
                 self.code = gr.Code(language="python", label="Python", elem_id="snippet", **shown)
                 self.command = gr.Code(language="shell", label="Command line", elem_id="command", **shown)
-        self.inputs = [
-            self.prompt,
-            self.model,
-            self.verifier,
-            self.judge,
-            self.strategy,
-            self.candidates,
-            self.seed,
-            self.batch_size,
-            self.steps,
-            self.guidance,
-            self.height,
-            self.width,
-        ]
+        self.inputs = {
+            "prompt": self.prompt,
+            "model": self.model,
+            "verifier": self.verifier,
+            "judge": self.judge,
+            "strategy": self.strategy,
+            "candidates": self.candidates,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "steps": self.steps,
+            "guidance_scale": self.guidance,
+            "height": self.height,
+            "width": self.width,
+        }
 
     def _connect(self) -> None:
         self.controls = RunControls(
             self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
         )
         shown = [self.gallery, self.chart, self.result, self.outcome, self.code, self.command, self.estimate]
-        run = {"fn": self.run, "inputs": self.inputs, "outputs": [*self.controls.outputs, *shown], **RUN}
+        run = {"fn": self.run, "inputs": list(self.inputs.values()), "outputs": [*self.controls.outputs, *shown], **RUN}
         gr.on([self.start.click, self.prompt.submit], api_name="search", **run)
         for name, button in self.presets.items():
-            filled = button.click(lambda name=name: self._preset(name), outputs=self.inputs, **LIGHT)
+            filled = button.click(lambda name=name: self._preset(name), outputs=list(self.inputs.values()), **LIGHT)
             filled.then(api_visibility="private", **run)
         # At arrival too: what needs the library's imports is filled in then, so that the page answers before them.
         gr.on(None, self._follow_model, self.model, [self.verifier, self.judge, self.steps, self.strategy], **LIGHT)
@@ -127,21 +128,17 @@ class SearchTab:
 
     def _preset(self, name: str) -> list[Any]:
         models = self.studio.models
-        model = models.model
-        return [
-            PRESETS[name],
-            model,
-            models.guides(model)[0],
-            models.default_judge(model) or NO_JUDGE,
-            STRATEGY,
-            CANDIDATES,
-            0,
-            BATCH_SIZE,
-            "",
-            "",
-            "",
-            "",
-        ]
+        values = {
+            "prompt": PRESETS[name],
+            "model": models.model,
+            "verifier": models.guides(models.model)[0],
+            "judge": models.default_judge(models.model) or NO_JUDGE,
+            "strategy": STRATEGY,
+            "candidates": CANDIDATES,
+            "seed": 0,
+            "batch_size": BATCH_SIZE,
+        }
+        return [values.get(field, "") for field in self.inputs]
 
     def _follow_model(self, model: str) -> list[Any]:
         import_library()
@@ -165,28 +162,18 @@ class SearchTab:
 
     def _estimate(self, model, candidates, steps, guidance) -> str:
         models = self.studio.models
-        asked = SearchRequest(
-            model,
-            next(iter(PRESETS.values())),
-            models.guides(model)[0],
-            None,
-            STRATEGY,
-            candidates,
-            0,
-            1,
-            steps,
-            guidance,
-        )
+        values = {"prompt": next(iter(PRESETS.values())), "verifier": models.guides(model)[0]}
+        values |= {"model": model, "candidates": candidates, "steps": steps, "guidance_scale": guidance}
         try:
-            return self._estimate_text(asked.check(models, self.studio.limits))
+            return self._estimate_text(checked_job(models, self.studio.limits, **values))
         except ValueError as error:
             return f"<p>{escape(str(error))}</p>"
 
-    def _estimate_text(self, asked: SearchRequest) -> str:
-        cost = self.costs.of(asked)
+    def _estimate_text(self, job: SearchJob) -> str:
+        cost = self.costs.of(job)
         if cost.nfe is None:
             return "<p>NFEs and seconds are known after the first run.</p>"
-        text = f"{asked.candidates} × {cost.candidate} = {cost.nfe:,} NFEs"
+        text = f"{job.candidates} × {cost.candidate} = {cost.nfe:,} NFEs"
         if cost.seconds is None:
             return f"<p>{text}; seconds are known after the first run.</p>"
         return f"<p>{text}; about {seconds_text(cost.seconds)} here.</p>"
@@ -196,15 +183,17 @@ class SearchTab:
         yield from self.controls.guarded(self._run(request.session_hash, *values))
 
     def _run(self, session: str | None, *values: Any) -> Iterator[Update]:
-        asked = _request(*values).check(self.studio.models, self.studio.limits)
-        view = SearchView(asked)
+        named = dict(zip(self.inputs, values, strict=True))
+        named["judge"] = None if named["judge"] == NO_JUDGE else named["judge"]
+        job = checked_job(self.studio.models, self.studio.limits, **named)
+        view = SearchView(job)
         yield {
             **self.controls.busy(),
             self.gallery: view.gallery(),
             self.chart: view.chart(),
             self.result: gr.Column(visible=False),
         }
-        begin = partial(search_job, self.studio, self.costs, asked)
+        begin = partial(search_work, self.studio, self.costs, job)
         outcome = yield from self.controls.follow(session, begin, partial(self._news, view))
         yield self._end(outcome, view)
 
@@ -219,34 +208,22 @@ class SearchTab:
         if outcome.result is None:
             return {self.status: notice("Cancelled before a candidate had come."), **self.controls.idle()}
         view.end(outcome)
-        whole = outcome.stopped and has_rungs(outcome.asked.strategy)
+        whole = outcome.stopped and not costs_alike(outcome.job.strategy)
         note = "# cancelled on the way; this makes the whole search\n" if whole else ""
         return {
             self.status: notice(summary(outcome), "wrong" if outcome.result.failed else "calm"),
             self.gallery: view.gallery(),
             self.result: gr.Column(visible=True),
             self.outcome: outcome_panel(outcome),
-            self.code: note + search_snippet(outcome.asked, outcome.size, self.studio.models),
-            self.command: note + search_command(outcome.asked, outcome.size, self.studio.models),
-            self.estimate: self._estimate_text(outcome.asked),
+            self.code: note + outcome.job.python(self.studio.models.in_hand),
+            self.command: note + self._command(outcome.job),
+            self.estimate: self._estimate_text(view.job),
             **self.controls.idle(),
         }
 
-
-def _request(
-    prompt, model, verifier, judge, strategy, candidates, seed, batch_size, steps, guidance, height, width
-) -> SearchRequest:
-    return SearchRequest(
-        model,
-        prompt,
-        verifier,
-        None if judge == NO_JUDGE else judge,
-        strategy,
-        candidates,
-        seed,
-        batch_size,
-        steps,
-        guidance,
-        height,
-        width,
-    )
+    def _command(self, job: SearchJob) -> str:
+        """The job's command line; a comment where the page stands on objects that no command can name."""
+        names = {job.model or IN_HAND, *job.verifiers, job.judge}
+        if named := [name for name in self.studio.models.in_hand if name in names]:
+            return f"# {' and '.join(named)}: an object in your program, which no command line can name\n"
+        return f"{job.command()}\n"

@@ -7,10 +7,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ....pipelines.search.job import SearchJob
 from ..line_chart import Series, line_chart
 from ..pictures import Picture, downloads, figure, grid, notice, progress
-from .request import SearchRequest
-from .run import Batch, Begun, Draw, Outcome, has_rungs
+from .run import Batch, Begun, Draw, Outcome, costs_alike
 
 if TYPE_CHECKING:
     from ....pipelines.search.records import Record
@@ -20,12 +20,13 @@ class SearchView:
     """What has come of a search so far.
 
     Args:
-        asked: the search.
+        job: the search.
     """
 
-    def __init__(self, asked: SearchRequest):
-        self.asked = asked
-        self.places = asked.candidates
+    def __init__(self, job: SearchJob):
+        self.job = job
+        (self.prompt,) = job.prompts
+        self.places = job.candidates
         self.folder = Path()
         self.nfe: int | None = None
         self.records: list[Record] = []
@@ -42,7 +43,7 @@ class SearchView:
         """Take what has come."""
         self.records += batch.records
         self.spent, self.seconds = batch.ledger.nfe, batch.ledger.seconds
-        if self.nfe is None and not has_rungs(self.asked.strategy):
+        if self.nfe is None and costs_alike(self.job.strategy):
             self.nfe = self.records[0]["nfe"] * self.places
         best = max(map(_standing, self.records))
         self.chosen = next(record for record in self.records if _standing(record) == best)
@@ -53,7 +54,7 @@ class SearchView:
         for record in self.records:
             latest[record["seed"], str(record["lineage"])] = record
         shown = [self._picture(k, record) for k, record in enumerate(latest.values(), 1)]
-        return grid(shown, self.places, f"candidates of {self.asked.prompt}")
+        return grid(shown, self.places, f"candidates of {self.prompt}")
 
     def _picture(self, number: int, record: Record) -> Picture:
         score, marked = _score(record), record is self.chosen and _score(record) > -math.inf
@@ -65,7 +66,7 @@ class SearchView:
         if not _finished(record):
             caption += f" at {record['steps_done']}/{record['steps']}"
             said += f" at step {record['steps_done']} of {record['steps']}"
-        alt = f"{self.asked.prompt}, candidate {number}, seed {record['seed']}, {said}"
+        alt = f"{self.prompt}, candidate {number}, seed {record['seed']}, {said}"
         return Picture(self.folder / record["file"], alt, caption, marked, faint=not _finished(record))
 
     def end(self, outcome: Outcome) -> None:
@@ -74,7 +75,7 @@ class SearchView:
 
     def chart(self) -> str:
         """Scores against the cost so far."""
-        return score_chart(self.records, self.nfe, self.asked.prompt)
+        return score_chart(self.records, self.nfe, self.prompt)
 
     def progress(self) -> str:
         """The bar and its numbers."""
@@ -150,7 +151,7 @@ def summary(outcome: Outcome) -> str:
 
 def outcome_panel(outcome: Outcome) -> str:
     """Best and first draw side by side, what it cost, and the files to keep."""
-    prompt, result = outcome.asked.prompt, outcome.result
+    (prompt,), result = outcome.job.prompts, outcome.result
     notes = "".join(notice(note) for note in outcome.notes)
     if outcome.best is None:
         return notes

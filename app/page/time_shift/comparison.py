@@ -1,18 +1,21 @@
-"""Plain sampling beside time-shifted sampling from the same noises, as a job of the page."""
+"""Plain sampling beside time-shifted sampling from the same noises, as work of the page."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...options import call_arguments, check_vocabulary
+from ....named_settings import write
+from ....pipelines.shipped import call_arguments, check_vocabulary
 from ..library import import_library
 from ..limits import Limits, checked_prompt, one_of, real, whole
-from ..line import Job, Work
+from ..line import Turn, Work
 from ..model_calls import before_calls
-from ..models import Loading, Models
-from ..studio import Studio, overheard
+from ..models import Models
+from ..pictures import save_pictures
+from ..studio import Studio
 
 MOST_IMAGES = 8
 VARIANTS = ("paper", "reference")
@@ -71,6 +74,17 @@ class ShiftRequest:
         )
 
     @property
+    def scheduler(self) -> str:
+        """The time shift by name."""
+        settings = {name: getattr(self, name) for name in ("window", "cutoff", "variant", "data_variance")}
+        return write("time-shift", settings)
+
+    @property
+    def hooks(self) -> list[str]:
+        """By name: a time for each image is put on the networks."""
+        return ["row-times"] if self.per_image else []
+
+    @property
     def arm(self) -> str:
         """Name of the setting in the measured table."""
         if self.window == 0:
@@ -122,7 +136,7 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
 
-def shift_job(studio: Studio, asked: ShiftRequest, folder: Path) -> Work:
+def shift_work(studio: Studio, asked: ShiftRequest, folder: Path) -> Work:
     """The work of a checked request; it reports `Loading` and `StepDone`.
 
     Args:
@@ -130,51 +144,31 @@ def shift_job(studio: Studio, asked: ShiftRequest, folder: Path) -> Work:
         asked: checked.
         folder: of this run alone.
     """
-
-    def work(job: Job) -> Comparison:
-        with overheard() as notes:
-            found = _work(studio, asked, folder, job)
-        found.notes.extend(notes)
-        return found
-
-    return work
+    return partial(_work, studio, asked, folder)
 
 
-def _work(studio: Studio, asked: ShiftRequest, folder: Path, job: Job) -> Comparison:
-    if not studio.models.has(asked.model):
-        job.report(Loading([asked.model]))
+def _work(studio: Studio, asked: ShiftRequest, folder: Path, turn: Turn) -> Comparison:
+    studio.models.announce([asked.model], turn.report)
     from ....pipelines.call import PipelineCall, quiet
-    from ....samplers import TimeShiftScheduler, apply_per_sample_time
-    from ....samplers.by_name import set_scheduler
+    from ....samplers.by_name import set_up
 
     pipe = studio.models.pipeline(asked.model)
-    call = PipelineCall(pipe, call_arguments(asked.model, asked.steps, None, None, None, None))
+    call = PipelineCall(pipe, call_arguments(asked.model, {"num_inference_steps": asked.steps}))
     seeds = range(asked.seed, asked.seed + asked.images)
-    stock = pipe.scheduler
-    calls = _Calls(job, 2 * asked.steps, pipe)
-    try:
-        with job.stops(pipe), quiet(pipe), before_calls(pipe, calls.count):
-            set_scheduler(pipe, asked.solver)
-            plain = _save(call(asked.condition, seeds)[0], folder, "plain")
-            pipe.scheduler = scheduler = TimeShiftScheduler.from_scheduler(
-                pipe.scheduler,
-                window=asked.window,
-                cutoff=asked.cutoff,
-                variant=asked.variant,
-                data_variance=asked.data_variance,
-            )
-            hook = apply_per_sample_time(pipe, scheduler) if asked.per_image else None
-            try:
-                with before_calls(pipe, calls.note):
-                    shifted = _save(call(asked.condition, seeds)[0], folder, "shifted")
-            finally:
-                if hook is not None:
-                    hook.remove()
-    finally:
-        pipe.scheduler = stock
-    grid = [float(time) for time in scheduler.grid]
+    calls = _Calls(turn, 2 * asked.steps, pipe)
+    with (
+        turn.stops(pipe),
+        quiet(pipe),
+        before_calls(pipe, calls.count),
+        set_up(pipe, asked.solver),
+    ):
+        plain = _save(call(asked.condition, seeds)[0], folder, "plain")
+        with set_up(pipe, asked.scheduler, asked.hooks), before_calls(pipe, calls.note):
+            shifted = _save(call(asked.condition, seeds)[0], folder, "shifted")
+            grid, last = [float(time) for time in pipe.scheduler.grid], len(pipe.scheduler) - 1
     chosen = [calls.chosen.get(step, [time] * asked.images) for step, time in enumerate(grid)]
-    return Comparison(asked, plain, shifted, grid, chosen, saturated_share(asked, grid, chosen, len(scheduler) - 1))
+    saturated = saturated_share(asked, grid, chosen, last)
+    return Comparison(asked, plain, shifted, grid, chosen, saturated, turn.notes)
 
 
 def saturated_share(asked: ShiftRequest, grid: list[float], chosen: list[list[float]], last: int) -> float | None:
@@ -201,14 +195,14 @@ def saturated_share(asked: ShiftRequest, grid: list[float], chosen: list[list[fl
 class _Calls:
     """Counts the model's calls, and notes the times of those that a time shift chose."""
 
-    def __init__(self, job: Job, calls: int, pipe: Any):
-        self.job, self.calls, self.pipe = job, calls, pipe
+    def __init__(self, turn: Turn, calls: int, pipe: Any):
+        self.turn, self.calls, self.pipe = turn, calls, pipe
         self.done = 0
         self.chosen: dict[int, list[float]] = {}
 
     def count(self) -> None:
         self.done += 1
-        self.job.report(StepDone(self.done, max(self.calls, self.done)))
+        self.turn.report(StepDone(self.done, max(self.calls, self.done)))
 
     def note(self) -> None:
         scheduler = self.pipe.scheduler
@@ -217,9 +211,4 @@ class _Calls:
 
 
 def _save(images: Any, folder: Path, name: str) -> list[Path]:
-    from PIL import Image
-
-    files = [folder / f"{name}_{k}.png" for k in range(len(images))]
-    for image, file in zip(images, files, strict=True):
-        Image.fromarray(image).save(file)
-    return files
+    return save_pictures(images, [folder / f"{name}_{k}.png" for k in range(len(images))])

@@ -14,7 +14,7 @@ from ..line_chart import Series, line_chart
 from ..models import DEFAULT_MODEL
 from ..pictures import Picture, grid, notice, progress
 from ..studio import Studio
-from .comparison import MOST_IMAGES, VARIANTS, Comparison, ShiftRequest, StepDone, fitting_solvers, shift_job
+from .comparison import MOST_IMAGES, VARIANTS, Comparison, ShiftRequest, StepDone, fitting_solvers, shift_work
 from .measured import measured
 
 TITLE = "Time shift"
@@ -126,7 +126,7 @@ class TimeShiftTab:
             self.chart: _shift_chart(None),
             self.facts: "",
         }
-        begin = partial(shift_job, self.studio, asked)
+        begin = partial(shift_work, self.studio, asked)
         found = yield from self.controls.follow(session, begin, self._news)
         yield self._end(found)
 

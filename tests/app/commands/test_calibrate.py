@@ -57,7 +57,7 @@ def test_bad_input(fails, prompts, message, arguments):
 
 def test_bad_steps_of_a_search(fails):
     fails("--steps is 'few'; give a whole number of at least 1, or auto", "search", EASY, "--steps", "few")
-    fails("--steps is '0'", "search", EASY, "--steps", "0")
+    fails("steps is 0", "search", EASY, "--steps", "0")
     fails("no calibration nothing.json", "search", EASY, "--steps", "auto", "--calibration", "nothing.json")
 
 

@@ -3,7 +3,7 @@
 import json
 
 from samplesmith import assets
-from samplesmith.app import options
+from samplesmith.app.commands import options
 
 
 def test_models_are_named_in_full_in_a_narrow_terminal(samplesmith, monkeypatch):

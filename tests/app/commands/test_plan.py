@@ -91,7 +91,7 @@ def test_a_plot(samplesmith, rows, tmp_path, monkeypatch, fails):
         ("the target is 80", ["out", "--target", 80]),
         ("no score 'taste'", ["out", "--guide", "taste"]),
         ("no candidate is right", ["out", "--success-at", 2]),
-        ("--seed is -1", ["out", "--seed", -1]),
+        ("seed is -1", ["out", "--seed", -1]),
         ("--budget and --calibration go together", ["out", "--budget", 100]),
         ("no calibration none.json", ["out", "--budget", 100, "--calibration", "none.json"]),
         ("of the scheduler 'Heun', not 'Euler'", ["out", "--budget", 100, "--calibration", "other.json"]),

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from page_jobs import follow_job
+from page_turns import follow_turn
 from samplesmith.app.page.line import FullError, Line, Stopped, Waiting
 
 
@@ -18,22 +18,22 @@ def test_the_line_serves_one_at_a_time_and_shows_places(line):
     gate, order = threading.Event(), []
 
     def work(name):
-        def run(job):
+        def run(turn):
             gate.wait(10)
             order.append(name)
-            job.report(name)
+            turn.report(name)
             return name
 
         return run
 
-    jobs = [line.join(work(name)) for name in "abc"]
+    turns = [line.join(work(name)) for name in "abc"]
     with pytest.raises(FullError, match="3 visitors are in line already"):
         line.join(work("d"))
-    following = line.follow(jobs[2])
+    following = line.follow(turns[2])
     assert next(following) == Waiting(2)
     gate.set()
-    assert follow_job(line, jobs[0]) == (["a"], "a")
-    assert follow_job(line, jobs[1]) == (["b"], "b")
+    assert follow_turn(line, turns[0]) == (["a"], "a")
+    assert follow_turn(line, turns[1]) == (["b"], "b")
     assert "c" in list(following)
     assert order == ["a", "b", "c"]
     line.join(work("e"))  # there is room again
@@ -41,19 +41,19 @@ def test_the_line_serves_one_at_a_time_and_shows_places(line):
 
 def test_a_waiting_job_leaves_the_line_and_never_runs(line):
     gate, ran = threading.Event(), []
-    first = line.join(lambda job: gate.wait(10))
-    second = line.join(lambda job: ran.append(1))
+    first = line.join(lambda turn: gate.wait(10))
+    second = line.join(lambda turn: ran.append(1))
     second.stop()
     with pytest.raises(Stopped):
-        follow_job(line, second)
+        follow_turn(line, second)
     gate.set()
-    follow_job(line, first)
+    follow_turn(line, first)
     assert not ran
 
 
 def test_what_the_work_raises_reaches_who_follows(line):
-    def broken(job):
+    def broken(turn):
         raise ValueError("no such thing")
 
     with pytest.raises(ValueError, match="no such thing"):
-        follow_job(line, line.join(broken))
+        follow_turn(line, line.join(broken))

@@ -1,33 +1,13 @@
 """The page as a whole in Debian's Chromium: its start, phones, themes, the keyboard."""
 
-import json
 import re
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 import toys
 from browser import Server, ask, keep, loaded, set_budget
-from samplesmith.app.page.models import IN_HAND
 
-
-def test_the_page_opens_on_a_pipeline_in_hand(tmp_path):
-    from samplesmith.app import launch
-    from samplesmith.verifiers import CallableVerifier
-
-    brightness = CallableVerifier(lambda images, prompts: images.mean((1, 2, 3)), name="brightness")
-    page = launch(toys.build("StableDiffusion"), verifier=brightness, block=False)
-    try:
-        assert page.local_url.startswith("http://127.0.0.1:")
-        assert page.share_url is None
-        config = json.load(urllib.request.urlopen(f"{page.local_url}config", timeout=60))
-        choices = [one["props"].get("choices") for one in config["components"] if one["type"] == "dropdown"]
-        assert choices[0][:2] == [[IN_HAND, IN_HAND], ["emoji-sd3", "emoji-sd3"]]
-        assert choices[1][0] == ["brightness", "brightness"]
-    finally:
-        page.close()
-        page.studio.close()
+pytestmark = pytest.mark.slow
 
 
 def test_the_page_answers_soon_after_its_start(tmp_path):
@@ -90,7 +70,6 @@ def test_a_search_by_keyboard_alone(visit):
 
 
 def test_a_folder_of_another_pipeline_class_in_the_page(visit, tmp_path):
-    import toys
 
     toys.build("StableDiffusion").save_pretrained(tmp_path / "toy")
     (tmp_path / "home").mkdir()

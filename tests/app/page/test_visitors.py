@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from page_jobs import follow_job
+from page_turns import follow_turn
 from samplesmith.app.page.line import Line
 from samplesmith.app.page.visitors import IDLE, BusyError, Visitors
 
@@ -29,21 +29,21 @@ def test_visitors_have_folders_of_their_own_and_leave_nothing(line):
 
     gate = threading.Event()
 
-    def work(job):
+    def work(turn):
         (again / "seen.txt").write_text("x")
         gate.wait(10)
         (again / "late.txt").write_text("x")
 
-    job = line.join(work)
-    one.began("Search", job)
+    turn = line.join(work)
+    one.began("Search", turn)
     with pytest.raises(BusyError, match="still under way"):
         one.new_folder("Search")
     assert one.new_folder("Time shift").exists()
     visitors.leave("../../etc")
-    assert job.stopped
+    assert turn.stopped
     assert again.exists(), "while the run has not let go"
     gate.set()
-    follow_job(line, job)
+    follow_turn(line, turn)
     for _ in range(100):
         if not one.folder.exists():
             break

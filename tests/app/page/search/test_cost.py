@@ -1,19 +1,17 @@
 """What a search will cost."""
 
-from page_jobs import follow_work
-from samplesmith.app.page.search.request import SearchRequest
-from samplesmith.app.page.search.run import search_job
+from dataclasses import replace
 
-ASKED = SearchRequest("emoji-sd3", "two cats on pink", "emoji-clip", "emoji-detector", "random", 5, 7, 2, 3)
+from page_turns import follow_work
+from samplesmith.app.page.search.run import search_work
+from samplesmith.pipelines import SearchJob
 
-
-def changed(**changes):
-    return SearchRequest(**{**vars(ASKED), **changes})
+ASKED = SearchJob(("two cats on pink",), verifiers=("emoji-clip",), candidates=5, seed=7, batch_size=2, steps=3)
 
 
 def test_the_cost_is_predicted_from_the_last_run(studio, costs, tmp_path):
-    assert costs.of(changed(model="emoji-sd3")).seconds is None
-    follow_work(studio, search_job(studio, costs, ASKED, tmp_path))
-    cost = costs.of(changed(candidates=10, steps=6))
+    assert costs.of(ASKED).seconds is None
+    follow_work(studio, search_work(studio, costs, ASKED, tmp_path))
+    cost = costs.of(replace(ASKED, candidates=10, steps=6))
     assert (cost.candidate, cost.nfe) == (12, 120)
     assert cost.seconds > 0

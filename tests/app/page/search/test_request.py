@@ -3,14 +3,20 @@
 import pytest
 from samplesmith.app.page.limits import Limits
 from samplesmith.app.page.models import Models
-from samplesmith.app.page.search.request import SearchRequest
+from samplesmith.app.page.search.request import checked_job
 from samplesmith.assets import call_defaults
 
-ASKED = SearchRequest("emoji-sd3", "a star on blue", "emoji-clip", "emoji-detector", "random", 8, 0, 4)
+ASKED = {
+    "prompt": "a star on blue",
+    "model": "emoji-sd3",
+    "verifier": "emoji-clip",
+    "judge": "emoji-detector",
+    "batch_size": 4,
+}
 
 
-def changed(**changes):
-    return SearchRequest(**{**vars(ASKED), **changes})
+def job_of(models=None, **changes):
+    return checked_job(models or Models(), Limits(), **{**ASKED, **changes})
 
 
 @pytest.mark.parametrize(
@@ -25,7 +31,9 @@ def changed(**changes):
         ({"verifier": "vlm:x@http://evil"}, "no verifier 'vlm:x@http://evil' on this page; it has emoji-clip"),
         ({"judge": "/etc/passwd"}, "no judge '/etc/passwd' on this page; it has emoji-detector"),
         ({"verifier": {"a": 1}}, "no verifier"),
-        ({"strategy": 3}, "the strategy is no text"),
+        ({"strategy": 3}, "strategy is 3; give a text"),
+        ({"strategy": "luck"}, "unknown strategy 'luck'; known: random"),
+        ({"strategy": "random:__class__=1"}, "random has no setting '__class__'; known: none"),
         ({"candidates": 1000}, "the budget is 1000; give a number from 1 to 64 candidates"),
         ({"candidates": 0}, "the budget is 0"),
         ({"candidates": -3}, "the budget is -3"),
@@ -48,23 +56,23 @@ def changed(**changes):
 )
 def test_what_may_not_be_asked_is_one_sentence(changes, message):
     with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
-        changed(**changes).check(Models(), Limits())
+        job_of(**changes)
     assert message in str(error.value)
 
 
 def test_steps_auto_need_a_calibration():
     with pytest.raises(ValueError, match="toys/sd carries no calibration, which steps 'auto' need"):
-        changed(model="toys/sd", steps=" Auto").check(Models("toys/sd"), Limits())
+        job_of(Models("toys/sd"), model="toys/sd", steps=" Auto")
 
 
 def test_a_field_that_is_left_empty_keeps_the_model_s_own():
-    asked = changed(steps="", guidance_scale=" ", height=None, width="").check(Models(), Limits())
-    assert asked.arguments() == call_defaults("emoji-sd3")
-    asked = changed(steps="12", guidance_scale="2.5").check(Models(), Limits())
-    assert asked.arguments() == call_defaults("emoji-sd3") | {"num_inference_steps": 12, "guidance_scale": 2.5}
+    job = job_of(steps="", guidance_scale=" ", height=None, width="")
+    assert job.call_arguments == call_defaults("emoji-sd3")
+    job = job_of(steps="12", guidance_scale="2.5")
+    assert job.call_arguments == call_defaults("emoji-sd3") | {"num_inference_steps": 12, "guidance_scale": 2.5}
 
 
 def test_numbers_are_checked_into_python_s_own():
-    asked = changed(candidates=8.0, seed=3.0, steps=12.0, prompt=" a star on blue\n").check(Models(), Limits())
-    assert (asked.candidates, asked.seed, asked.steps, asked.prompt) == (8, 3, 12, "a star on blue")
-    assert asked.arguments() == call_defaults("emoji-sd3") | {"num_inference_steps": 12}
+    job = job_of(candidates=8.0, seed=3.0, steps=12.0, prompt=" a star on blue\n")
+    assert (job.candidates, job.seed, job.steps, job.prompts) == (8, 3, 12, ("a star on blue",))
+    assert job.call_arguments == call_defaults("emoji-sd3") | {"num_inference_steps": 12}

@@ -1,36 +1,45 @@
-"""Searches of the page as jobs, without a browser: what a visitor gets, and cancelling."""
+"""Searches of the page as its work, without a browser: what a visitor gets, and cancelling."""
 
 import json
 import re
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import toys
-from page_jobs import follow_work
+from page_turns import follow_work
 from PIL import Image
 from samplesmith.app.page.models import IN_HAND, Models
 from samplesmith.app.page.search.cost import CostEstimate
-from samplesmith.app.page.search.request import SearchRequest
-from samplesmith.app.page.search.run import Batch, Begun, search_job
-from samplesmith.app.page.search.snippet import search_command, search_snippet
+from samplesmith.app.page.search.request import checked_job
+from samplesmith.app.page.search.run import Batch, Begun, search_work
 from samplesmith.app.page.search.view import SearchView, outcome_panel, summary
 from samplesmith.app.page.studio import Studio
 from samplesmith.assets import call_defaults
+from samplesmith.pipelines import SearchJob
 from samplesmith.pipelines.call import PipelineCall
 from samplesmith.pipelines.ledger import denoisers
 from samplesmith.pipelines.search.calibration import Calibration, StepCount
 
-ASKED = SearchRequest("emoji-sd3", "two cats on pink", "emoji-clip", "emoji-detector", "random", 5, 7, 2, 3)
+ASKED = SearchJob(
+    prompts=("two cats on pink",),
+    verifiers=("emoji-clip",),
+    judge="emoji-detector",
+    candidates=5,
+    seed=7,
+    batch_size=2,
+    steps=3,
+)
 
 
 def changed(**changes):
-    return SearchRequest(**{**vars(ASKED), **changes})
+    return replace(ASKED, **changes)
 
 
 def test_a_search_comes_batch_by_batch_and_ends_with_all_that_is_shown(studio, costs, tmp_path):
-    asked = ASKED.check(studio.models, studio.limits)
-    news, outcome = follow_work(studio, search_job(studio, costs, asked, tmp_path))
+    asked = ASKED
+    news, outcome = follow_work(studio, search_work(studio, costs, asked, tmp_path))
     assert news[0] == Begun(tmp_path, 5, None)
     batches = [one for one in news if isinstance(one, Batch)]
     assert [len(one.records) for one in batches] == [2, 2, 1]
@@ -68,12 +77,12 @@ def test_cancelling_frees_the_models_within_a_step_and_keeps_what_was_found(stud
         lambda module, args: after.append(1) if calls else None
     )
 
-    def cancel(job, news):
+    def cancel(turn, news):
         if isinstance(news, Batch):
-            job.stop()
+            turn.stop()
             calls.append(1)
 
-    news, outcome = follow_work(studio, search_job(studio, costs, asked, tmp_path), cancel)
+    news, outcome = follow_work(studio, search_work(studio, costs, asked, tmp_path), cancel)
     handle.remove()
     assert len(after) <= 2
     assert outcome.stopped
@@ -84,18 +93,18 @@ def test_cancelling_frees_the_models_within_a_step_and_keeps_what_was_found(stud
     assert [json.loads(line)["seed"] for line in lines] == [record["seed"] for record in seen]
     assert (tmp_path / "contact_sheet.png").exists()
     assert outcome.first.seed == 7
-    assert outcome.size == {"num_candidates": len(seen)}, "what makes the same part again"
+    assert (outcome.job.budget, outcome.job.candidates) == (None, len(seen)), "what makes the same part again"
     assert summary(outcome).startswith("Cancelled: the best of ")
-    news, outcome = follow_work(studio, search_job(studio, costs, changed(candidates=1), tmp_path / "next"))
+    news, outcome = follow_work(studio, search_work(studio, costs, changed(candidates=1), tmp_path / "next"))
     assert not outcome.stopped, "the hook that stops is gone"
 
 
 def test_cancelling_before_a_candidate_has_come(studio, costs, tmp_path):
-    def cancel(job, news):
+    def cancel(turn, news):
         if isinstance(news, Begun):
-            job.stop()
+            turn.stop()
 
-    _, outcome = follow_work(studio, search_job(studio, costs, changed(candidates=40, steps=12), tmp_path), cancel)
+    _, outcome = follow_work(studio, search_work(studio, costs, changed(candidates=40, steps=12), tmp_path), cancel)
     assert outcome.result is None or len(outcome.result.records) <= 2
     assert outcome.stopped
 
@@ -103,9 +112,9 @@ def test_cancelling_before_a_candidate_has_come(studio, costs, tmp_path):
 @pytest.mark.parametrize("strategy", ["random", "zero-order", "halving"])
 def test_each_strategy_shows_best_of_1_of_its_seed(studio, costs, tmp_path, strategy):
     asked = changed(strategy=strategy, candidates=6, steps=4)
-    news, outcome = follow_work(studio, search_job(studio, costs, asked, tmp_path))
+    news, outcome = follow_work(studio, search_work(studio, costs, asked, tmp_path))
     assert outcome.first.seed == 7
-    plain, _ = PipelineCall(studio.models.pipeline("emoji-sd3"), asked.arguments())("two cats on pink", [7])
+    plain, _ = PipelineCall(studio.models.pipeline("emoji-sd3"), asked.call_arguments)("two cats on pink", [7])
     difference = abs(plain[0].astype(int) - np.asarray(Image.open(outcome.first.file)).astype(int))
     assert difference.max() <= 2, "a row of another batch differs by rounding alone"
     view = SearchView(asked)
@@ -128,19 +137,20 @@ def test_steps_auto_spend_the_budget_as_the_calibration_says(studio, costs, tmp_
     Calibration(*names, rows).save(file)
     monkeypatch.setattr(Models, "has_calibration", lambda self, name: True)
     monkeypatch.setattr(Models, "calibration", lambda self, name, verifier: file)
-    asked = changed(steps="auto", candidates=1, judge=None).check(studio.models, studio.limits)
+    monkeypatch.setattr("samplesmith.pipelines.search.auto_steps.shipped_calibration", lambda model, verifier: file)
+    asked = changed(steps="auto", candidates=1, judge=None)
     assert costs.of(asked).nfe == 56, "a candidate of the default steps, as it was counted"
-    news, outcome = follow_work(studio, search_job(studio, costs, asked, tmp_path / "run"))
+    news, outcome = follow_work(studio, search_work(studio, costs, asked, tmp_path / "run"))
     assert news[0] == Begun(tmp_path / "run", 14, 56)
-    assert outcome.size == {"budget": 56}
+    assert (outcome.job.budget, outcome.job.candidates) == (56, None)
     assert outcome.result.allocation.num_inference_steps == 2
     assert len(outcome.result.records) == 14
     assert "The calibration chose 14 candidates of 2 steps" in outcome_panel(outcome)
-    code = search_snippet(asked, outcome.size, studio.models)
+    code = outcome.job.python()
     assert "budget=56" in code
-    assert "calibration=shipped_calibration('emoji-sd3', 'emoji-clip')" in code
-    assert "--budget 56" in search_command(asked, outcome.size, studio.models)
-    assert "--steps auto" in search_command(asked, outcome.size, studio.models)
+    assert "calibration=shipped_calibration('emoji-sd3', guide.name)" in code
+    assert "--budget 56" in outcome.job.command()
+    assert "--steps auto" in outcome.job.command()
 
 
 def test_a_folder_of_another_pipeline_class_is_searched_with_clip(emoji_clip, tmp_path):
@@ -148,10 +158,10 @@ def test_a_folder_of_another_pipeline_class_is_searched_with_clip(emoji_clip, tm
     models = Models(str(tmp_path / "toy"))
     models.keep("emoji-clip", emoji_clip)
     studio = Studio(models)
-    asked = SearchRequest(models.model, "a star on blue", "emoji-clip", None, "random", 3, 0, 2, 2, None, 32, 32)
-    _, outcome = follow_work(
-        studio, search_job(studio, CostEstimate(models), asked.check(models, studio.limits), tmp_path / "run")
-    )
+    size = {"candidates": 3, "batch_size": 2, "steps": 2, "height": 32, "width": 32}
+    asked = {"prompt": "a star on blue", "model": models.model, "verifier": "emoji-clip"}
+    job = checked_job(models, studio.limits, **asked, **size)
+    _, outcome = follow_work(studio, search_work(studio, CostEstimate(models), job, tmp_path / "run"))
     studio.close()
     assert outcome.best.score == max(record["score"] for record in outcome.result.records)
     assert outcome.best.verdict is None
@@ -163,11 +173,12 @@ def test_a_pipeline_in_hand_is_searched_by_a_verifier_in_hand(tmp_path):
 
     brightness = CallableVerifier(lambda images, prompts: images.mean((1, 2, 3)), name="brightness")
     studio = Studio(Models(pipe=toys.build("StableDiffusion"), verifier=brightness))
-    asked = SearchRequest(IN_HAND, "a red fox", "brightness", None, "random", 3, 0, 3, 2, None, 32, 32)
-    _, outcome = follow_work(
-        studio, search_job(studio, CostEstimate(studio.models), asked.check(studio.models, studio.limits), tmp_path)
-    )
+    size = {"candidates": 3, "batch_size": 3, "steps": 2, "height": 32, "width": 32}
+    asked = {"prompt": "a red fox", "model": IN_HAND, "verifier": "brightness"}
+    job = checked_job(studio.models, studio.limits, **asked, **size)
+    _, outcome = follow_work(studio, search_work(studio, CostEstimate(studio.models), job, tmp_path))
     studio.close()
+    assert "verifier_1 = ...  # your brightness" in outcome.job.python(studio.models.in_hand)
     assert outcome.result.verifier == "brightness"
     assert len(outcome.result.records) == 3
 
@@ -175,15 +186,15 @@ def test_a_pipeline_in_hand_is_searched_by_a_verifier_in_hand(tmp_path):
 def test_a_visitor_who_leaves_frees_the_models_and_the_disk(studio, costs):
     visitor = studio.visitors.visitor("a")
     folder = visitor.new_folder("Search")
-    job = studio.line.join(search_job(studio, costs, changed(candidates=40, steps=12), folder))
-    visitor.began("Search", job)
-    following = studio.line.follow(job)
+    turn = studio.line.join(search_work(studio, costs, changed(candidates=40, steps=12), folder))
+    visitor.began("Search", turn)
+    following = studio.line.follow(turn)
     while not isinstance(next(following), Batch):
         pass
     studio.visitors.leave("a")
     start = time.monotonic()
     list(following)
-    assert job.future.done()
+    assert turn.future.done()
     assert time.monotonic() - start < 30
     deadline = time.monotonic() + 5
     while visitor.folder.exists() and time.monotonic() < deadline:

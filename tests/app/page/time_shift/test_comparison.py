@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from page_jobs import follow_work
+from page_turns import follow_work
 from PIL import Image
 from samplesmith.app.page.limits import Limits
 from samplesmith.app.page.line import Stopped
 from samplesmith.app.page.models import IN_HAND, Models
 from samplesmith.app.page.studio import Studio
-from samplesmith.app.page.time_shift.comparison import ShiftRequest, StepDone, saturated_share, shift_job
+from samplesmith.app.page.time_shift.comparison import ShiftRequest, StepDone, saturated_share, shift_work
 from samplesmith.assets import call_defaults
 from samplesmith.pipelines.call import PipelineCall
 from samplesmith.pipelines.ledger import denoisers
@@ -50,7 +50,7 @@ def test_a_comparison_is_plain_and_shifted_from_the_same_noises(studio, tmp_path
     pipe = studio.models.pipeline("emoji-sd3")
     stock = pipe.scheduler
     (tmp_path / "a").mkdir()
-    news, found = follow_work(studio, shift_job(studio, SHIFT, tmp_path / "a"))
+    news, found = follow_work(studio, shift_work(studio, SHIFT, tmp_path / "a"))
     assert [one.call for one in news if isinstance(one, StepDone)] == list(range(1, 9))
     assert pipe.scheduler is stock
     assert not denoisers(pipe)[0]._forward_pre_hooks
@@ -62,7 +62,7 @@ def test_a_comparison_is_plain_and_shifted_from_the_same_noises(studio, tmp_path
     plain, _ = PipelineCall(pipe, call_defaults("emoji-sd3") | {"num_inference_steps": 4})("a star on blue", [3, 4])
     assert (np.asarray(Image.open(found.plain[0])) == plain[0]).all()
     (tmp_path / "b").mkdir()
-    _, still = follow_work(studio, shift_job(studio, replace(SHIFT, window=0), tmp_path / "b"))
+    _, still = follow_work(studio, shift_work(studio, replace(SHIFT, window=0), tmp_path / "b"))
     assert [file.read_bytes() for file in still.shifted] == [file.read_bytes() for file in still.plain]
     assert still.saturated is None
 
@@ -71,12 +71,12 @@ def test_a_comparison_is_cancelled_and_puts_the_scheduler_back(studio, tmp_path)
     pipe = studio.models.pipeline("emoji-sd3")
     stock = pipe.scheduler
 
-    def cancel(job, news):
+    def cancel(turn, news):
         if isinstance(news, StepDone) and news.call == 6:
-            job.stop()
+            turn.stop()
 
     with pytest.raises(Stopped):
-        follow_work(studio, shift_job(studio, SHIFT, tmp_path), cancel)
+        follow_work(studio, shift_work(studio, SHIFT, tmp_path), cancel)
     assert pipe.scheduler is stock
     assert not denoisers(pipe)[0]._forward_pre_hooks
 
@@ -114,7 +114,7 @@ def test_time_shift_of_a_class_conditional_pipeline_in_hand(tmp_path):
         folder = tmp_path / solver
         folder.mkdir()
         asked = ShiftRequest(IN_HAND, "boot", solver, 6, 80, 100, "paper", 0.0, True, 2, 0)
-        _, found = follow_work(studio, shift_job(studio, asked.check(models, studio.limits), folder))
+        _, found = follow_work(studio, shift_work(studio, asked.check(models, studio.limits), folder))
         assert len(found.shifted) == 2
         assert len(found.chosen) == len(found.grid)
         assert 0 <= found.saturated <= 1

@@ -1,0 +1,103 @@
+"""A job as a Python program, in the words of `NoiseSearch`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .job import SearchJob
+
+
+def program_of(job: SearchJob, in_hand: Collection[str] = ()) -> str:
+    """A program that makes the job's search and prints the best of each prompt.
+
+    Args:
+        job: with or without a model by name.
+        in_hand: names of verifiers that are objects in the reader's program.
+    """
+    auto = job.steps == "auto" and job.calibration is None
+    body = [
+        *_pipeline(job),
+        *_changes(job),
+        *_verifiers(job, in_hand),
+        *_search(job, auto),
+        *_best(job),
+    ]
+    return "\n".join([*_imports(body), "", *body]) + "\n"
+
+
+def _imports(body: list[str]) -> list[str]:
+    """Those that the lines need, in the order of their modules."""
+    text = "\n".join(body)
+    known = [
+        ("samplesmith.load(", "import samplesmith"),
+        ("NoiseSearch(", "from samplesmith.pipelines import NoiseSearch"),
+        ("shipped_calibration(", "from samplesmith.pipelines.search.auto_steps import shipped_calibration"),
+        ("apply_hook(", "from samplesmith.samplers.by_name import apply_hook"),
+        ("set_scheduler(", "from samplesmith.samplers.by_name import set_scheduler"),
+        ("RankEnsemble(", "from samplesmith.verifiers import RankEnsemble"),
+        ("load_verifier(", "from samplesmith.verifiers import load_verifier"),
+    ]
+    return [line for call, line in known if call in text]
+
+
+def _pipeline(job: SearchJob) -> list[str]:
+    if job.model is None:
+        return ["pipe = ...  # your pipeline"]
+    from ..on_device import default_device
+
+    dtype = "" if job.dtype == "float32" else f", dtype={job.dtype!r}"
+    line = f"pipe = samplesmith.load({job.model!r}{dtype})"
+    if job.offload:
+        device = "" if job.device is None else f"device={job.device!r}"
+        return [line, f"pipe.enable_model_cpu_offload({device})"]
+    device = job.device or default_device()
+    return [line if device == "cpu" else f"{line}.to({device!r})"]
+
+
+def _changes(job: SearchJob) -> list[str]:
+    scheduler = [] if job.scheduler is None else [f"set_scheduler(pipe, {job.scheduler!r})"]
+    return scheduler + [f"apply_hook(pipe, {hook!r})" for hook in job.hooks]
+
+
+def _verifiers(job: SearchJob, in_hand: Collection[str]) -> list[str]:
+    def load(name: str) -> str:
+        return yours.get(name, f"load_verifier({name!r})")
+
+    names = dict.fromkeys([*job.guides, *([] if job.judge is None else [job.judge])])
+    yours = {name: f"verifier_{k}" for k, name in enumerate((name for name in names if name in in_hand), 1)}
+    lines = [f"{variable} = ...  # your {name}" for name, variable in yours.items()]
+    guides = ", ".join(map(load, job.guides))
+    lines.append(f"guide = {guides}" if len(job.guides) == 1 else f"guide = RankEnsemble([{guides}])")
+    return lines if job.judge is None else [*lines, f"judge = {load(job.judge)}"]
+
+
+def _search(job: SearchJob, auto: bool) -> list[str]:
+    settings = [f"strategy={job.strategy!r}", *(["judge=judge"] if job.judge is not None else [])]
+    if auto:
+        settings.append(f"calibration=shipped_calibration({job.model!r}, guide.name)")
+    elif job.calibration is not None:
+        settings.append(f"calibration={job.calibration!r}")
+    prompts = repr(job.prompts[0]) if len(job.prompts) == 1 else repr(list(job.prompts))
+    return [
+        f"search = NoiseSearch(pipe, guide, {', '.join(settings)})",
+        "result = search(",
+        f"    {prompts},",
+        *(f"    {name}={value!r}," for name, value in job.search_arguments.items()),
+        ")",
+    ]
+
+
+def _best(job: SearchJob) -> list[str]:
+    if len(job.prompts) > 1:
+        return [
+            "for k, best in enumerate(result.best):",
+            '    print(f"{best.prompt}: seed {best.seed}, score {best.score:.6f}")',
+            '    best.image.save(f"best_{k:04d}.png")',
+        ]
+    return [
+        "best = result.best[0]",
+        'print(f"seed {best.seed}, score {best.score:.6f}")',
+        'best.image.save("best.png")',
+    ]
