@@ -83,7 +83,8 @@ class SearchJob:
         if not isinstance(self.arguments, Mapping):
             raise ValueError("arguments is no map; give them by name")
         # As JSON and the command line give them back: tuples are lists.
-        keep(self, "arguments", parse_settings(write_settings(self.arguments)))
+        arguments = parse_settings(write_settings(self.arguments))
+        keep(self, "arguments", dict(sorted(arguments.items())))
         if self.budget is None and self.candidates is None:
             keep(self, "candidates", 8)
 

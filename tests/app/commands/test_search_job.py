@@ -15,7 +15,7 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | numbers | texts, lambda one: st.lists(one, max_size=2)
 )
-arguments = st.dictionaries(st.from_regex(r"[a-z]\w{0,8}", fullmatch=True), values, max_size=2)
+arguments = st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), values, max_size=2)
 own = st.fixed_dictionaries(
     {},
     optional={
