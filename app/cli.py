@@ -45,7 +45,7 @@ def main() -> None:
         sys.exit(2)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning) and not issubclass(category, (DeprecationWarning, FutureWarning)):
         errors.print(f"samplesmith: {message}", style="yellow", highlight=False, soft_wrap=True)
 

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 import samplesmith
+from samplesmith.app.page.shell import CSS
+from samplesmith.app.page.time_shift.measured import TABLE
 from samplesmith.valid_json import to_json
 
 ROOT = Path(samplesmith.__file__).parent
@@ -38,6 +41,19 @@ def test_json_is_written_in_one_place():
         to_json({"score": float("nan")})
 
 
+def test_the_wheel_is_told_of_every_folder_of_modules_and_of_what_they_read():
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    floors = ("app", "assets", "evaluation", "models", "pipelines", "samplers", "scenes", "training", "verifiers")
+    folders = {file.parent.relative_to(ROOT) for floor in floors for file in (ROOT / floor).rglob("*.py")}
+    assert {".".join(["samplesmith", *folder.parts]) for folder in folders} == set(told["packages"]) - {"samplesmith"}
+    for package, patterns in told["package-data"].items():
+        folder = ROOT.joinpath(*package.split(".")[1:])
+        assert all(any(folder.glob(pattern)) for pattern in patterns), package
+    for read in (CSS, TABLE):
+        patterns = {pattern for patterns in told["package-data"].values() for pattern in patterns}
+        assert any(read.match(pattern) for pattern in patterns), f"{read} is not in the wheel"
+
+
 @pytest.mark.slow
 def test_wheel_and_sdist_carry_the_models_and_work_outside_of_the_checkout(tmp_path):
     subprocess.run([sys.executable, "-m", "build", "--outdir", tmp_path, ROOT], check=True, capture_output=True)
@@ -45,6 +61,7 @@ def test_wheel_and_sdist_carry_the_models_and_work_outside_of_the_checkout(tmp_p
     names = zipfile.ZipFile(wheel).namelist()
     for model in samplesmith.assets.names():
         assert any(f"assets/{model}/samplesmith.json" in name for name in names)
+    assert {"samplesmith/app/page/page.css", "samplesmith/benchmarks/results/timeshift_fid.json"} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "samplesmith/tests", "samplesmith/.venv"))]
     assert sdist.stat().st_size > 10_000_000
 

@@ -121,7 +121,7 @@ def _print(found: Calibration, output: Path) -> None:
         table.add_row(str(row.num_inference_steps), str(row.nfe), *(f"{value:.3f}" for pair in ends for value in pair))
     console.print(table)
     steps = found.steps[-1].num_inference_steps
-    told = next((step for step, value in found.correlations(steps).items() if value >= TELLING), None)
+    told = next((step for step, value in (found.correlations(steps) or {}).items() if value >= TELLING), None)
     when = "not before the last step" if told in (None, steps) else f"from step {told} of {steps} on"
     console.print(
         f"{found.prompts} prompts; {when} the clean prediction ranks candidates much as the image does (rank "

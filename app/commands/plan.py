@@ -57,7 +57,7 @@ def plan(
 
     found = plan_budget(records, guide, judge, target, success_at, seed=seed)
     allocation = None
-    if calibration is not None:
+    if calibration is not None and budget is not None:
         table = Calibration.load(calibration)
         arguments = run.get("arguments", {})
         asked = {"pipeline": run.get("pipeline"), "scheduler": run.get("scheduler"), "verifier": guide}

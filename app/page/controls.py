@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from .line import Stopped, Waiting, Work
+from .line import Stopped, Turn, Waiting
 from .models import Loading
 from .pictures import notice
 from .studio import Studio, told
@@ -77,16 +77,16 @@ class RunControls:
         self.studio.cancel(request.session_hash, self.tab)
 
     def follow(
-        self, session: str | None, begin: Callable[[Path], Work], show: Callable[[Any], Update]
+        self, session: str | None, work: Callable[[Path, Turn], Any], show: Callable[[Any], Update]
     ) -> Generator[Update, None, Any]:
         """Run a visitor's work, show what comes of it, and return its result.
 
         Args:
             session: the browser's name for the visit.
-            begin: gives the work for a folder that is the run's own.
+            work: is given a folder of its own and the visitor's turn.
             show: the update for a piece of news that the work reports.
         """
-        following = self.studio.run(session, self.tab, begin)
+        following = self.studio.run(session, self.tab, work)
         while True:
             try:
                 news = next(following)

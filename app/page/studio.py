@@ -12,7 +12,7 @@ from typing import Any
 
 from .library import import_library
 from .limits import Limits
-from .line import Line, Turn, Work
+from .line import Line, Turn
 from .models import Models
 from .visitors import Visitors
 
@@ -35,13 +35,13 @@ class Studio:
         self.line = Line(self.limits.in_line)
         self.visitors = Visitors()
 
-    def run(self, session: str | None, tab: str, begin: Callable[[Path], Work]) -> Iterator[Any]:
+    def run(self, session: str | None, tab: str, work: Callable[[Path, Turn], Any]) -> Iterator[Any]:
         """A visitor's run in a tab: yields its news, returns its result.
 
         Args:
             session: the browser's name for the visit.
             tab: where; one run at a time in each.
-            begin: gives the work for a folder that is the run's own.
+            work: is given a folder of its own and the visitor's turn.
 
         Raises:
             FullError, BusyError: where it cannot begin.
@@ -49,12 +49,12 @@ class Studio:
             Exception: what the work raised.
         """
         visitor = self.visitors.visitor(str(session))
-        work = begin(visitor.new_folder(tab))
+        folder = visitor.new_folder(tab)
 
         def ready(turn: Turn) -> Any:
             import_library()
             with overheard(turn.notes):
-                return work(turn)
+                return work(folder, turn)
 
         turn = self.line.join(ready)
         visitor.began(tab, turn)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ...named_settings import parse_settings, write_settings
 from ...valid_json import to_json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .result import SearchResult
     from .search_run import BatchReport
 
-AUTO = "auto"
+AUTO: Final = "auto"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class SearchJob:
     candidates: int | None = None
     seed: int = 0
     batch_size: int = 8
-    steps: int | str | None = None
+    steps: int | Literal["auto"] | None = None
     stop_at: float | None = None
     scheduler: str | None = None
     hooks: tuple[str, ...] = ()

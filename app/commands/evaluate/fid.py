@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ....evaluation import SavedStatistics
 
 
-FASHION = {"fashion-mnist-test": "test", "fashion-mnist-train": "train"}
+FASHION: dict[str, Literal["train", "test"]] = {"fashion-mnist-test": "test", "fashion-mnist-train": "train"}
 """Real sets that need no folder, and their splits."""
 
 WITH_IMAGES = ("fid_error", "kid_mean", "kid_std", "precision", "recall")
@@ -112,6 +112,7 @@ def fid(
         rank, world = team.rank, team.size
         real_images = [] if saved is not None else _real_images(real)
         if model is None:
+            assert generated is not None  # one of the two was given
             files = image_files(generated)
             order: Sequence[int] = range(rank, len(files), world)
             made: Any = files[rank::world]

@@ -56,7 +56,7 @@ class CostEstimate:
         with self._lock:
             last = self._last.get(job.model)
         candidate = self.candidate(job)
-        if candidate is None:
+        if candidate is None or job.candidates is None:
             return Cost(None, None, None)
         nfe = candidate * job.candidates
         return Cost(candidate, nfe, None if last is None else nfe * last.seconds_per_nfe)
@@ -75,12 +75,15 @@ class CostEstimate:
         return last.nfe if steps == last.steps else round(last.nfe * steps / last.steps)
 
     def _calibrated(self, job: SearchJob, steps: int) -> int | None:
-        if not self.models.has_calibration(job.model or IN_HAND):
+        if job.model is None or not self.models.has_calibration(job.model):
             return None
         import_library()
         from ....pipelines.search.calibration import Calibration
 
-        calibration = Calibration.load(self.models.calibration(job.model, job.guides[0]))
+        file = self.models.calibration(job.model, job.guides[0])
+        if file is None:
+            return None
+        calibration = Calibration.load(file)
         guidance = job.call_arguments.get("guidance_scale")
         if (calibration.guidance_scale or 0) > 1 and (guidance is None or guidance <= 1):
             return None

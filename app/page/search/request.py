@@ -67,10 +67,11 @@ def checked_job(
         device=models.device,
         offload=models.offload,
     )
-    default = models.default_steps(model) if job.steps in (None, AUTO) else job.steps
-    if job.candidates * (default or 1) > limits.total_steps:
+    default = models.default_steps(model) if job.steps is None or job.steps == AUTO else job.steps
+    number = job.candidates or 0
+    if number * (default or 1) > limits.total_steps:
         raise ValueError(
-            f"the budget is {job.candidates} candidates of {default} steps; one visitor may ask for "
+            f"the budget is {number} candidates of {default} steps; one visitor may ask for "
             f"{limits.total_steps:,} steps in all: take fewer of either"
         )
     import_library()

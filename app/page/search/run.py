@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....pipelines.search.job import AUTO, SearchJob
-from ..line import Stopped, Turn, Work
+from ..line import Stopped, Turn
 from ..models import IN_HAND
 from ..pictures import save_pictures
 from ..studio import Studio
@@ -86,21 +86,21 @@ def costs_alike(strategy: str) -> bool:
     return not make_strategy(strategy).has_rungs
 
 
-def search_work(studio: Studio, costs: CostEstimate, job: SearchJob, folder: Path) -> Work:
-    """The work of a checked job; it reports `Loading`, `Begun` and `Batch`.
+def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Path, turn: Turn) -> Outcome:
+    """Run a checked job; it reports `Loading`, `Begun` and `Batch`.
 
     Args:
         studio: of the page.
         costs: of the tab; it learns what this search cost.
-        job: checked.
+        asked: checked.
         folder: of this run alone.
+        turn: of the visitor.
+
+    Raises:
+        ValueError: where the job cannot be run.
     """
-    return partial(_work, studio, costs, job, folder)
-
-
-def _work(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Path, turn: Turn) -> Outcome:
     models, model = studio.models, asked.model or IN_HAND
-    studio.models.announce([model, *asked.verifiers, asked.judge], turn.report)
+    models.announce([model, *asked.verifiers, asked.judge], turn.report)
     from ....pipelines.search.auto_steps import allocate
 
     pipe = models.pipeline(model)

@@ -17,7 +17,7 @@ from ..pictures import grid, notice
 from ..studio import Studio
 from .cost import CostEstimate
 from .request import checked_job
-from .run import Batch, Begun, Outcome, costs_alike, search_work
+from .run import Batch, Begun, Outcome, costs_alike, run_search
 from .view import SearchView, outcome_panel, score_chart, seconds_text, summary
 
 TITLE = "Search"
@@ -160,7 +160,7 @@ class SearchTab:
         auto = f"; {AUTO}: as the calibration spends the budget best" if models.has_calibration(model) else ""
         return f"Steps{known}{auto}"
 
-    def _estimate(self, model, candidates, steps, guidance) -> str:
+    def _estimate(self, model: str, candidates: Any, steps: Any, guidance: Any) -> str:
         models = self.studio.models
         values = {"prompt": next(iter(PRESETS.values())), "verifier": models.guides(model)[0]}
         values |= {"model": model, "candidates": candidates, "steps": steps, "guidance_scale": guidance}
@@ -193,8 +193,8 @@ class SearchTab:
             self.chart: view.chart(),
             self.result: gr.Column(visible=False),
         }
-        begin = partial(search_work, self.studio, self.costs, job)
-        outcome = yield from self.controls.follow(session, begin, partial(self._news, view))
+        work = partial(run_search, self.studio, self.costs, job)
+        outcome = yield from self.controls.follow(session, work, partial(self._news, view))
         yield self._end(outcome, view)
 
     def _news(self, view: SearchView, news: Begun | Batch) -> Update:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from ....named_settings import write
 from ....pipelines.shipped import call_arguments, check_vocabulary
 from ..library import import_library
 from ..limits import Limits, checked_prompt, one_of, real, whole
-from ..line import Turn, Work
+from ..line import Turn
 from ..model_calls import before_calls
 from ..models import Models
 from ..pictures import save_pictures
@@ -136,18 +135,15 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
 
-def shift_work(studio: Studio, asked: ShiftRequest, folder: Path) -> Work:
-    """The work of a checked request; it reports `Loading` and `StepDone`.
+def run_comparison(studio: Studio, asked: ShiftRequest, folder: Path, turn: Turn) -> Comparison:
+    """Sample plain and shifted; it reports `Loading` and `StepDone`.
 
     Args:
         studio: of the page.
         asked: checked.
         folder: of this run alone.
+        turn: of the visitor.
     """
-    return partial(_work, studio, asked, folder)
-
-
-def _work(studio: Studio, asked: ShiftRequest, folder: Path, turn: Turn) -> Comparison:
     studio.models.announce([asked.model], turn.report)
     from ....pipelines.call import PipelineCall, quiet
     from ....samplers.by_name import set_up

@@ -10,7 +10,7 @@ from typing import Any
 from .comparison import ShiftRequest
 
 TABLE = Path(__file__).parents[3] / "benchmarks" / "results" / "timeshift_fid.json"
-"""Part of a checkout, not of an installed package."""
+"""Part of the wheel too, as package data."""
 
 
 def measured(asked: ShiftRequest, file: Path = TABLE) -> str | None:

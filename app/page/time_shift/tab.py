@@ -14,7 +14,7 @@ from ..line_chart import Series, line_chart
 from ..models import DEFAULT_MODEL
 from ..pictures import Picture, grid, notice, progress
 from ..studio import Studio
-from .comparison import MOST_IMAGES, VARIANTS, Comparison, ShiftRequest, StepDone, fitting_solvers, shift_work
+from .comparison import MOST_IMAGES, VARIANTS, Comparison, ShiftRequest, StepDone, fitting_solvers, run_comparison
 from .measured import measured
 
 TITLE = "Time shift"
@@ -126,8 +126,8 @@ class TimeShiftTab:
             self.chart: _shift_chart(None),
             self.facts: "",
         }
-        begin = partial(shift_work, self.studio, asked)
-        found = yield from self.controls.follow(session, begin, self._news)
+        work = partial(run_comparison, self.studio, asked)
+        found = yield from self.controls.follow(session, work, self._news)
         yield self._end(found)
 
     def _news(self, news: StepDone) -> Update:

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 from samplesmith.app.page.models import IN_HAND, Models
 from samplesmith.app.page.search.cost import CostEstimate
 from samplesmith.app.page.search.request import checked_job
-from samplesmith.app.page.search.run import Batch, Begun, search_work
+from samplesmith.app.page.search.run import Batch, Begun, run_search
 from samplesmith.app.page.search.view import SearchView, outcome_panel, summary
 from samplesmith.app.page.studio import Studio
 from samplesmith.assets import call_defaults
@@ -39,7 +40,7 @@ def changed(**changes):
 
 def test_a_search_comes_batch_by_batch_and_ends_with_all_that_is_shown(studio, costs, tmp_path):
     asked = ASKED
-    news, outcome = follow_work(studio, search_work(studio, costs, asked, tmp_path))
+    news, outcome = follow_work(studio, partial(run_search, studio, costs, asked, tmp_path))
     assert news[0] == Begun(tmp_path, 5, None)
     batches = [one for one in news if isinstance(one, Batch)]
     assert [len(one.records) for one in batches] == [2, 2, 1]
@@ -82,7 +83,7 @@ def test_cancelling_frees_the_models_within_a_step_and_keeps_what_was_found(stud
             turn.stop()
             calls.append(1)
 
-    news, outcome = follow_work(studio, search_work(studio, costs, asked, tmp_path), cancel)
+    news, outcome = follow_work(studio, partial(run_search, studio, costs, asked, tmp_path), cancel)
     handle.remove()
     assert len(after) <= 2
     assert outcome.stopped
@@ -95,7 +96,7 @@ def test_cancelling_frees_the_models_within_a_step_and_keeps_what_was_found(stud
     assert outcome.first.seed == 7
     assert (outcome.job.budget, outcome.job.candidates) == (None, len(seen)), "what makes the same part again"
     assert summary(outcome).startswith("Cancelled: the best of ")
-    news, outcome = follow_work(studio, search_work(studio, costs, changed(candidates=1), tmp_path / "next"))
+    news, outcome = follow_work(studio, partial(run_search, studio, costs, changed(candidates=1), tmp_path / "next"))
     assert not outcome.stopped, "the hook that stops is gone"
 
 
@@ -104,7 +105,9 @@ def test_cancelling_before_a_candidate_has_come(studio, costs, tmp_path):
         if isinstance(news, Begun):
             turn.stop()
 
-    _, outcome = follow_work(studio, search_work(studio, costs, changed(candidates=40, steps=12), tmp_path), cancel)
+    _, outcome = follow_work(
+        studio, partial(run_search, studio, costs, changed(candidates=40, steps=12), tmp_path), cancel
+    )
     assert outcome.result is None or len(outcome.result.records) <= 2
     assert outcome.stopped
 
@@ -112,7 +115,7 @@ def test_cancelling_before_a_candidate_has_come(studio, costs, tmp_path):
 @pytest.mark.parametrize("strategy", ["random", "zero-order", "halving"])
 def test_each_strategy_shows_best_of_1_of_its_seed(studio, costs, tmp_path, strategy):
     asked = changed(strategy=strategy, candidates=6, steps=4)
-    news, outcome = follow_work(studio, search_work(studio, costs, asked, tmp_path))
+    news, outcome = follow_work(studio, partial(run_search, studio, costs, asked, tmp_path))
     assert outcome.first.seed == 7
     plain, _ = PipelineCall(studio.models.pipeline("emoji-sd3"), asked.call_arguments)("two cats on pink", [7])
     difference = abs(plain[0].astype(int) - np.asarray(Image.open(outcome.first.file)).astype(int))
@@ -140,7 +143,7 @@ def test_steps_auto_spend_the_budget_as_the_calibration_says(studio, costs, tmp_
     monkeypatch.setattr("samplesmith.pipelines.search.auto_steps.shipped_calibration", lambda model, verifier: file)
     asked = changed(steps="auto", candidates=1, judge=None)
     assert costs.of(asked).nfe == 56, "a candidate of the default steps, as it was counted"
-    news, outcome = follow_work(studio, search_work(studio, costs, asked, tmp_path / "run"))
+    news, outcome = follow_work(studio, partial(run_search, studio, costs, asked, tmp_path / "run"))
     assert news[0] == Begun(tmp_path / "run", 14, 56)
     assert (outcome.job.budget, outcome.job.candidates) == (56, None)
     assert outcome.result.allocation.num_inference_steps == 2
@@ -161,7 +164,7 @@ def test_a_folder_of_another_pipeline_class_is_searched_with_clip(emoji_clip, tm
     size = {"candidates": 3, "batch_size": 2, "steps": 2, "height": 32, "width": 32}
     asked = {"prompt": "a star on blue", "model": models.model, "verifier": "emoji-clip"}
     job = checked_job(models, studio.limits, **asked, **size)
-    _, outcome = follow_work(studio, search_work(studio, CostEstimate(models), job, tmp_path / "run"))
+    _, outcome = follow_work(studio, partial(run_search, studio, CostEstimate(models), job, tmp_path / "run"))
     studio.close()
     assert outcome.best.score == max(record["score"] for record in outcome.result.records)
     assert outcome.best.verdict is None
@@ -176,7 +179,7 @@ def test_a_pipeline_in_hand_is_searched_by_a_verifier_in_hand(tmp_path):
     size = {"candidates": 3, "batch_size": 3, "steps": 2, "height": 32, "width": 32}
     asked = {"prompt": "a red fox", "model": IN_HAND, "verifier": "brightness"}
     job = checked_job(studio.models, studio.limits, **asked, **size)
-    _, outcome = follow_work(studio, search_work(studio, CostEstimate(studio.models), job, tmp_path))
+    _, outcome = follow_work(studio, partial(run_search, studio, CostEstimate(studio.models), job, tmp_path))
     studio.close()
     assert "verifier_1 = ...  # your brightness" in outcome.job.python(studio.models.in_hand)
     assert outcome.result.verifier == "brightness"
@@ -186,7 +189,7 @@ def test_a_pipeline_in_hand_is_searched_by_a_verifier_in_hand(tmp_path):
 def test_a_visitor_who_leaves_frees_the_models_and_the_disk(studio, costs):
     visitor = studio.visitors.visitor("a")
     folder = visitor.new_folder("Search")
-    turn = studio.line.join(search_work(studio, costs, changed(candidates=40, steps=12), folder))
+    turn = studio.line.join(partial(run_search, studio, costs, changed(candidates=40, steps=12), folder))
     visitor.began("Search", turn)
     following = studio.line.follow(turn)
     while not isinstance(next(following), Batch):

@@ -1,6 +1,7 @@
 """Plain and shifted samples as jobs of the page."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from samplesmith.app.page.limits import Limits
 from samplesmith.app.page.line import Stopped
 from samplesmith.app.page.models import IN_HAND, Models
 from samplesmith.app.page.studio import Studio
-from samplesmith.app.page.time_shift.comparison import ShiftRequest, StepDone, saturated_share, shift_work
+from samplesmith.app.page.time_shift.comparison import ShiftRequest, StepDone, run_comparison, saturated_share
 from samplesmith.assets import call_defaults
 from samplesmith.pipelines.call import PipelineCall
 from samplesmith.pipelines.ledger import denoisers
@@ -50,7 +51,7 @@ def test_a_comparison_is_plain_and_shifted_from_the_same_noises(studio, tmp_path
     pipe = studio.models.pipeline("emoji-sd3")
     stock = pipe.scheduler
     (tmp_path / "a").mkdir()
-    news, found = follow_work(studio, shift_work(studio, SHIFT, tmp_path / "a"))
+    news, found = follow_work(studio, partial(run_comparison, studio, SHIFT, tmp_path / "a"))
     assert [one.call for one in news if isinstance(one, StepDone)] == list(range(1, 9))
     assert pipe.scheduler is stock
     assert not denoisers(pipe)[0]._forward_pre_hooks
@@ -62,7 +63,7 @@ def test_a_comparison_is_plain_and_shifted_from_the_same_noises(studio, tmp_path
     plain, _ = PipelineCall(pipe, call_defaults("emoji-sd3") | {"num_inference_steps": 4})("a star on blue", [3, 4])
     assert (np.asarray(Image.open(found.plain[0])) == plain[0]).all()
     (tmp_path / "b").mkdir()
-    _, still = follow_work(studio, shift_work(studio, replace(SHIFT, window=0), tmp_path / "b"))
+    _, still = follow_work(studio, partial(run_comparison, studio, replace(SHIFT, window=0), tmp_path / "b"))
     assert [file.read_bytes() for file in still.shifted] == [file.read_bytes() for file in still.plain]
     assert still.saturated is None
 
@@ -76,7 +77,7 @@ def test_a_comparison_is_cancelled_and_puts_the_scheduler_back(studio, tmp_path)
             turn.stop()
 
     with pytest.raises(Stopped):
-        follow_work(studio, shift_work(studio, SHIFT, tmp_path), cancel)
+        follow_work(studio, partial(run_comparison, studio, SHIFT, tmp_path), cancel)
     assert pipe.scheduler is stock
     assert not denoisers(pipe)[0]._forward_pre_hooks
 
@@ -114,7 +115,7 @@ def test_time_shift_of_a_class_conditional_pipeline_in_hand(tmp_path):
         folder = tmp_path / solver
         folder.mkdir()
         asked = ShiftRequest(IN_HAND, "boot", solver, 6, 80, 100, "paper", 0.0, True, 2, 0)
-        _, found = follow_work(studio, shift_work(studio, asked.check(models, studio.limits), folder))
+        _, found = follow_work(studio, partial(run_comparison, studio, asked.check(models, studio.limits), folder))
         assert len(found.shifted) == 2
         assert len(found.chosen) == len(found.grid)
         assert 0 <= found.saturated <= 1
