@@ -78,6 +78,18 @@ def test_halving(samplesmith, fails, tmp_path):
     fails("halving has no setting 'eta'", *arguments, "--strategy", "halving:eta=2")
 
 
+def test_another_scheduler(samplesmith, fails):
+    arguments = ["search", EASY, "a cat on pink", "--candidates", "2", "--steps", "2", "--json"]
+    plain = json.loads(samplesmith(*arguments).stdout)["best"]
+    run = samplesmith(*arguments, "--scheduler", "flow-sde:diffusion=square,norm=3")
+    assert run.returncode == 0, run.stderr
+    noisy = json.loads(run.stdout)["best"]
+    assert [row["prompt"] for row in noisy] == [EASY, "a cat on pink"]
+    assert [row["score"] for row in noisy] != [row["score"] for row in plain]
+    fails("flow-sde has no setting 'g'; known: num_train_timesteps", *arguments, "--scheduler", "flow-sde:g=2")
+    fails("DDIMScheduler cannot stand in for FlowMatchEulerDiscreteScheduler", *arguments, "--scheduler", "ddim")
+
+
 def test_prompts_file(samplesmith, fails, tmp_path):
     (tmp_path / "prompts.txt").write_text("# two\n\na star on blue\na cat on pink\n")
     run = samplesmith("search", "--prompts", "prompts.txt", "--candidates", "1", "--steps", "1", "--json")
