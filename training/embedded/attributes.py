@@ -25,8 +25,8 @@ def counts_target(counts: Sequence[dict[str, int]], free: Sequence[bool] | None 
     """(batch, objects): how many of each, at most 6; of objects that are not named in a `free` row nothing is known."""
     free = [False] * len(counts) if free is None else free
     rows = [
-        [min(one.get(name, IGNORED if open_ else 0), MAX_COUNT) for name in OBJECTS]
-        for one, open_ in zip(counts, free, strict=True)
+        [min(counted.get(name, IGNORED if open_ else 0), MAX_COUNT) for name in OBJECTS]
+        for counted, open_ in zip(counts, free, strict=True)
     ]
     return torch.tensor(rows)
 
@@ -71,8 +71,8 @@ class AttributeHeads(nn.Module):
 
         Args:
             embedding: (batch, width).
-            counts: by object, one a row.
-            scenes: whose background holds for the row, where they name one.
+            counts: by object, for each row.
+            scenes: whose background holds for the row, where they name a background.
             related: rows from the start whose scene's relation holds too.
             free: rows in which objects that are not named may be there.
         """

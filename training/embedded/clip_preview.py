@@ -3,7 +3,7 @@
 A guide that has seen finished pictures only says little of a clean prediction x0-hat, which is blurred and mixes
 layouts. This one starts from emoji-clip's weights and goes on with its recipe; now half of the pictures, right and
 nearly right alike, are noised to a random sigma and shown as the clean prediction that emoji-sd3 makes of them by the
-asked caption, guided as its call defaults say. So it learns which faults of a preview the later steps will mend. TTSnap
+caption, guided as its call defaults say. So it learns which faults of a preview the later steps will mend. TTSnap
 (arXiv 2511.22242) trains noise-aware rewards to the same end. The result is a mean of old and new weights.
 Needs: `pip install samplesmith[train]`. About 26 scenes/s on one core, two pictures and five captions each.
 """
@@ -52,7 +52,7 @@ def clean_predictions(
     Args:
         pipe: whose `timesteps` are 1000 sigma.
         x: pictures (batch, 3, height, width) in [-1, 1].
-        captions: one a picture; may be untrue of it.
+        captions: one per picture; may be untrue of it.
         sigmas: noise levels (batch,) in [0, 1].
         generator: of the noise.
         guidance_scale, max_sequence_length: as in the pipeline's call.
@@ -63,14 +63,14 @@ def clean_predictions(
     config, levels = pipe.vae.config, sigmas.view(-1, 1, 1, 1)
     z = (pipe.vae.encode(x).latent_dist.mode().float() - config.shift_factor) * config.scaling_factor
     noisy, _ = interpolate(z, torch.randn(z.shape, generator=generator), levels)
-    asked, empty, asked_pooled, empty_pooled = pipe.encode_prompt(
+    given, empty, given_pooled, empty_pooled = pipe.encode_prompt(
         captions, None, None, do_classifier_free_guidance=True, max_sequence_length=max_sequence_length
     )
     velocities = pipe.transformer(
         hidden_states=torch.cat([noisy, noisy]),
         timestep=1000 * torch.cat([sigmas, sigmas]),
-        encoder_hidden_states=torch.cat([empty, asked]),
-        pooled_projections=torch.cat([empty_pooled, asked_pooled]),
+        encoder_hidden_states=torch.cat([empty, given]),
+        pooled_projections=torch.cat([empty_pooled, given_pooled]),
         return_dict=False,
     )[0]
     unconditional, conditional = velocities.float().chunk(2)
@@ -111,12 +111,12 @@ class PreviewAccuracy:
     def __init__(self, predict: Predict, scenes: int = 200):
         rng, generator = np.random.default_rng(HELD_OUT_SEED), torch.Generator().manual_seed(HELD_OUT_SEED)
         drawn = unique_scenes(rng, scenes, held_out=None)
-        self.captions = [one.scene.caption for one in drawn]
+        self.captions = [picture.scene.caption for picture in drawn]
         self.right = self._previews(predict, drawn, generator)
-        self.wrong = self._previews(predict, [nearly_right(rng, one) for one in drawn], generator)
+        self.wrong = self._previews(predict, [nearly_right(rng, picture) for picture in drawn], generator)
 
     def _previews(self, predict: Predict, drawn: list[DrawnScene], generator: torch.Generator) -> dict[float, Tensor]:
-        x = images_to_tensor(np.stack([one.image for one in drawn]))
+        x = images_to_tensor(np.stack([picture.image for picture in drawn]))
         return {
             sigma: torch.cat(
                 [
@@ -132,10 +132,10 @@ class PreviewAccuracy:
     @torch.no_grad()
     def __call__(self, model: Any, tokenizer: Any) -> dict[str, dict[float, float]]:
         text = model.encode_text(tokenizer(self.captions), normalize=True)
-        found = {
+        shares = {
             sigma: round(prefers(model, text, self.right[sigma], self.wrong[sigma]), 3) for sigma in MEASURED_SIGMAS
         }
-        return {"better_preview_at": found}
+        return {"better_preview_at": shares}
 
 
 def main() -> None:

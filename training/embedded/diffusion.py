@@ -109,7 +109,7 @@ def train(
         autoencoder: of the latents.
         total_images: where the run ends.
         scene_count: scenes that are encoded once, in hundreds.
-        seed: of the run; the scenes have one of their own.
+        seed: of the run; the scenes have their own.
         compiled: whether the denoiser is compiled.
 
     Raises:

@@ -166,7 +166,7 @@ def train(
         autoencoder: of the latents.
         total_images: where the run ends.
         scene_count: scenes that are encoded once, in hundreds.
-        seed: of the run; the scenes have one of their own.
+        seed: of the run; the scenes have their own.
         compiled: whether the denoiser is compiled.
         start: folder of a pipeline whose weights and words it goes on from; None for new ones.
 
