@@ -20,7 +20,8 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from ... import assets
-from ...pipelines import decode, load
+from ...pipelines.decode import decode
+from ...pipelines.loading import load
 from ...scenes import DrawnScene
 from ..loop import Loop
 from .clip import HELD_OUT_SEED, Look, prefers, train
