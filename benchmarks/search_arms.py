@@ -18,7 +18,7 @@ from samplesmith.samplers.strategies import Halving
 from samplesmith.verifiers import RankEnsemble
 
 SUBSETS = 200
-"""Drawn for rank ensembles and halving, whose expectations over more than so many have no closed form."""
+"""Subsets that are drawn for rank ensembles and halving, whose expectations have no closed form."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Row:
-    """An arm at one budget: its cost a prompt, and its measures prompt by prompt."""
+    """An arm at one budget: its cost per prompt, and its measures for each prompt."""
 
     arm: str
     steps: int
@@ -69,7 +69,7 @@ class Row:
 
 
 Chooser = Callable[[dict[str, np.ndarray], int], np.ndarray]
-"""From one prompt's scores, each (candidates,), and k: the chance of each candidate to be chosen of k."""
+"""From the scores of one prompt, each (candidates,), and k: the chance that each candidate is chosen from k."""
 
 
 def by(name: str) -> Chooser:
@@ -78,7 +78,7 @@ def by(name: str) -> Chooser:
 
 @cache
 def _subsets(count: int, k: int) -> np.ndarray:
-    """All subsets of k in their order, or `SUBSETS` of them; (subsets, k)."""
+    """All subsets of size k in order, or `SUBSETS` random ones; (subsets, k)."""
     if comb(count, k) <= SUBSETS:
         return np.array(list(combinations(range(count), k)))
     rng = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def _subsets(count: int, k: int) -> np.ndarray:
 
 
 def by_halving(halving: Halving, early: str, final: str) -> Chooser:
-    """Chooses as a bracket with one early look: of those with the best early scores, the best."""
+    """Chooses as a bracket with one early look does: the best of the candidates with the best early scores."""
 
     def chances(scores: dict[str, np.ndarray], k: int) -> np.ndarray:
         subsets = _subsets(len(scores[final]), k)
@@ -123,8 +123,8 @@ def select(arm: str, chooser: Chooser, seen: Pool, k: int, budget: int, made: Po
         arm: its name.
         chooser: of candidates.
         seen: what it chooses from.
-        k: candidates a prompt, at most the pool's.
-        budget: NFEs a prompt.
+        k: candidates per prompt, at most the size of the pool.
+        budget: NFEs per prompt.
         made: the pool that holds the chosen candidates as they come out, where they are made again.
     """
     outcome = seen if made is None else made
@@ -150,7 +150,7 @@ def select(arm: str, chooser: Chooser, seen: Pool, k: int, budget: int, made: Po
 
 
 def auto_row(arm: str, pools: dict[int, Pool], calibration: Calibration, guide: str, budget: int) -> Row:
-    """Best-of-k with the steps and candidates that the calibration, by this guide, finds best."""
+    """Best-of-k with the steps and candidates that are best by the calibration of this guide."""
     found = best_allocation(calibration, budget)
     return select(arm, by(guide), pools[found.num_inference_steps], found.candidates, budget)
 
@@ -165,7 +165,7 @@ def halving_row(
         halving: with the one look that its rungs say.
         pool: with the guide's scores at the look.
         guide: "score" or "preview".
-        budget: NFEs a prompt.
+        budget: NFEs per prompt.
         seconds_of: a candidate of so many steps, its decode and its scores.
     """
     look, steps = halving.ends(pool.steps)
@@ -189,7 +189,7 @@ def auto_halving_row(
     budget: int,
     seconds_of: Callable[[int], float],
 ) -> Row:
-    """Halving at the steps that auto chooses, for what auto would spend; auto's row where no early step tells."""
+    """Halving at the steps that auto chooses, for what auto would spend; auto's row where no early step is useful."""
     found = best_allocation(calibration, budget)
     steps, halving = found.num_inference_steps, halvings.get(found.num_inference_steps)
     row = halving and halving_row(arm, halving, pools[steps], guide, found.nfe, seconds_of)
@@ -197,7 +197,7 @@ def auto_halving_row(
 
 
 def difference(row: Row, rival: Row, measure: str) -> dict[str, float]:
-    """Paired, on the row's prompts."""
+    """Paired difference of two rows, on the prompts of the first."""
     return asdict(paired_difference(row.values[measure], rival.values[measure][row.prompts]))
 
 
@@ -207,9 +207,9 @@ def plain_rival(arm: str) -> tuple[str, str]:
 
 
 def compare(rows: list[Row], default_steps: int) -> list[dict[str, Any]]:
-    """Each arm against random search for the same budget by the same guide: at its best number of steps.
+    """Each arm against random search with the same budget and guide, at the best number of steps of random search.
 
-    Planned arms also against random search at the default steps.
+    Planned arms are also compared with random search at the default steps.
     """
     found = []
     for row in rows:
@@ -239,7 +239,7 @@ def compare(rows: list[Row], default_steps: int) -> list[dict[str, Any]]:
 def cheapest(
     row_of: Callable[[int], Row | None], budgets: Iterable[int], rival: Row, guide: str
 ) -> dict[str, Any] | None:
-    """The smallest budget at which an arm reaches a rival's score by the guide of both; None where none does."""
+    """The smallest budget at which an arm reaches a rival's score by their guide; None where no budget does."""
     for budget in budgets:
         row = row_of(budget)
         if row is not None and row.values[guide].mean() >= rival.values[guide].mean():
@@ -256,7 +256,7 @@ def cheapest(
 
 
 def share_of_oracle(pools: list[Pool], choosers: dict[str, Chooser], k: int) -> dict[str, float]:
-    """What part of the oracle's gain over best-of-1 each guide has at k candidates."""
+    """The share of the oracle's gain over best-of-1 that each guide reaches with k candidates."""
     found = {}
     for pool in (pool for pool in pools if pool.size >= k):
         success = {arm: select(arm, chooser, pool, k, 0).values["success"].mean() for arm, chooser in choosers.items()}

@@ -2,21 +2,21 @@
 
     python benchmarks/search_scaling.py --work outputs/scaling --output benchmarks/results/search_scaling.json
 
-One pool of candidates a number of steps, all with the same noises, serves every arm that selects, by expectation over
+One pool of candidates per number of steps, all with the same noises, serves every arm that selects, by expectation over
 the subsets of each prompt's pool: "random" (best-of-k by the guide), "auto" (steps and candidates by the calibration),
-"halving" (one early look where the calibration says that it tells), "auto-halving" (halving at auto's steps), "drafts"
-(the best of few-step candidates, made again with all steps), "preview" (random search by the noise-aware guide; what
-ends in "-preview" is by it too), "ensemble" (ranks of those guides that benchmarks/guide_choice.py found best),
-"aesthetic" (the head alone, which shows hacking) and "oracle" (the judge itself chooses). "zero-order" is searched anew
-for each budget, from two seeds a prompt, on a part of the prompts; halving too, for one budget, to see that it chooses
-as the pools say.
+"halving" (one early look where the calibration says that it is useful), "auto-halving" (halving at auto's steps),
+"drafts" (the best of few-step candidates, made again with all steps), "preview" (random search by the noise-aware
+guide, as all arms that end in "-preview"), "ensemble" (ranks of those guides that benchmarks/guide_choice.py found
+best), "aesthetic" (the head alone, which shows hacking) and "oracle" (the judge itself chooses). "zero-order" is
+searched again for each budget, from two seeds per prompt, on a part of the prompts; halving too, for one budget, to
+check that it chooses as the pools predict.
 
-Budgets are those of best-of-k at the default steps; a pool that is too small for one is spent whole, and `nfe` tells.
-Seconds come from the ledgers: pipeline, decodes, guide and judge, in batches; those of halving are put together from
-its steps, decodes and scores; "ensemble" and "aesthetic" lack what their other parts take. Diversity is the mean cosine
-distance, in the guide's features, between what two searches of one prompt with different noises choose. Intervals are
-of 95 %, by a bootstrap over prompts. Run it in parts with --minutes, --arms, --prompts: searches that are on record in
---work are not made again.
+Budgets are those of best-of-k at the default steps; a pool that is too small for a budget is spent whole, and `nfe`
+says how much that was. Seconds come from the ledgers: pipeline, decodes, guide and judge, in batches; those of halving
+are put together from its steps, decodes and scores; "ensemble" and "aesthetic" lack what their other parts take.
+Diversity is the mean cosine distance, in the guide's features, between what two searches of one prompt with different
+noises choose. Intervals are of 95 %, by a bootstrap over prompts. Run it in parts with --minutes, --arms, --prompts:
+searches that are on record in --work are not made again.
 """
 
 import argparse
@@ -110,14 +110,14 @@ def draw(rows: list[dict[str, Any]], judge: str, file: Path) -> None:
                     axes.fill_between(x, low, high, color=color, alpha=0.12, lw=0)
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
-            axes.set(xlabel="NFEs a prompt" if cost == "nfe" else "seconds a prompt", ylabel=labels[measure])
+            axes.set(xlabel="NFEs per prompt" if cost == "nfe" else "seconds per prompt", ylabel=labels[measure])
     named = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
     figure.legend(named.values(), named.keys(), loc="outside lower center", frameon=False, fontsize=9, ncols=5)
     save_figure(figure, file)
 
 
 def read_calibrations(bench: Bench, arguments: argparse.Namespace) -> dict[str, Calibration]:
-    """By measure: of the guide, and of the noise-aware one."""
+    """Calibrations by measure: of the guide, and of the noise-aware guide."""
     files = {"score": arguments.calibration, "preview": arguments.preview_calibration}
     found = {}
     for measure, file in files.items():
@@ -129,7 +129,7 @@ def read_calibrations(bench: Bench, arguments: argparse.Namespace) -> dict[str, 
 
 
 def halvings(calibrations: dict[str, Calibration], steps: list[int]) -> dict[str, dict[int, Halving]]:
-    """By measure of the guide and number of steps, where the calibration has an early step that tells."""
+    """By measure of the guide and number of steps, where the calibration has an early step that is useful."""
     found: dict[str, dict[int, Halving]] = {measure: {} for measure in calibrations}
     for measure, calibration in calibrations.items():
         for number in steps:
@@ -256,7 +256,9 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, help="how many, evenly spaced in the file; all when left out")
     parser.add_argument("--searched", type=int, default=40, help="prompts of zero-order, and of the checks")
     parser.add_argument("--steps", type=int, nargs="+", default=[5, 8, 12, 28])
-    parser.add_argument("--candidates", type=int, nargs="+", default=[32], help="one number, or one a number of steps")
+    parser.add_argument(
+        "--candidates", type=int, nargs="+", default=[32], help="one number, or one for each of --steps"
+    )
     parser.add_argument(
         "--base-steps",
         type=int,
