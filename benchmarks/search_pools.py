@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from samplesmith.evaluation.diversity import diversity
 from samplesmith.pipelines import NoiseSearch, decode, record_previews
-from samplesmith.pipelines.search.search_run import SEEDS_PER_PROMPT
+from samplesmith.pipelines.search.engine import SEEDS_PER_PROMPT
 from samplesmith.samplers.strategies import Halving, make_strategy
 from samplesmith.verifiers import Verifier, load_verifier
 from search_arms import Pool, Row
@@ -120,7 +120,7 @@ class Bench:
                 result = self.search(name, self.prompts, guide, "random", **how)
         else:
             result = self.search(name, self.prompts, self.guide, "random", **how)
-        records = [candidate.record for pool in result.candidates for candidate in pool]
+        records = [candidate.record.to_json() for pool in result.candidates for candidate in pool]
         found = self.see(self.work / name, [r["file"] for r in records], [r["prompt"] for r in records])
         shape = len(self.prompts), candidates
         measures = ("score", "success", *self.others)
@@ -151,7 +151,7 @@ class Bench:
                 num_inference_steps=pool.steps,
                 num_candidates=budget // pool.nfe,
             )
-            found = self.see(self.work / name, [c.record["file"] for c in result.best], prompts)
+            found = self.see(self.work / name, [c.record.file for c in result.best], prompts)
             rows.append({measure: found[measure].astype(float) for measure in ("score", "success", *self.others)})
             features.append(found["features"])
             nfe += result.ledger.nfe / len(prompts) / REPEATS

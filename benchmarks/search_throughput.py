@@ -79,7 +79,7 @@ def ours(strategy: Strategy | str) -> Callable[..., Winner]:
         result = NoiseSearch(pipe, verifier, strategy)(
             prompt, num_candidates=count, batch_size=batch_size, progress=False, **arguments
         )
-        return result.best[0].record["index"], result.best[0].score
+        return result.best[0].record.index, result.best[0].score
 
     return search
 

@@ -12,17 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import spearmanr
-from torch import Tensor
 
-from ..pipelines.call import PipelineCall
-from ..pipelines.decode import Decoder
-from ..pipelines.previews import Previews, record_previews
 from ..pipelines.search.auto_steps import names
 from ..pipelines.search.calibration import Calibration, Preview, StepCount
+from ..pipelines.search.look import Look, look_name
 from ..pipelines.search.noise_search import NoiseSearch
-from ..verifiers import Verifier, VerifierUnavailable
+from ..verifiers import Verifier
 from .scaling import best_of, pools, score_table
 
 MIN_CANDIDATES = 3
@@ -63,18 +59,17 @@ def calibrate(
     steps = _check(verifier, steps, candidates, pipeline_kwargs)
     searches = {}
     for number in steps:
-        with record_previews(pipe) as previews:
-            guide = _WithPreviews(verifier, pipe, previews, {**pipeline_kwargs, "num_inference_steps": number})
-            result = NoiseSearch(pipe, guide, judge=judge)(
-                list(prompts),
-                num_candidates=candidates,
-                seed=seed,
-                batch_size=batch_size,
-                output_dir=None if output_dir is None else Path(output_dir) / f"steps_{number}",
-                progress=progress,
-                num_inference_steps=number,
-                **pipeline_kwargs,
-            )
+        result = NoiseSearch(pipe, verifier, judge=judge)(
+            list(prompts),
+            num_candidates=candidates,
+            seed=seed,
+            batch_size=batch_size,
+            looks=[Look(verifier)],
+            output_dir=None if output_dir is None else Path(output_dir) / f"steps_{number}",
+            progress=progress,
+            num_inference_steps=number,
+            **pipeline_kwargs,
+        )
         searches[number] = result.records
     held_out = result.judge
     return Calibration(
@@ -121,7 +116,7 @@ def measure_previews(
     judged = None if judge is None else score_table(records, judge)
     rows = []
     for step in range(1, num_inference_steps + 1):
-        early = score_table(records, _key(guide, step))
+        early = score_table(records, look_name(guide, step))
         chosen = np.arange(len(early)), early.argmax(1)
         success = None if judged is None else float(judged[chosen].mean())
         correlation = rank_correlation(early, final)
@@ -137,44 +132,6 @@ def rank_correlation(early: np.ndarray, final: np.ndarray) -> float:
     ordered = [(a, b) for a, b in zip(early, final, strict=True) if np.ptp(b) > 0]
     correlations = [float(spearmanr(a, b).statistic) if np.ptp(a) > 0 else 0.0 for a, b in ordered]
     return float(np.clip(np.mean(correlations), -1, 1)) if correlations else 0.0
-
-
-class _WithPreviews(Verifier):
-    """A verifier whose records also hold its scores of the previews of the batch under way."""
-
-    follows_run = True
-
-    def __init__(self, verifier: Verifier, pipe: Any, previews: Previews, arguments: Mapping[str, Any]):
-        self.verifier, self.previews = verifier, previews
-        self.name, self.scale = verifier.name, verifier.scale
-        self.decoder = Decoder(PipelineCall(pipe, arguments))
-
-    def score(self, images: Tensor, prompts: Sequence[str], previews: Tensor | None = None) -> Tensor:
-        return self.verifier.score(images, prompts, previews)
-
-    def evaluate(self, images: Any, prompts: Sequence[str] | str, previews: Any = None) -> dict[str, Tensor]:
-        scores = self.verifier.evaluate(images, prompts)
-        for step, latents in sorted(self.previews.latents.items()):
-            if len(latents) != len(images):
-                raise VerifierUnavailable(
-                    f"the previews of {len(latents)} candidates cannot be told among {len(images)} images: memory ran "
-                    f"out, or {self.name} failed on an image; calibrate with a smaller batch size"
-                )
-            pictures, _ = self.decoder(prompts if isinstance(prompts, str) else prompts[0], latents)
-            early = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-            scores[_key(self.name, step + 1)] = self.verifier(early, prompts)
-        return scores
-
-    def settings(self) -> dict[str, Any]:
-        return {"verifier": self.verifier.identity()}
-
-    def to(self, device: Any) -> _WithPreviews:
-        self.verifier.to(device)
-        return self
-
-
-def _key(guide: str, step: int) -> str:
-    return f"{guide} after step {step}"
 
 
 def _check(verifier: Verifier, steps: Sequence[int], candidates: int, arguments: Mapping[str, Any]) -> list[int]:

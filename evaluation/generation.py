@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..pipelines.call import PipelineCall
+from ..pipelines.row import Row
 
 
 def generate(
@@ -27,7 +28,8 @@ def generate(
         conditions: prompts, or class labels.
         numbers: which images.
         seed: of image 0.
-        batch_size: images in one call at most; a call is of one condition.
+        batch_size: images in one call at most, of as many conditions as it takes to fill it where the pipeline makes
+            rows of different ones.
         arguments: of each call of the pipeline.
 
     Returns:
@@ -37,16 +39,15 @@ def generate(
         ValueError: for a pipeline or arguments that do not fit, and for images that hold NaN or were blacked.
     """
     call = PipelineCall(pipe, arguments or {})
-    by_condition: dict[int, list[int]] = {}
-    for number in numbers:
-        by_condition.setdefault(number % len(conditions), []).append(number)
-    for index, wanted in sorted(by_condition.items()):
-        for start in range(0, len(wanted), batch_size):
-            batch = wanted[start : start + batch_size]
-            images, usable = call(conditions[index], [seed + number for number in batch])
-            if bad := [seed + number for number, good in zip(batch, usable, strict=True) if not good]:
-                raise ValueError(
-                    f"the images of {conditions[index]!r} with the seeds {', '.join(map(str, bad))} hold NaN or were "
-                    "blacked by a safety checker; they cannot be measured"
-                )
-            yield batch, images
+    # Ordered by condition, so that a batch holds few of them, and equal ones stand together.
+    wanted = sorted(numbers, key=lambda number: (number % len(conditions), number))
+    for start in range(0, len(wanted), batch_size):
+        batch = wanted[start : start + batch_size]
+        rows = [Row(conditions[number % len(conditions)], seed + number) for number in batch]
+        images, usable = call(rows)
+        if bad := [row for row, good in zip(rows, usable, strict=True) if not good]:
+            named = ", ".join(f"{row.condition!r} with the seed {row.seed}" for row in bad)
+            raise ValueError(
+                f"the images of {named} hold NaN or were blacked by a safety checker; they cannot be measured"
+            )
+        yield batch, images

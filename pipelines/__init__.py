@@ -6,16 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..samplers.strategies import BudgetError
     from .class_conditional import ClassConditionalPipeline
-    from .decode import decode
+    from .decoding import decode
     from .loading import load
     from .previews import Previews, record_previews
     from .search.calibration import Calibration
+    from .search.engine import BatchReport
     from .search.job import SearchJob
+    from .search.look import Look
     from .search.noise_search import NoiseSearch
     from .search.records import RecordsError
     from .search.result import Candidate, SearchResult
-    from .search.search_run import BatchReport, BudgetError
 
 __all__ = [
     "BatchReport",
@@ -23,6 +25,7 @@ __all__ = [
     "Calibration",
     "Candidate",
     "ClassConditionalPipeline",
+    "Look",
     "NoiseSearch",
     "Previews",
     "RecordsError",
@@ -34,17 +37,18 @@ __all__ = [
 ]
 
 _NAMES = {
-    "BatchReport": ".search.search_run",
-    "BudgetError": ".search.search_run",
+    "BatchReport": ".search.engine",
+    "BudgetError": "..samplers.strategies",
     "Calibration": ".search.calibration",
     "Candidate": ".search.result",
     "ClassConditionalPipeline": ".class_conditional",
+    "Look": ".search.look",
     "NoiseSearch": ".search.noise_search",
     "Previews": ".previews",
     "RecordsError": ".search.records",
     "SearchJob": ".search.job",
     "SearchResult": ".search.result",
-    "decode": ".decode",
+    "decode": ".decoding",
     "load": ".loading",
     "record_previews": ".previews",
 }

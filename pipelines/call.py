@@ -1,31 +1,31 @@
-"""One call of any diffusers pipeline for a batch of candidates: what it accepts is read from its signature."""
+"""One call of any diffusers pipeline for a batch of rows: what it accepts is read from its signature."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
 from .candidate_rows import Form, condition, find_form, number_parameter
-from .moved_noise import Lineage, moved_noise
+from .moved_noise import moved_noise
 from .outputs import check_output, finished_pixels
+from .row import Row
 from .shadow import shadowed
-from .step_noise import check_step_noise, step_generators, step_noise
+from .started_from import started_from
+from .step_noise import check_step_noise, step_noise
 
 OWNED = ("generator", "latents", "batch_size", "output_type", "return_dict", "prompt", "class_labels")
 """Arguments that the search sets itself, beside the number of pictures per prompt."""
-
-_UNKNOWN: Any = object()
 
 _ENCODED_TYPES = (str, int, float, bool, type(None), torch.device, torch.dtype)
 
 
 class PipelineCall:
-    """Runs batches of one prompt's candidates through an unmodified pipeline.
+    """Runs batches of rows through an unmodified pipeline, each with its own condition, seed or latents, and noise.
 
     Args:
         pipe: any diffusers pipeline that makes pictures or clips of prompts or class labels.
@@ -45,7 +45,7 @@ class PipelineCall:
         self.pipe = pipe
         self.arguments = dict(arguments)
         self.gives_noise = False
-        self._form: Form | None = _UNKNOWN
+        self._forms: dict[bool, Form | None] = {}
         self.parameters = set(inspect.signature(type(pipe).__call__).parameters) - {"self"}
         name = type(pipe).__name__
         if "generator" not in self.parameters:
@@ -64,61 +64,65 @@ class PipelineCall:
         """Whether it is conditioned on class labels and not on texts."""
         return "prompt" not in self.parameters
 
-    def row_arguments(self, prompt: str | int | None, rows: int) -> dict[str, Any]:
-        """The arguments that make `rows` candidates of a prompt in one call, but for their generators.
+    def row_arguments(self, conditions: Sequence[str | int | None]) -> dict[str, Any]:
+        """The arguments that make one candidate per condition in one call, but for their generators.
 
         Args:
-            prompt: of all of them; None where `prompt_embeds` are among the arguments.
-            rows: how many; of several, the first time, the right form is found by trying (`find_form`).
+            conditions: of the rows, equal ones too. Of several, the first time, the right form is found by trying
+                (`find_form`).
 
         Raises:
             ValueError: for several rows where the pipeline makes one per call.
         """
-        one = self._one(prompt)
-        if rows == 1:
-            return one
-        if not self.makes_rows(prompt):
+        if len(conditions) == 1:
+            return self._one(conditions[0])
+        if not self.makes_rows(conditions):
             raise ValueError(
                 f"{type(self.pipe).__name__} makes one candidate per call with these arguments; set batch_size=1"
             )
-        return self._form(one, self.parameters, rows)
+        form = self._forms[_alike(conditions)]
+        return form([self._one(condition) for condition in conditions], self.parameters)
 
-    def makes_rows(self, prompt: str | int | None) -> bool:
-        """Whether the pipeline makes several candidates of a prompt with one call."""
-        if self._form is _UNKNOWN:
-            self._form = find_form(self.pipe, self.parameters, self._one(prompt))
-        return self._form is not None
+    def makes_rows(self, conditions: Sequence[str | int | None]) -> bool:
+        """Whether the pipeline makes several candidates with one call: of one condition, or of different ones."""
+        alike = _alike(conditions)
+        if alike not in self._forms:
+            # Of different prompts the shortest and the longest tell: their encodings may differ in length.
+            ends = conditions[:1] if alike else (f(conditions, key=lambda one: len(str(one))) for f in (min, max))
+            pair = [self._one(condition) for condition in ends]
+            if not alike and pair[0] == pair[1]:  # all of one length
+                pair[1] = self._one(next(one for one in conditions if one != conditions[0]))
+            self._forms[alike] = find_form(self.pipe, self.parameters, *pair)
+        return self._forms[alike] is not None
 
-    def __call__(
-        self, prompt: str | int | None, seeds: Sequence[int], lineages: Sequence[Lineage] | None = None
-    ) -> tuple[np.ndarray, list[bool]]:
-        """Make one picture or clip per seed: in one call of the pipeline, or one by one where it takes no rows.
-
-        Args:
-            prompt: of all of them; None where `prompt_embeds` are among the arguments.
-            seeds: one per row.
-            lineages: moves of each row's noise (`moved_noise`); None for none.
+    def __call__(self, rows: Sequence[Row]) -> tuple[np.ndarray, list[bool]]:
+        """Make one picture or clip per row: in one call of the pipeline, or one by one where it takes no rows.
 
         Returns:
             uint8 pictures (batch, height, width, 3) or clips (batch, frames, height, width, 3) with NaN shown as 0, and
             whether each is free of NaN and not blacked by a safety checker.
 
         Raises:
-            ValueError: for an output that is no picture or clip for each row.
+            ValueError: for an output that is no picture or clip for each row, or rows of which some have latents.
         """
-        moves = [()] * len(seeds) if lineages is None else lineages
-        if len(seeds) > 1 and not self.makes_rows(prompt):
-            made = [self(prompt, [seed], [lineage]) for seed, lineage in zip(seeds, moves, strict=True)]
+        conditions = [row.condition for row in rows]
+        if len(rows) > 1 and not self.makes_rows(conditions):
+            made = [self([row]) for row in rows]
             return np.concatenate([pixels for pixels, _ in made]), [good for _, usable in made for good in usable]
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        generators = [torch.Generator().manual_seed(row.seed) for row in rows]
         shown = {"output_type": "np"} if "output_type" in self.parameters else {}
-        with step_noise(self.pipe, step_generators(seeds)) as steps, moved_noise(self.pipe, generators, moves):
-            arguments = self.row_arguments(prompt, len(seeds))
-            out = self.pipe(**arguments, generator=generators if len(seeds) > 1 else generators[0], **shown)
+        with ExitStack() as stack:
+            noise = step_noise(self.pipe, [row.seed for row in rows], [row.noise_key for row in rows])
+            steps = stack.enter_context(noise)
+            stack.enter_context(moved_noise(self.pipe, generators, [row.turns for row in rows]))
+            if (latents := _latents(rows)) is not None:
+                stack.enter_context(started_from(self.pipe, latents))
+            arguments = self.row_arguments(conditions)
+            out = self.pipe(**arguments, generator=generators if len(rows) > 1 else generators[0], **shown)
         self.gives_noise |= steps.given
         pixels, usable = finished_pixels(out)
-        if len(pixels) != len(seeds):
-            raise ValueError(f"{type(self.pipe).__name__} made {len(pixels)} pictures for {len(seeds)} candidates")
+        if len(pixels) != len(rows):
+            raise ValueError(f"{type(self.pipe).__name__} made {len(pixels)} pictures for {len(rows)} candidates")
         return pixels, usable
 
     def _one(self, prompt: str | int | None) -> dict[str, Any]:
@@ -137,6 +141,18 @@ class PipelineCall:
                 f"{prompt!r} is no class label of this {type(self.pipe).__name__}; give a number or a known name"
             )
         return self.pipe.get_label_ids([prompt])[0]
+
+
+def _alike(conditions: Sequence[str | int | None]) -> bool:
+    return len(set(conditions)) == 1
+
+
+def _latents(rows: Sequence[Row]) -> torch.Tensor | None:
+    """What the rows begin with instead of their noises; None where they begin with those."""
+    given = [row.latents for row in rows if row.latents is not None]
+    if given and len(given) < len(rows):
+        raise ValueError(f"{len(given)} of {len(rows)} rows have latents; give all of them latents, or none")
+    return torch.stack(given) if given else None
 
 
 @contextmanager
@@ -168,7 +184,7 @@ def encode_once(pipe: Any) -> Iterator[None]:
         if key is None:
             return original(*args, **kwargs)
         if key not in kept:
-            kept.clear()  # one prompt at a time is searched: keep its encodings only
+            kept.clear()  # one batch of prompts after the other: keep its encodings only
             kept[key] = original(*args, **kwargs)
         return kept[key]
 

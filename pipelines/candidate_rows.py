@@ -9,7 +9,7 @@ candidates are made one by one. So are clips: some pipelines decode the frames o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,11 +19,11 @@ from PIL import Image
 
 from .dry_run import first_model_inputs, near
 from .outputs import makes_clips
-from .step_noise import step_generators, step_noise
+from .step_noise import step_noise
 
 Arguments = dict[str, Any]
-Form = Callable[[Mapping[str, Any], set[str], int], Arguments]
-"""Condition and other arguments of one candidate, the parameters of the call, rows; gives the arguments of the call."""
+Form = Callable[[Sequence[Mapping[str, Any]], set[str]], Arguments]
+"""Condition and other arguments of each candidate, the parameters of the call; gives the arguments of the call."""
 
 _NUMBER = re.compile(r"num_[a-z]+_per_prompt")
 _PLAIN = (str, int, float, bool, type(None))
@@ -41,14 +41,18 @@ def condition(prompt: str | int | None, arguments: Mapping[str, Any], labelled: 
     return {} if arguments.get("prompt_embeds") is not None else {"prompt": prompt}
 
 
-def by_number(one: Mapping[str, Any], parameters: set[str], rows: int) -> Arguments:
-    """The pipeline repeats everything itself."""
-    return {**one, number_parameter(parameters): rows}
+def by_number(candidates: Sequence[Mapping[str, Any]], parameters: set[str]) -> Arguments:
+    """The pipeline repeats everything itself; the candidates are of one condition."""
+    return {**candidates[0], number_parameter(parameters): len(candidates)}
 
 
-def by_rows(one: Mapping[str, Any], parameters: set[str], rows: int) -> Arguments:
-    """Texts, labels, pictures and embeddings are repeated here."""
-    repeated = {key: _repeated(key, value, rows) for key, value in one.items()}
+def by_rows(candidates: Sequence[Mapping[str, Any]], parameters: set[str]) -> Arguments:
+    """Texts and labels are listed, pictures and embeddings repeated here."""
+    rows = len(candidates)
+    repeated = {key: _repeated(key, value, rows) for key, value in candidates[0].items()}
+    for key in {"prompt", "class_labels"} & repeated.keys():
+        listed = [one[key] if isinstance(one[key], list) else [one[key]] for one in candidates]
+        repeated[key] = [value for several in listed for value in several]
     return repeated | ({"batch_size": rows} if "batch_size" in parameters else {})
 
 
@@ -65,26 +69,31 @@ def _repeated(key: str, value: Any, rows: int) -> Any:
     return batch.repeat_interleave(rows, 0) if isinstance(batch, torch.Tensor) else batch.repeat(rows, 0)
 
 
-def find_form(pipe: Any, parameters: set[str], one: Mapping[str, Any]) -> Form | None:
+def find_form(
+    pipe: Any, parameters: set[str], first: Mapping[str, Any], second: Mapping[str, Any] | None = None
+) -> Form | None:
     """The form in which the pipeline makes several candidates with one call; None where it makes one only.
 
     Args:
         pipe: a diffusers pipeline.
         parameters: of its call.
-        one: arguments of one candidate, but for its generator.
+        first: arguments of a candidate, but for its generator.
+        second: of one with another condition; None where all have the same.
     """
     if makes_clips(pipe):
         return None
-    number = number_parameter(parameters)
-    alone = [_inputs(pipe, one, [seed]) for seed in (0, 1)]
-    if all(map(_equal, *alone)):  # no noise has been drawn by then: rows could not be told apart
+    pair = [first, first if second is None else second]
+    alone = [_inputs(pipe, one, [seed]) for seed, one in enumerate(pair)]
+    other = alone[1] if second is None else _inputs(pipe, first, [1])
+    if all(map(_equal, alone[0], other)):  # no noise has been drawn by then: rows could not be told apart
         return None
     fitting = []
-    for form in (by_number, by_rows) if number else (by_rows,):
+    for form in (by_number, by_rows) if second is None and number_parameter(parameters) else (by_rows,):
         with suppress(Exception):  # not its form
-            both = _inputs(pipe, form(one, parameters, 2), [0, 1])
+            both = _inputs(pipe, form(pair, parameters), [0, 1])
             if _hold_both(both, *alone):
-                if all(isinstance(value, _PLAIN) for value in one.values()):  # nothing that a form may leave unrepeated
+                plain = all(isinstance(value, _PLAIN) for value in first.values())
+                if plain:  # nothing that a form may leave unrepeated
                     return form
                 fitting.append((form, sum(map(_is_single, both, alone[0]))))
     # Embeddings that one form leaves unrepeated look like what all rows share.
@@ -95,7 +104,7 @@ def _inputs(pipe: Any, arguments: Mapping[str, Any], seeds: list[int]) -> list[t
     """What the pipeline's first model call is given for candidates of these seeds."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     given = generators if len(seeds) > 1 else generators[0]
-    with step_noise(pipe, step_generators(seeds)):
+    with step_noise(pipe, seeds):
         inputs = first_model_inputs(pipe, {**arguments, "generator": given})
     return [value for value in inputs if isinstance(value, torch.Tensor)]
 

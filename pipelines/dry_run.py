@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils._pytree import tree_leaves
 
-from .ledger import denoisers
+from .counting import denoisers
 
 
 class _Reached(Exception):

@@ -16,12 +16,12 @@ from diffusers import DiffusionPipeline
 from torch.overrides import TorchFunctionMode
 
 from ..samplers.noise import rotate
-from ..samplers.strategies.base import Move
+from ..samplers.strategies.node import Turn
 from .dry_run import first_model_inputs
 from .shadow import shadowed
-from .step_noise import before_first_model_call, step_generators, step_noise
+from .step_noise import before_first_model_call, step_noise
 
-Lineage = Sequence[Move]
+Lineage = Sequence[Turn]
 
 
 class TurnedDraws(TorchFunctionMode):
@@ -63,8 +63,7 @@ def check_moves_noise(pipe: Any, arguments: Mapping[str, Any]) -> None:
         ValueError: where it draws none, or in another way.
     """
     generator = torch.Generator().manual_seed(0)
-    own = step_noise(pipe, step_generators([0]))
-    with own, moved_noise(pipe, [generator], [[(1, 0.5)]]):
+    with step_noise(pipe, [0]), moved_noise(pipe, [generator], [[Turn(1, 0.5)]]):
         first_model_inputs(pipe, {**arguments, "generator": generator})
 
 

@@ -9,98 +9,31 @@ where a clean prediction is looked at; no NFEs.
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from ..samplers import TimeShiftScheduler, WindowedScheduler
-from ..samplers.clean_prediction import innermost, known_path
+from ..samplers import WindowedScheduler
+from ..samplers.noise import step_seed
+from ..samplers.renoise import renoised_to
+from ..samplers.strategies.node import Node, Noise, Renoise
+from ..samplers.wrapped import innermost
 from .call import PipelineCall
-from .decode import Decoder, scheduled, started_from
+from .decoding import Decoder, scheduled
 from .dry_run import first_model_inputs, near, same_inputs
-from .loop_schedulers import check_rows_are_candidates, check_scheduler_is_used
+from .moved_noise import moved_noise
 from .outputs import finished_pixels
 from .previews import record_previews
 from .shadow import shadowed
-from .step_noise import step_generators, step_noise
-
-_STEPS = {
-    "start",
-    "end",
-    "stop",
-    "interval",
-    "schedule",
-    "trunc",
-    "truncation",
-    "cutoff",
-    "warmup",
-    "cooldown",
-    "iter",
-    "callback",
-}
-"""Words in the names of arguments that say on which steps something acts, or are told their number."""
-
-
-def check_pauses(pipe: Any) -> None:
-    """Whether a pipeline's runs can be stopped at a step and resumed there, as far as it can be seen without a call.
-
-    Raises:
-        ValueError: where they cannot, with the reason.
-    """
-    name, kind = type(pipe).__name__, type(pipe)
-    check_scheduler_is_used(pipe)
-    check_rows_are_candidates(pipe)
-    prepare = getattr(kind, "prepare_latents", None)
-    if prepare is None:
-        raise ValueError(f"{name} has no prepare_latents, so its runs cannot be resumed; use the random strategy")
-    if "timestep" in inspect.signature(prepare).parameters or "strength" in inspect.signature(kind.__call__).parameters:
-        raise ValueError(
-            f"{name} starts from a noised picture, and only runs from noise can be resumed; use the random strategy"
-        )
-    if isinstance(pipe.scheduler, TimeShiftScheduler):
-        raise ValueError(
-            "a time shift fits its times to the candidates of one batch, so they cannot go on in another; use another "
-            "scheduler, or the random strategy"
-        )
-    scheduler = innermost(pipe.scheduler)
-    if hasattr(scheduler, "noise_sampler"):
-        raise ValueError(
-            f"{type(scheduler).__name__} draws the noise of a whole batch, so no candidate can go on alone; use "
-            "another scheduler, or the random strategy"
-        )
-    known_path(scheduler)
-
-
-def check_steps_alike(pipe: Any, arguments: Mapping[str, Any]) -> None:
-    """Whether a call treats its steps alike, as far as its arguments tell: in each window the pipeline counts from 0.
-
-    Such an argument says on which steps something acts (`control_guidance_end`), or is what another one of the
-    signature says it of (`skip_guidance_layers`, of which `skip_layer_guidance_start` does).
-
-    Raises:
-        ValueError: for an argument that acts on some of the steps, or is told their number.
-    """
-    parameters = inspect.signature(type(pipe).__call__).parameters
-    bounds = [_words(name) - _STEPS for name in parameters if _STEPS & _words(name)]
-    for name, value in arguments.items():
-        words, default = _words(name), parameters[name].default
-        bounded = len(words) > 1 and any(words <= about for about in bounds)
-        if (_STEPS & words or bounded) and value is not default and not bool(np.all(value == default)):
-            raise ValueError(
-                f"{name} goes by the number of the step, and a run that is resumed counts its steps anew; leave it "
-                "out, or use the random strategy"
-            )
-
-
-def _words(name: str) -> set[str]:
-    return {word.removesuffix("s") for word in name.split("_")} - {""}
+from .started_from import started_from
+from .step_noise import step_noise
 
 
 @dataclass(frozen=True)
@@ -119,9 +52,9 @@ class RunLength:
     order: int
     calls: int
 
-    def calls_between(self, start: int, stop: int) -> int:
-        """Model calls of steps [start, stop)."""
-        return min(stop * self.order, self.calls) - start * self.order
+    def calls_between(self, start: int, stop: int | None) -> int:
+        """Model calls of steps [start, stop); None for the end of the run."""
+        return min((self.steps if stop is None else stop) * self.order, self.calls) - start * self.order
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,13 +63,11 @@ class _Paused:
 
     Attributes:
         states: of the generators that the pipeline is given.
-        step_generators: of the steps, where the pipeline gives those none.
     """
 
     scheduler: WindowedScheduler
     latents: Tensor | None
     states: list[Tensor]
-    step_generators: list[torch.Generator]
 
 
 class _Reached(Exception):
@@ -197,11 +128,15 @@ class PausedRows:
     def __init__(self, call: PipelineCall):
         self.call = call
         self.decoder = Decoder(call)
-        self._standing: dict[int, tuple[_Paused, int]] = {}
+        self._standing: dict[str, tuple[_Paused, int]] = {}
 
     def clear(self) -> None:
-        """Forget where the candidates stand."""
+        """Forget where the nodes stand."""
         self._standing.clear()
+
+    def holds(self, node: Node) -> bool:
+        """Whether it is known where a node stands, so that another can go on from it."""
+        return node.id in self._standing
 
     def run_length(self, prompt: str | int) -> RunLength:
         """The length of a run, as the pipeline itself asks for it; and whether its runs can be resumed at all.
@@ -234,7 +169,7 @@ class PausedRows:
                 f"{type(pipe).__name__} does not start from what its prepare_latents gives, so its runs cannot be "
                 "resumed; use the random strategy"
             )
-        self.decoder.check(prompt, window.begins)
+        self.decoder.check([prompt], window.begins)
         return length
 
     def _start(
@@ -242,12 +177,12 @@ class PausedRows:
     ) -> tuple[list[Any], _Window]:
         """Call the pipeline up to its first model call: what that is given, and what the loop begins with."""
         pipe, window = self.call.pipe, _Window(scheduler, None, stops=False)
-        arguments = {**self.call.row_arguments(prompt, 1), "generator": [generator]}
+        arguments = {**self.call.row_arguments([prompt]), "generator": [generator]}
         with ExitStack() as stack:
             stack.enter_context(scheduled(pipe, scheduler))
             stack.enter_context(shadowed(pipe, "prepare_latents", window.prepare_latents))
             stack.enter_context(shadowed(scheduler, "set_timesteps", window.set_timesteps))
-            own = stack.enter_context(step_noise(pipe, step_generators([0])))
+            own = stack.enter_context(step_noise(pipe, [0]))
             inputs = first_model_inputs(pipe, arguments)
         if own.given:
             raise ValueError(
@@ -261,16 +196,12 @@ class PausedRows:
             )
         return inputs, window
 
-    def advance(
-        self, prompt: str | int, seeds: Sequence[int], start: int, stop: int | None
-    ) -> tuple[np.ndarray, list[bool]]:
-        """Run candidates through steps [start, stop).
+    def advance(self, prompt: str | int, nodes: Sequence[Node]) -> tuple[np.ndarray, list[bool]]:
+        """Make the last leg of each node.
 
         Args:
             prompt: of all of them.
-            seeds: one per row; above step 0, of rows that stand at `start`.
-            start: step, 0 for a run from noise.
-            stop: the step before which they are paused; None for the end of the run.
+            nodes: one per row, whose last legs have the same steps; the parents stand (`holds`).
 
         Returns:
             uint8 images (batch, height, width, 3), of the clean predictions or, at the end of the run, of the finished
@@ -279,41 +210,45 @@ class PausedRows:
         Raises:
             ValueError: at the first step, for a pipeline that changes its latents before it.
         """
-        if len(seeds) > 1 and not self.call.makes_rows(prompt):
-            made = [self.advance(prompt, [seed], start, stop) for seed in seeds]
+        if len(nodes) > 1 and not self.call.makes_rows([prompt] * len(nodes)):
+            made = [self.advance(prompt, [node]) for node in nodes]
             return np.concatenate([pixels for pixels, _ in made]), [good for _, usable in made for good in usable]
-        if start:
-            paused = self._gathered(seeds)
+        start, stop = nodes[0].start, nodes[0].stop
+        if nodes[0].parent is None:
+            paused = _Paused(WindowedScheduler.from_scheduler(self.call.pipe.scheduler), None, [])
         else:
-            windowed = WindowedScheduler.from_scheduler(self.call.pipe.scheduler)
-            paused = _Paused(windowed, None, [], step_generators(seeds))
-        paused.scheduler.set_window(start, stop)
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        window, early, out = self._run(prompt, paused, generators, stops=stop is not None)
+            paused = self._gathered(nodes)
+        goes_on = paused.latents is None or not _back(nodes[0])
+        (paused.scheduler.set_window if goes_on else paused.scheduler.begin_anew)(start, stop)
+        generators = [torch.Generator().manual_seed(node.seed) for node in nodes]
+        window, early, out = self._run(prompt, nodes, paused, generators)
         if not window.stops:
             return finished_pixels(out)
-        pictures = self.decoder(prompt, early)  # if memory ends here, the rows still stand where they stood
+        # If memory ends here, the rows still stand where they did.
+        pictures = self.decoder([prompt] * len(nodes), early)
         states = [generator.get_state() for generator in generators]
-        standing = _Paused(paused.scheduler, window.latents, states, paused.step_generators)
-        self._standing |= {seed: (standing, row) for row, seed in enumerate(seeds)}
+        standing = _Paused(paused.scheduler, window.latents, states)
+        self._standing |= {node.id: (standing, row) for row, node in enumerate(nodes)}
         return pictures
 
     def _run(
-        self, prompt: str | int, paused: _Paused, generators: list[torch.Generator], stops: bool
+        self, prompt: str | int, nodes: Sequence[Node], paused: _Paused, generators: list[torch.Generator]
     ) -> tuple[_Window, Tensor | None, Any]:
         """Call the pipeline for a window: what it saw, the clean prediction of its last step, and the call's output."""
         pipe, scheduler, early, out = self.call.pipe, paused.scheduler, None, None
-        arguments = {**self.call.row_arguments(prompt, len(generators)), "generator": generators}
+        arguments = {**self.call.row_arguments([prompt] * len(nodes)), "generator": generators}
         if "output_type" in self.call.parameters:
             arguments["output_type"] = "np"
-        window = _Window(scheduler, None, stops)
+        window = _Window(scheduler, None, stops=nodes[0].stop is not None)
+        seeds, keys = [node.seed for node in nodes], [node.noise_key for node in nodes]
         with ExitStack() as stack:
             stack.enter_context(scheduled(pipe, scheduler))
+            stack.enter_context(moved_noise(pipe, generators, [node.turns for node in nodes if node.parent is None]))
             if paused.latents is not None:
                 stack.enter_context(started_from(pipe, paused.latents, generators, paused.states))
             stack.enter_context(shadowed(pipe, "prepare_latents", window.prepare_latents))
-            steps = stack.enter_context(step_noise(pipe, paused.step_generators))
-            previews = stack.enter_context(record_previews(pipe)) if stops else None
+            steps = stack.enter_context(step_noise(pipe, seeds, keys, nodes[0].start * scheduler.order))
+            previews = stack.enter_context(record_previews(pipe)) if window.stops else None
             stack.enter_context(shadowed(scheduler, "step", window.step))
             with suppress(_Reached):
                 out = pipe(**arguments)
@@ -323,16 +258,53 @@ class PausedRows:
             pipe.maybe_free_model_hooks()  # as the pipeline does at its end
         return window, early, out
 
-    def _gathered(self, seeds: Sequence[int]) -> _Paused:
-        """A batch of rows from where they stand; their batches are left as they are, so that it can be made again."""
-        standing = [self._standing[seed] for seed in seeds]
-        sources = list({id(source): source for source, _ in standing}.values())
-        rows = [[row for source, row in standing if source is one] for one in sources]
-        scheduler = WindowedScheduler.joined(list(zip([one.scheduler for one in sources], rows, strict=True)))
-        # They come out by sources, and go on in the order of the seeds.
-        by_source = [(source, row) for source, some in zip(sources, rows, strict=True) for row in some]
-        scheduler.keep_rows([by_source.index(one) for one in standing])
-        latents = torch.stack([source.latents[row] for source, row in standing])
-        states = [source.states[row] for source, row in standing]
-        own = [copy.deepcopy(source.step_generators[row]) for source, row in standing]
-        return _Paused(scheduler, latents, states, own)
+    def _gathered(self, nodes: Sequence[Node]) -> _Paused:
+        """A batch of rows from where their parents stand, as the nodes' moves leave them.
+
+        The parents' batches stay as they are, so that it can be made again.
+        """
+        standing = [self._standing[node.parent.id] for node in nodes]
+        parts: list[tuple[_Paused, list[int]]] = []
+        places = []
+        for source, row in standing:  # a row that several nodes go on from is taken from as many copies of its batch
+            k = next((k for k, (one, rows) in enumerate(parts) if one is source and row not in rows), len(parts))
+            if k == len(parts):
+                parts.append((source, []))
+            parts[k][1].append(row)
+            places.append((k, len(parts[k][1]) - 1))
+        scheduler = WindowedScheduler.joined([(source.scheduler, rows) for source, rows in parts])
+        # They come out by parts, and go on in the order of the nodes.
+        in_order = [(k, place) for k, (_, rows) in enumerate(parts) for place in range(len(rows))]
+        scheduler.keep_rows([in_order.index(place) for place in places])
+        rows = [source.latents[row] for source, row in standing]
+        latents = torch.stack([self._moved(node, latent, scheduler) for node, latent in zip(nodes, rows, strict=True)])
+        states = [_state(node, *one, scheduler) for node, one in zip(nodes, standing, strict=True)]
+        return _Paused(scheduler, latents, states)
+
+    def _moved(self, node: Node, latent: Tensor, scheduler: WindowedScheduler) -> Tensor:
+        """A row's latents after the moves of the node that goes on from it."""
+        order, at = scheduler.order, node.parent.stop
+        for move in node.moves:
+            if isinstance(move, Renoise):
+                generator = torch.Generator().manual_seed(step_seed(node.seed, move.key, _RENOISE + move.to_step))
+                noise = randn_tensor(latent.shape, generator, latent.device, torch.float32)
+                call, to_call = at * order, move.to_step * order
+                latent = renoised_to(scheduler, latent[None], noise[None], call, to_call)[0]
+                at = move.to_step
+        return latent
+
+
+_RENOISE = 2**30
+"""Above the numbers of all calls of `step`: the noise of a move is none of a step's."""
+
+
+def _back(node: Node) -> bool:
+    return any(isinstance(move, Renoise) for move in node.moves)
+
+
+def _state(node: Node, source: _Paused, row: int, scheduler: WindowedScheduler) -> Tensor:
+    """Where the generator stands that the pipeline is given for a node: another noise is another stream."""
+    if any(isinstance(move, Noise) for move in node.moves):
+        call = node.start * scheduler.order
+        return torch.Generator().manual_seed(step_seed(node.seed, node.noise_key, call)).get_state()
+    return source.states[row]

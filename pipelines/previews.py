@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..samplers.clean_prediction import clean_prediction, innermost, locate
+from ..samplers.clean_prediction import clean_prediction, locate
+from ..samplers.wrapped import innermost
 from .shadow import shadowed
 
 
@@ -33,6 +34,10 @@ class Previews:
     def reset(self) -> None:
         """Wait for a new run; what was recorded of the last one stays until it begins."""
         self._call: int | None = None
+
+    def step_of(self, step: int | float) -> int:
+        """Number of a step of the run, which was asked for by its number or by a share of the run."""
+        return range(self._num_steps)[_early(step, self._num_steps) if isinstance(step, float) else step]
 
     def see(self, model_output: Tensor, timestep: float | Tensor, sample: Tensor) -> None:
         """Record a call of `step`.
@@ -56,7 +61,7 @@ class Previews:
         order, steps = self._scheduler.order, self._scheduler.num_inference_steps
         # PNDM makes more calls than steps: as in pipelines' progress bars, those of its start count as its first step.
         self._warmup = max(0, len(self._times) - steps * order)
-        known = range(steps)
+        known, self._num_steps = range(steps), steps
         asked = known if self._asked is None else [_early(s, steps) if isinstance(s, float) else s for s in self._asked]
         if missing := [step for step in asked if not -steps <= step < steps]:
             raise ValueError(f"no step {', '.join(map(str, missing))} in a run of {steps}; give 0 to {steps - 1}")

@@ -1,9 +1,10 @@
-"""Noise that a pipeline draws without a generator: from each candidate's own stream, never from the global generator.
+"""Noise that a pipeline draws without a generator: from each row's own stream, never from the global generator.
 
 Seams: `step` of each scheduler, shadowed while a batch runs, and `torch.randn` before the first model call. A pipeline
 that hands its generators on is left to itself: they stand where its own draws left them. One that does not would let a
 stochastic scheduler, or the encoding of a picture, draw from torch's global generator; there each row gets a generator
-of its own. Cost: some microseconds per operation of a step.
+of its own, which is seeded anew before each step: the noise is a function of the row's seed and key and of the step,
+never of what was drawn before. Cost: some microseconds per operation of a step, and per row.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import copy
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,8 +22,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..samplers.noise import stream_seed
-from .ledger import denoisers
+from ..samplers.noise import step_seed
+from .counting import denoisers
 from .shadow import shadowed
 
 
@@ -46,11 +48,6 @@ class StepNoise:
         self.given = False
 
 
-def step_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One generator per row for what is drawn without one: another stream than the pipeline's own of the seed."""
-    return [torch.Generator().manual_seed(stream_seed(seed)) for seed in seeds]
-
-
 def schedulers(pipe: Any) -> list[Any]:
     """The schedulers of a pipeline and of the pipelines that it is combined of, each once."""
     stages = [pipe, *(part for part in vars(pipe).values() if isinstance(part, DiffusionPipeline))]
@@ -59,45 +56,92 @@ def schedulers(pipe: Any) -> list[Any]:
 
 
 @contextmanager
-def step_noise(pipe: Any, generators: Sequence[torch.Generator]) -> Iterator[StepNoise]:
+def step_noise(
+    pipe: Any, seeds: Sequence[int], keys: Sequence[int] | None = None, calls_before: int = 0
+) -> Iterator[StepNoise]:
     """Let each row draw from its own generator while the context is open, where the pipeline gives it none.
 
     Args:
         pipe: a diffusers pipeline; its schedulers are as they were afterwards.
-        generators: one per row; they go on from where they stand.
+        seeds: one per row.
+        keys: of each row's noise; None for 0.
+        calls_before: calls of `step` in the run before this part of it.
 
     Raises:
         GlobalNoise: within the pipeline's call, for a draw from the global generator that cannot be replaced so.
     """
-    noise, before = StepNoise(), [generator.get_state() for generator in generators]
+    noise, rows = StepNoise(), list(zip(seeds, keys or [0] * len(seeds), strict=True))
+    first = _Stream(rows, noise)
     with ExitStack() as stack:
-        for scheduler in schedulers(pipe):
+        for place, scheduler in enumerate(schedulers(pipe)):
+            stream = _Stream(rows, noise, place * _CALLS + calls_before)
             if hasattr(scheduler, "set_generators"):
-                scheduler.set_generators(generators)
                 stack.callback(scheduler.set_generators, None)
+                stack.enter_context(shadowed(scheduler, "step", partial(_own_step, scheduler, stream)))
             else:
-                stack.enter_context(shadowed(scheduler, "step", _Step(scheduler, list(generators))))
-        stack.enter_context(before_first_model_call(pipe, _OwnDraws(pipe, list(generators))))
+                stack.enter_context(shadowed(scheduler, "step", _Step(scheduler, stream)))
+        stack.enter_context(before_first_model_call(pipe, _OwnDraws(pipe, first.generators)))
         yield noise
-    noise.given = not all(map(torch.equal, before, [generator.get_state() for generator in generators]))
+        first.see()
+
+
+_CALLS = 2**20
+"""More calls of `step` than a run makes; those of several schedulers have numbers of their own."""
+
+
+class _Stream:
+    """The generators of a batch's rows, seeded anew for each call of `step`."""
+
+    def __init__(self, rows: Sequence[tuple[int, int]], noise: StepNoise, calls_before: int = 0):
+        self.rows, self.noise, self.call = rows, noise, calls_before
+        self.generators = [torch.Generator() for _ in rows]
+        self._seed(0)  # of what is drawn before the steps
+
+    def next_call(self) -> None:
+        """Seed the generators for the next call."""
+        self.call += 1
+        self._seed(self.call)
+
+    def _seed(self, call: int) -> None:
+        for generator, (seed, key) in zip(self.generators, self.rows, strict=True):
+            generator.manual_seed(step_seed(seed, key, call))
+        self.states = None if self.noise.given else [generator.get_state() for generator in self.generators]
+
+    def see(self) -> None:
+        """Note whether something was drawn since the last seed."""
+        if self.states is not None and not self.noise.given:
+            now = [generator.get_state() for generator in self.generators]
+            self.noise.given = not all(map(torch.equal, self.states, now))
+
+
+def _own_step(scheduler: Any, stream: _Stream, step: Any, *args: Any, **kwargs: Any) -> Any:
+    """In place of the `step` of a scheduler that has generators of its own."""
+    stream.next_call()
+    scheduler.set_generators(stream.generators)
+    out = step(*args, **kwargs)
+    stream.see()
+    return out
 
 
 class _Step:
     """In place of a scheduler's `step`: the same, with generators where it takes them and is given none."""
 
-    def __init__(self, scheduler: Any, generators: list[torch.Generator]):
-        self.name, self.generators = type(scheduler).__name__, generators
+    def __init__(self, scheduler: Any, stream: _Stream):
+        self.name, self.stream, self.generators = type(scheduler).__name__, stream, stream.generators
         self.signature = inspect.signature(scheduler.step)
         self.halves: bool | None = None
 
     def __call__(self, step: Any, *args: Any, **kwargs: Any) -> Any:
+        self.stream.next_call()
         if "generator" in self.signature.parameters:
             call = self.signature.bind(*args, **kwargs)
             if call.arguments.get("generator") is None:
                 call.arguments["generator"] = self._for(call.arguments.get("sample"))
                 args, kwargs = call.args, call.kwargs
         with _Watch(self.name):
-            return step(*args, **kwargs)
+            out = step(*args, **kwargs)
+        self.stream.see()
+        return out
 
     def _for(self, sample: Any) -> list[torch.Generator] | None:
         """A generator for each row of a sample, which may hold several of each candidate; None where it cannot."""

@@ -68,6 +68,19 @@ def clean_prediction(
     return _clipped(scheduler, Prediction.read(kind, model_output, sample, path, t).x0)
 
 
+def place_of(scheduler: Any, path: Interpolant, call: int) -> tuple[Interpolant, Tensor]:
+    """The path, and the time on it, where samples stand before a call of `step`.
+
+    Args:
+        scheduler: that wraps no other, whose timesteps are set.
+        path: its own (`known_path`).
+        call: number in the run; the number of calls for the finished sample.
+    """
+    if call < len(scheduler.timesteps):
+        return _place(scheduler, path, scheduler.timesteps[call], call)
+    return Linear(), torch.zeros((), dtype=torch.float64)
+
+
 def known_path(scheduler: Any) -> Interpolant:
     """The path of a scheduler that wraps no other.
 

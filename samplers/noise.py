@@ -40,6 +40,17 @@ def stream_seed(seed: int, stream: int = STEPS) -> int:
     return int(np.random.SeedSequence([seed, stream]).generate_state(1, np.uint32)[0])
 
 
+def step_seed(seed: int, key: int, call: int) -> int:
+    """Seed of the noise of one call of a scheduler's `step`, which nothing decides that was drawn before.
+
+    Args:
+        seed: of the candidate.
+        key: of its noise; 0 where it has no other.
+        call: number of the call in the run, from 0.
+    """
+    return int(np.random.SeedSequence([seed, STEPS, key, call]).generate_state(1, np.uint32)[0])
+
+
 def direction_seed(seed: int, iteration: int, index: int) -> int:
     """Seed of the noise towards which neighbour `index` of an iteration is turned; 63 bits, the same everywhere."""
     return int(np.random.SeedSequence([seed, iteration, index]).generate_state(1, np.uint64)[0] >> 1)

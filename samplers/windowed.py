@@ -78,7 +78,7 @@ class WindowedScheduler(Wrapped):
     def begin(self, **settings: Any) -> None:
         """Take up the work around a child's state."""
         self.__asked: dict[str, Any] | None = None
-        self.__made_calls = 0
+        self.__made_calls, self.__begins_anew = 0, False
         self.__batch: tuple[int, ...] | None = None
         self.__tables: frozenset[str] = frozenset()
         super().begin(**settings)
@@ -147,6 +147,22 @@ class WindowedScheduler(Wrapped):
         _check_window(start, stop)
         self.register_to_config(start=start, stop=stop)
 
+    def begin_anew(self, start: int, stop: int | None = None) -> None:
+        """
+        Choose the steps of the pipeline's next call, which begins there without the child's history.
+
+        For samples that were brought to that step otherwise, as by noise.
+
+        Args:
+            start (`int`): first step.
+            stop (`int`, *optional*): the step before which it ends; None for the end of the run.
+
+        Raises:
+            ValueError: for a window that is empty or begins below 0.
+        """
+        self.set_window(start, stop)
+        self.__begins_anew = True
+
     def set_begin_index(self, begin_index: int = 0) -> None:
         """
         Set the first call, as image-to-image pipelines do.
@@ -176,13 +192,16 @@ class WindowedScheduler(Wrapped):
         call = self.arguments("set_timesteps", args, kwargs)
         given = {name: value for name, value in list(call.arguments.items())[1:] if name != "device"}
         asked = {name: _plain(value) for name, value in _flat(given).items() if value is not None}
-        if self.resumes:
+        if self.resumes and not self.__begins_anew:
             self._check_resumes(asked)
         else:
             before = dict(vars(self))
             self.child_kind.set_timesteps(*call.args, **call.kwargs)
             self.__tables = run_tables(self.child, before)
-            self.__asked, self.__made_calls, self.__batch = asked, 0, None
+            self.__asked, self.__batch = asked, None
+            self.__made_calls, self.__begins_anew = self.config.start * self._order, False
+            if self.resumes and hasattr(self.child_kind, "set_begin_index"):
+                self.ask_child("set_begin_index", self.__made_calls)
         last = max(self.config.start + 1, self.config.stop or 0)
         if last > self.num_steps:
             raise ValueError(f"the window reaches step {last}, but the run has {self.num_steps}")

@@ -33,7 +33,6 @@ class Verifier(ABC):
         needs_previews: whether it compares each image with an earlier clean prediction of it.
         preview_at: the share of a run's steps after which that prediction is formed, in (0, 1).
         reads_prompt: whether its score depends on the prompt.
-        follows_run: whether it looks at the pipeline's run too: then a picture alone cannot be scored again.
         batch_size: images per forward.
         takes_pictures: whether `score` also takes RGB pictures of any sizes, and resizes them itself, one at a time;
             otherwise `score` gets tensors, each of pictures of one size.
@@ -48,7 +47,6 @@ class Verifier(ABC):
     differentiable: bool = False
     needs_previews: bool = False
     preview_at: float = 0.7
-    follows_run: bool = False
     reads_prompt: bool = True
     batch_size: int = 32
     takes_pictures: bool = False

@@ -67,7 +67,7 @@ def calibrate(
     from ...evaluation.calibration_plot import plot_calibration
     from ...evaluation.figures import new_figure
     from ...pipelines.on_device import check_device, load_on_device
-    from ...pipelines.search.processes import is_main_process
+    from ...pipelines.processes import is_main_process
     from ...verifiers import load_verifier
 
     # What would fail after the hours is tried before them.

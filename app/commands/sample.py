@@ -66,13 +66,14 @@ def sample(
 
     from ...pipelines.call import PipelineCall
     from ...pipelines.on_device import load_on_device
+    from ...pipelines.row import Row
     from ...samplers.by_name import set_up
 
     make_folder(output)
     pipe = load_on_device(model, dtype, device, offload)
     call = PipelineCall(pipe, call_arguments(model, {"num_inference_steps": steps, **given}))
     with set_up(pipe, scheduler, hook or ()):
-        images, _ = call(prompt, range(seed, seed + num_images))
+        images, _ = call(Row.draws(prompt, range(seed, seed + num_images)))
     files = [output / f"seed_{seed + k}.png" for k in range(num_images)]
     for image, file in zip(images, files, strict=True):
         Image.fromarray(image).save(file)

@@ -115,7 +115,7 @@ def search(
         offload=offload,
     )
     job.check()
-    from ...pipelines.search.processes import is_main_process
+    from ...pipelines.processes import is_main_process
 
     if output is not None:
         make_folder(output)
@@ -151,16 +151,17 @@ def _search_summary(result: SearchResult) -> dict[str, Any]:
 
 def _chosen(best: Candidate, pool: list[Candidate]) -> dict[str, Any]:
     """The best of a prompt; what is not known is null, and `reason` or `missing` say why."""
-    why = {key: best.record[key] for key in ("reason", "missing") if key in best.record}
+    record = best.record
+    why = {key: value for key, value in (("reason", record.reason), ("missing", record.missing)) if value}
     return {
         "prompt": best.prompt,
         "seed": best.seed,
-        "status": best.record["status"],
+        "status": record.status,
         "score": best.score if isfinite(best.score) else None,
         "scores": best.scores,
         "mean_score": _mean([one.score for one in pool]),
         "failed": sum(one.reason is not None for one in pool),
-        "file": best.record["file"],
+        "file": record.file,
         **why,
     }
 
@@ -210,7 +211,7 @@ def _print_search(result: SearchResult, output: Path | None) -> None:
             number_text(best.score, ".4f"),
             number_text(_mean([c.score for c in pool]), ".4f"),
             str(best.seed),
-            str(pool[-1].record["nfe_so_far"]),
+            str(pool[-1].record.nfe_so_far),
         ]
         if result.judge:
             judged = [c.scores.get(result.judge) for c in pool]

@@ -10,7 +10,7 @@ from typing import Any
 @contextmanager
 def before_calls(pipe: Any, look: Callable[[], None]) -> Iterator[None]:
     """Call `look` before each model call while the context is open; what it raises ends the pipeline's call."""
-    from ...pipelines.ledger import denoisers
+    from ...pipelines.counting import denoisers
 
     handles = [module.register_forward_pre_hook(lambda *_: look()) for module in denoisers(pipe)]
     try:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,23 @@ class Calibration:
         """Rank correlation of previews by the steps made, in a run of so many; None where they were not measured."""
         rows = [row for row in self.previews if row.num_inference_steps == num_inference_steps]
         return {row.step: row.rank_correlation for row in rows} or None
+
+    def early_correlations(self, num_inference_steps: int) -> dict[int, float]:
+        """Rank correlation of previews with finished images, by the steps made in a run of so many.
+
+        Where runs of another length were calibrated, the nearest is read by the share of the run.
+
+        Raises:
+            ValueError: for a calibration without previews.
+        """
+        lengths = {row.num_inference_steps for row in self.previews}
+        if not lengths:
+            raise ValueError(
+                "the calibration has no previews, by which halving sets its first rung; calibrate anew, or leave it out"
+            )
+        nearest = min(lengths, key=lambda length: (abs(length - num_inference_steps), length))
+        found = self.correlations(nearest)
+        return {ceil(step * num_inference_steps / nearest): value for step, value in sorted(found.items())}
 
 
 def _step_count(row: dict[str, Any]) -> StepCount:

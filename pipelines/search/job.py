@@ -17,9 +17,9 @@ from ..shipped import call_arguments, check_model, check_vocabulary, default_gui
 
 if TYPE_CHECKING:
     from ...verifiers import Verifier
+    from .engine import BatchReport
     from .noise_search import NoiseSearch
     from .result import SearchResult
-    from .search_run import BatchReport
 
 AUTO: Final = "auto"
 

@@ -2,7 +2,7 @@
 
 It acts at two seams of an unmodified pipeline, `generator=` and the verifier: candidate k is a row of a batch that
 starts from the pipeline's own noise for its own seed, so it depends on no other row and can be made again from its
-seed alone. Cost: one whole run of the pipeline a candidate, less where halving stops it; prompts are encoded once for
+seed alone. Cost: one whole run of the pipeline per candidate, less where halving stops it; prompts are encoded once for
 each batch size.
 """
 
@@ -10,26 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ...samplers.strategies import Strategy, make_strategy
+from ...samplers.strategies import Need, Strategy, make_strategy
 from ...verifiers import Verifier
 from ..call import PipelineCall, encode_once, quiet
-from ..paused_rows import check_pauses, check_steps_alike
 from ..row_times import own_times
 from .auto_steps import allocate, names
-from .bracket_run import BracketRun
 from .calibration import Calibration
-from .pool_run import PoolRun
-from .processes import part_of_records, processes
-from .records import RecordFile
+from .engine import SEEDS_PER_PROMPT, BatchReport, Engine, Limits, progress_bar
+from .look import Look
+from .merge import merge_leftovers, merge_when_last
+from .needs import checks_of
+from .recorder import Recorder
+from .records import RecordFile, check_writable
 from .result import SearchResult
 from .run_description import describe, describe_model, describe_verifiers, describe_versions
-from .search_run import SEEDS_PER_PROMPT, BatchReport, progress_bar
+from .scorer import Scorer
+from .shards import Shard
 
 LARGEST_SEED = 2**62
 
@@ -46,7 +47,7 @@ class NoiseSearch:
         calibration: of the pipeline and verifier, or its file; steps "auto" are read from it, and where halving may end
             its first rung.
 
-    A verifier that compares images with previews costs a decode more a candidate, and the memory of their latents.
+    A verifier that compares images with previews costs a decode more per candidate, and the memory of their latents.
 
     Raises:
         ValueError: for an unknown strategy, or one that the pipeline or the verifier cannot serve.
@@ -65,23 +66,14 @@ class NoiseSearch:
         self.strategy = make_strategy(strategy)
         self.judge = judge
         self.calibration = Calibration.load(calibration) if isinstance(calibration, (str, Path)) else calibration
+        for check in checks_of(self.strategy):
+            check.pipeline(pipe, self.strategy)
+            check.verifiers(verifier, judge, self.strategy)
         compare = [one for one in (verifier, judge) if one is not None and one.needs_previews]
-        if self.strategy.has_rungs:
-            check_pauses(pipe)
-            if compare:
-                raise ValueError(
-                    f"{compare[0].name} compares finished images with previews, and {self.strategy.name} scores "
-                    "previews alone; use the random strategy"
-                )
         if len({one.preview_at for one in compare}) > 1:
             raise ValueError(
                 f"{compare[0].name} and {compare[1].name} need previews at {compare[0].preview_at:g} and "
                 f"{compare[1].preview_at:g} of the run; give them one preview_at"
-            )
-        if self.strategy.needs_scores and verifier.needs_pool:
-            raise ValueError(
-                f"{verifier.name} ranks whole pools, and {self.strategy.name} search needs a score for each candidate "
-                "as it comes; guide it by one verifier or a weighted sum"
             )
 
     def __call__(
@@ -93,6 +85,7 @@ class NoiseSearch:
         seed: int = 0,
         batch_size: int = 8,
         stop_at: float | None = None,
+        looks: Sequence[Look] = (),
         output_dir: str | Path | None = None,
         progress: bool = True,
         on_batch: Callable[[BatchReport], bool | None] | None = None,
@@ -100,22 +93,23 @@ class NoiseSearch:
     ) -> SearchResult:
         """Search each prompt for its best image.
 
-        Started by `torchrun` or `accelerate launch`, processes deal the prompts out among them, and each returns the
-        whole result.
+        Started by `torchrun` or `accelerate launch`, processes deal the prompts out among them. Each returns the result
+        of its own prompts, and whoever ends last merges the records and returns the whole.
 
         Args:
             prompt: a prompt, or a class label, or a list of them.
-            budget: NFEs a prompt (one forward of one row; a guided step costs two), never exceeded. The very first
+            budget: NFEs per prompt (one forward of one row; a guided step costs two), never exceeded. The very first
                 candidate runs alone, to learn what one costs. Either this or `num_candidates`.
-            num_candidates: candidates a prompt; with halving, those that start.
+            num_candidates: candidates per prompt; with halving, those that start.
             seed: of the first candidate, at least 0; with the random strategy candidate k of prompt i has seed
                 `seed + k + i * 100_000`.
             batch_size: candidates in one call of the pipeline. Scores depend on it by about 1e-6.
             stop_at: a score that ends a prompt's search; the first candidate to reach it wins. What is not spent then
                 goes to the prompts that are still below, after all had their own share.
-            output_dir: where records and images are written as they come; the same call again goes on from there (with
-                halving from the prompt that was under way). It asks again for scores that a verifier did not give, and
-                makes pictures again that are gone.
+            looks: verifiers that also score clean predictions on the way; their scores are in the records, as
+                "emoji-clip after step 8". Each costs a decode and a verifier call, no NFE.
+            output_dir: where records and images are written as they come; the same call again goes on from there, asks
+                again for scores that a verifier did not give, and makes pictures again that are gone.
             progress: show a bar with the budget and the best score.
             on_batch: called after each batch; where it returns False the search ends with what it has, which may be
                 unfinished where halving had finished nothing yet.
@@ -129,63 +123,62 @@ class NoiseSearch:
         """
         prompts = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt]
         _check(prompts, budget, num_candidates, seed, batch_size)
-        if self.verifier.needs_pool and stop_at is not None:
-            raise ValueError(f"{self.verifier.name} has no score before a pool is whole; leave stop_at out")
-        if self.strategy.has_rungs and stop_at is not None:
-            raise ValueError(f"{self.strategy.name} finishes no candidate before its last rung; leave stop_at out")
+        self._check_runs_whole(stop_at, looks)
         allocation = allocate(self.calibration, self.pipe, self.verifier, budget, pipeline_kwargs)
         if allocation is not None:
             pipeline_kwargs["num_inference_steps"] = allocation.num_inference_steps
         call = self.check(pipeline_kwargs)
-        run: dict[str, Any] = {}
-        if output_dir is not None:
-            run = self._describe(prompts, budget, num_candidates, seed, batch_size, stop_at, pipeline_kwargs)
+        limits = Limits(budget, num_candidates, seed, batch_size, stop_at)
+        run = {} if output_dir is None else self._describe(prompts, limits, looks, pipeline_kwargs)
         if allocation is not None:
-            run["allocation"], budget = asdict(allocation), allocation.nfe
+            run["allocation"] = asdict(allocation)
+            limits = Limits(allocation.nfe, num_candidates, seed, batch_size, stop_at)
+        calibration = None
+        if self.calibration is not None and Need.PAUSES in self.strategy.needs:
+            calibration = self.calibration
+            calibration.check(**names(self.pipe, self.verifier, pipeline_kwargs))
+            run["calibration"] = describe(asdict(calibration))
+        scorer = Scorer(self.verifier, self.judge, looks)
 
-        kind = PoolRun
-        if self.strategy.has_rungs:
-            if self.calibration is not None:
-                self.calibration.check(**names(self.pipe, self.verifier, pipeline_kwargs))
-                run["calibration"] = describe(asdict(self.calibration))
-            kind = partial(BracketRun, calibration=self.calibration)
-
-        def search(file: RecordFile | None, indices: Sequence[int], shown: bool, mends: bool = True) -> SearchResult:
-            one = kind(
-                call,
-                self.verifier,
-                self.judge,
-                self.strategy,
-                prompts,
-                file,
-                budget=budget,
-                num_candidates=num_candidates,
-                seed=seed,
-                batch_size=batch_size,
-                stop_at=stop_at,
-                on_batch=on_batch,
-                indices=indices,
-                mends=mends,
-            )
+        def search(file: RecordFile | None, indices: Sequence[int], shown: bool) -> SearchResult:
+            recorder = Recorder(file, scorer)
+            engine = Engine(call, self.strategy, scorer, recorder, limits, prompts, indices, calibration, on_batch)
             with progress_bar(shown) as bar:
-                result = one.run(bar)
+                result = engine.run(bar)
             result.allocation = allocation
             return result
 
-        everything = range(len(prompts))
+        everything, shard = range(len(prompts)), Shard.of_this_process()
+        if shard is not None:
+            _check_shards(output_dir, stop_at, prompts, shard)
         pipe = self.pipe
-        with processes() as team, quiet(pipe), encode_once(pipe), own_times(pipe, batch_size), torch.no_grad():
-            self._place(self.verifier)
-            self._place(self.judge)
-            if team.size > 1:
-                _check_for_team(output_dir, stop_at)
-                with part_of_records(output_dir, run, team) as part:
-                    if mine := everything[team.rank :: team.size]:
-                        search(part, mine, progress and team.rank == 0)
+        with quiet(pipe), encode_once(pipe), own_times(pipe, batch_size), torch.no_grad():
+            self._place(self.verifier, self.judge, *(look.verifier for look in looks))
             if output_dir is None:
                 return search(None, everything, progress)
-            with RecordFile(output_dir, run, reads_only=team.rank > 0) as file:
-                return search(file, everything, progress and team.size == 1, mends=team.size == 1)
+            check_writable(Path(output_dir))
+            merge_leftovers(Path(output_dir), shard)
+            mine = everything if shard is None else everything[shard.rank :: shard.size]
+            with RecordFile(output_dir, run, shard) as file:
+                result = search(file, mine, progress and (shard is None or shard.rank == 0))
+            if shard is None or not merge_when_last(Path(output_dir), shard):
+                return result
+            with RecordFile(output_dir, run) as file:
+                return search(file, everything, False)
+
+    def _check_runs_whole(self, stop_at: float | None, looks: Sequence[Look]) -> None:
+        """Refuse what only searches of whole runs can do, or only verifiers with a score for each image.
+
+        Raises:
+            ValueError: with the reason.
+        """
+        if self.verifier.needs_pool and stop_at is not None:
+            raise ValueError(f"{self.verifier.name} has no score before a pool is whole; leave stop_at out")
+        if Need.PAUSES in self.strategy.needs:
+            if stop_at is not None:
+                raise ValueError(f"{self.strategy.name} finishes no candidate before its last rung; leave stop_at out")
+            if looks:
+                raise ValueError(f"{self.strategy.name} looks at its candidates itself; leave looks out")
 
     def check(self, arguments: Mapping[str, Any]) -> PipelineCall:
         """Whether a search whose calls have these arguments can run, as far as can be said before one does.
@@ -197,27 +190,31 @@ class NoiseSearch:
             ValueError: where it cannot, with the reason.
         """
         call = PipelineCall(self.pipe, arguments)
-        if self.strategy.has_rungs:
-            check_steps_alike(self.pipe, arguments)
+        for check in checks_of(self.strategy):
+            check.arguments(self.pipe, arguments)
         return call
 
-    def _place(self, verifier: Verifier | None) -> None:
+    def _place(self, *verifiers: Verifier | None) -> None:
         device = getattr(self.pipe, "_execution_device", torch.device("cpu"))
-        if verifier is not None and device.type != "cpu":
-            verifier.to(device)
+        for verifier in verifiers:
+            if verifier is not None and device.type != "cpu":
+                verifier.to(device)
 
-    def _describe(self, prompts, budget, num_candidates, seed, batch_size, stop_at, arguments) -> dict[str, Any]:
+    def _describe(
+        self,
+        prompts: Sequence[str | int],
+        limits: Limits,
+        looks: Sequence[Look],
+        arguments: Mapping[str, Any],
+    ) -> dict[str, Any]:
         """What `run.json` says."""
         return {
             **describe_model(self.pipe),
             **describe_verifiers(self.verifier, self.judge),
             "strategy": {"name": self.strategy.name, **{k: describe(v) for k, v in vars(self.strategy).items()}},
             "prompts": [describe(prompt) for prompt in prompts],
-            "budget": budget,
-            "num_candidates": num_candidates,
-            "seed": seed,
-            "batch_size": batch_size,
-            "stop_at": stop_at,
+            **asdict(limits),
+            "looks": [look.describe() for look in looks],
             "arguments": {key: describe(value) for key, value in sorted(arguments.items())},
             "versions": describe_versions(),
         }
@@ -246,8 +243,10 @@ def _check(prompts, budget, num_candidates, seed, batch_size) -> None:
         )
 
 
-def _check_for_team(output_dir: str | Path | None, stop_at: float | None) -> None:
+def _check_shards(output_dir: str | Path | None, stop_at: float | None, prompts: Sequence[Any], shard: Shard) -> None:
     if output_dir is None:
         raise ValueError("several processes share their records through output_dir; give one")
     if stop_at is not None:
         raise ValueError("stop_at hands a prompt's rest to others, which several processes cannot; leave it out")
+    if len(prompts) < shard.size:
+        raise ValueError(f"{shard.size} processes share {len(prompts)} prompts, one at least each; start fewer")

@@ -13,11 +13,9 @@ from PIL import Image
 
 from ...valid_json import to_json
 from ..clip import Clip, read_picture_or_clip
+from .record import Record
 from .run_description import differences
-
-Record = dict[str, Any]
-
-REQUIRED = ("prompt", "prompt_index", "index", "seed", "nfe", "verifier_calls", "status", "score", "scores", "file")
+from .shards import Shard, busy_shards, held
 
 _PNG_END = b"IEND\xaeB`\x82"
 
@@ -32,56 +30,42 @@ class RecordFile:
     Args:
         folder: made where it is missing.
         run: what was asked for, JSON values; a folder that holds another run is refused. `versions` are not compared.
-        part: names the share of one process of several; the folder is then another `RecordFile`'s, locked by it.
-        reads_only: nothing is written and nothing locked.
+        shard: of several processes that share the folder, this one; records are then in a file of its own, beside what
+            the whole file holds, until they are merged (`shards`).
 
     Raises:
         RecordsError: with one sentence.
     """
 
-    def __init__(self, folder: str | Path, run: Mapping[str, Any], part: str = "", reads_only: bool = False):
-        self.folder, self.reads_only = Path(folder), reads_only
-        self._ledger = self.folder / (f"ledger.{part}.json" if part else "ledger.json")
-        self._lock: FileLock | None = None
-        self.file = self.folder / (f"records.{part}.jsonl" if part else "records.jsonl")
-        if not part and not reads_only:
-            self._claim()
+    def __init__(self, folder: str | Path, run: Mapping[str, Any], shard: Shard | None = None):
+        self.folder, self.shard = Path(folder), shard
+        name = "" if shard is None else f".{shard.name}"
+        self.file, self._ledger = self.folder / f"records{name}.jsonl", self.folder / f"ledger{name}.json"
+        check_writable(self.folder)
+        self._lock = lock(self.folder, f".lock{name}")
         try:
-            self.records: list[Record] = self._read() if self.file.exists() else []
-            if not part:
+            if shard is None and (others := busy_shards(self.folder)):
+                raise RecordsError(
+                    f"another search is writing to {self.folder} ({', '.join(others)}); wait for its end or name "
+                    "another output folder"
+                )
+            self.records: list[Record] = read_records(self.file)
+            self.before: list[Record] = []
+            """Of the whole file, where this one is a shard's."""
+            with held(self.folder):
+                if shard is not None:
+                    whole = read_records(self.folder / "records.jsonl")
+                    self.before = [record for record in whole if shard.owns(record.prompt_index)]
                 self._agree(json.loads(to_json(run)))
         except RecordsError:
             self.close()
             raise
-
-    def _claim(self) -> None:
-        try:
-            (self.folder / "images").mkdir(parents=True, exist_ok=True)
-            probe = self.folder / ".writable"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            reason = error.strerror
-            raise RecordsError(f"cannot write to the output folder {self.folder}: {reason}; name another") from error
-        self._lock = FileLock(self.folder / ".lock", timeout=0)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            self._lock = None
-            raise RecordsError(
-                f"another search is writing to {self.folder}; wait for its end or name another output folder"
-            ) from None
 
     def close(self) -> None:
         """Let others write to the folder."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-    def remove(self) -> None:
-        """Delete a part that was joined."""
-        self.file.unlink(missing_ok=True)
-        self._ledger.unlink(missing_ok=True)
 
     def __enter__(self) -> RecordFile:
         return self
@@ -91,7 +75,8 @@ class RecordFile:
 
     def _agree(self, run: dict[str, Any]) -> None:
         file = self.folder / "run.json"
-        if not self.records and not self.reads_only:  # nothing was kept of an earlier run, if there was one
+        kept = any(one.stat().st_size for one in self.folder.glob("records*.jsonl"))
+        if not kept and not busy_shards(self.folder, but=self.shard):  # of an earlier run, if there was one, nothing
             write_atomically(file, to_json(run, indent=2) + "\n")
             return
         try:
@@ -105,47 +90,25 @@ class RecordFile:
                 f"{self.folder} holds another run ({_short('; '.join(changes))}); name another output folder"
             )
 
-    def _read(self) -> list[Record]:
-        """Read what is whole; the torn tail that a crash may leave is cut off."""
-        data = self.file.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        records = []
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                record = json.loads(line)
-            except ValueError:
-                record = None
-            if not isinstance(record, dict) or any(key not in record for key in REQUIRED):
-                raise RecordsError(
-                    f"line {number} of {self.file} is no record; remove the file or name another output folder"
-                )
-            records.append(record)
-        if len(whole) < len(data):
-            os.truncate(self.file, len(whole))
-        return records
-
-    def keep(self, count: int) -> None:
-        """Cut back to the first `count` records: the part of a batch that a crash left is evaluated again."""
-        if count < len(self.records):
-            self.replace(self.records[:count])
-
     def replace(self, records: Sequence[Record]) -> None:
         """Put these records in place of all."""
         self.records = list(records)
-        write_atomically(self.file, "".join(map(_line, records)))
+        write_records(self.file, self.records)
+
+    def sort(self) -> None:
+        """Bring the records into the order of prompts and of their nodes, where they stand in another."""
+        ordered = sorted(self.records, key=lambda one: (one.prompt_index, one.index))
+        if ordered != self.records:
+            self.replace(ordered)
 
     def write_ledger(self, ledger: Mapping[str, Any]) -> None:
         """The cost so far; times are kept apart from the records, which compare equal."""
-        if not self.reads_only:
-            write_atomically(self._ledger, to_json(ledger, indent=2) + "\n")
+        write_atomically(self._ledger, to_json(ledger, indent=2) + "\n")
 
     @property
     def seconds(self) -> float:
         """Wall time of earlier runs in the folder."""
-        try:
-            return float(json.loads(self._ledger.read_text())["seconds"]) if self.records else 0.0
-        except (OSError, ValueError, TypeError, KeyError):
-            return 0.0
+        return seconds_of(self._ledger) if self.records else 0.0
 
     def append(self, batch: Sequence[Record]) -> None:
         """Append a batch in one write that has reached the disk when this returns."""
@@ -160,7 +123,7 @@ class RecordFile:
     def has_image(self, record: Record) -> bool:
         """Whether the picture of a record is there, and whole as far as its end tells."""
         try:
-            with (self.folder / record["file"]).open("rb") as opened:
+            with (self.folder / record.file).open("rb") as opened:
                 opened.seek(-len(_PNG_END), os.SEEK_END)
                 return opened.read() == _PNG_END
         except OSError:  # also of a file that is shorter
@@ -168,10 +131,70 @@ class RecordFile:
 
     def save_image(self, record: Record, image: Image.Image | Clip) -> None:
         """Write the picture or clip of a record that names a `file`."""
-        target = self.folder / record["file"]
+        target = self.folder / record.file
         part = target.with_suffix(".part")
         image.save(part, format="PNG")
         os.replace(part, target)
+
+
+def check_writable(folder: Path) -> None:
+    """Make an output folder.
+
+    Raises:
+        RecordsError: where it cannot be written to.
+    """
+    try:
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror
+        raise RecordsError(f"cannot write to the output folder {folder}: {reason}; name another") from error
+
+
+def lock(folder: Path, name: str) -> FileLock:
+    """Claim a file of a folder.
+
+    Raises:
+        RecordsError: where another process has it.
+    """
+    claim = FileLock(folder / name, timeout=0)
+    try:
+        claim.acquire()
+    except Timeout:
+        raise RecordsError(
+            f"another search is writing to {folder}; wait for its end or name another output folder"
+        ) from None
+    return claim
+
+
+def read_records(file: Path) -> list[Record]:
+    """Read what is whole; the torn tail that a crash may leave is cut off.
+
+    Raises:
+        RecordsError: for a line that is no record.
+    """
+    if not file.exists():
+        return []
+    data = file.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    records = []
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            records.append(Record.from_json(json.loads(line)))
+        except ValueError:
+            raise RecordsError(
+                f"line {number} of {file} is no record; remove the file or name another output folder"
+            ) from None
+    if len(whole) < len(data):
+        os.truncate(file, len(whole))
+    return records
+
+
+def write_records(file: Path, records: Sequence[Record]) -> None:
+    """Put records in place of a file's."""
+    write_atomically(file, "".join(map(_line, records)))
 
 
 def load_picture(file: Path) -> Image.Image | Clip:
@@ -186,8 +209,16 @@ def load_picture(file: Path) -> Image.Image | Clip:
         raise RecordsError(f"the picture {file} is missing or corrupt; replace or remove it") from error
 
 
+def seconds_of(ledger: Path) -> float:
+    """Wall time that a ledger's file says; 0 where there is none to read."""
+    try:
+        return float(json.loads(ledger.read_text())["seconds"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0.0
+
+
 def _line(record: Record) -> str:
-    return to_json(record) + "\n"
+    return to_json(record.to_json()) + "\n"
 
 
 def _short(text: str, length: int = 400) -> str:

@@ -16,12 +16,15 @@ from ...verifiers import Verifier
 from ..call import PipelineCall
 from ..candidate_rows import condition
 from ..clip import Clip, as_picture
-from ..ledger import Ledger
 from ..moved_noise import Lineage
 from ..plain_start import plain_start
+from ..row import Row
 from .allocation import Allocation
 from .contact_sheet import contact_sheet
-from .records import Record, load_picture, write_atomically
+from .evaluator import Evaluator
+from .ledger import Ledger
+from .record import Record
+from .records import load_picture, write_atomically
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,10 @@ class Candidate:
     @classmethod
     def of(cls, record: Record, call: PipelineCall, source: Image.Image | Clip | Path | None) -> Candidate:
         """The candidate of a record, with its picture or the file of it."""
-        failed = record["status"] == "failed"
-        score = record["score"]
+        score = record.score
         if score is None:
-            score = -math.inf if failed else math.nan
-        return cls(record, score, call.arguments, call.takes_labels, None if failed else source)
+            score = -math.inf if record.failed else math.nan
+        return cls(record, score, call.arguments, call.takes_labels, None if record.failed else source)
 
     @property
     def image(self) -> Image.Image | None:
@@ -71,32 +73,32 @@ class Candidate:
         return load_picture(self.source) if isinstance(self.source, Path) else self.source
 
     @property
-    def prompt(self) -> str | int:
-        return self.record["prompt"]
+    def prompt(self) -> str | int | None:
+        return self.record.prompt
 
     @property
     def seed(self) -> int:
-        return self.record["seed"]
+        return self.record.seed
 
     @property
     def scores(self) -> dict[str, float | None]:
         """By name; None where a verifier gave none."""
-        return self.record["scores"]
+        return self.record.scores
 
     @property
     def reason(self) -> str | None:
         """Why it failed; None where it did not."""
-        return self.record.get("reason")
+        return self.record.reason
 
     @property
     def finished(self) -> bool:
         """Whether its image is a finished one; False for the clean prediction of a step, which halving looks at."""
-        return self.record.get("steps_done") == self.record.get("steps")
+        return self.record.node.finished
 
     @property
     def lineage(self) -> Lineage:
-        """Moves of its noise, away from the seed's own; empty for a plain draw."""
-        return [(seed, angle) for seed, angle in self.record.get("lineage", ())]
+        """Turns of its noise, away from the seed's own; empty for a plain draw."""
+        return self.record.node.turns
 
     def pipeline_kwargs(self, pipe: Any = None) -> dict[str, Any]:
         """Arguments with which the plain pipeline makes this image again; each call gives a fresh generator.
@@ -109,7 +111,12 @@ class Candidate:
                 where noise was drawn that the plain pipeline does not take from `generator=`. `reproduce` makes the
                 image again there.
         """
-        if self.record.get("own_noise"):
+        if not self.record.node.is_plain:
+            raise ValueError(
+                "this candidate went back to a noisier step, or drew another noise on its way; make the image again "
+                "with reproduce(pipe)"
+            )
+        if self.record.own_noise:
             raise ValueError(
                 "noise was drawn for which the pipeline hands on no generator (its scheduler's, or of a picture's "
                 "encoding); make the image again with reproduce(pipe)"
@@ -122,9 +129,12 @@ class Candidate:
         return {**again, "generator": torch.Generator().manual_seed(self.seed)}
 
     def reproduce(self, pipe: Any) -> Image.Image | Clip:
-        """Make the image, or the clip, again with a pipeline."""
-        call = PipelineCall(pipe, self.arguments)
-        images, _ = call(self.prompt, [self.seed], [self.lineage])
+        """Make the image, or the clip, again with a pipeline; of a candidate that was looked at on the way, its end."""
+        call, node = PipelineCall(pipe, self.arguments), self.record.node.whole()
+        if node.is_plain:
+            images, _ = call([Row(self.prompt, node.seed, node.turns)])
+        else:
+            images = Evaluator(call).make(self.prompt, [node]).images
         return as_picture(images[0])
 
 
@@ -138,8 +148,14 @@ def chosen_by(guide: Verifier, pool: Sequence[Candidate]) -> Candidate:
 
 def furthest(pool: Sequence[Candidate]) -> list[Candidate]:
     """The finished candidates of a pool; where halving was stopped before there were any, those of its last rung."""
-    most = max(candidate.record.get("steps_done", 0) for candidate in pool)
-    return [candidate for candidate in pool if candidate.record.get("steps_done", 0) == most]
+    most = max(map(_progress, pool))
+    return [candidate for candidate in pool if _progress(candidate) == most]
+
+
+def _progress(candidate: Candidate) -> float:
+    """The step at which it stands."""
+    stop = candidate.record.node.stop
+    return math.inf if stop is None else stop
 
 
 @dataclass
@@ -148,11 +164,12 @@ class SearchResult:
 
     Attributes:
         best: the chosen candidate of each prompt, in their order.
-        candidates: those that were finished, a list a prompt; in all but halving that is every one.
+        candidates: those that were finished, a list per prompt; in all but halving that is every one.
         ledger: the cost.
         verifier: name of the score that the choice went by.
         judge: name of a held-out score beside it; None without one.
-        evaluated: all that were scored, in the order in which they were; by halving once for each rung they ran in.
+        evaluated: all that were scored, prompt by prompt, in the order in which they were; by halving once for each
+            rung that they ran in.
         allocation: what steps "auto" have chosen; None where the caller did.
     """
 
@@ -170,9 +187,9 @@ class SearchResult:
         return [candidate.image for candidate in self.best]
 
     @property
-    def records(self) -> list[Record]:
-        """The records of all that were scored, the same as the lines of `records.jsonl`."""
-        return [candidate.record for candidate in self.evaluated]
+    def records(self) -> list[dict[str, Any]]:
+        """The records of all that were scored, as JSON: the same as the lines of `records.jsonl`."""
+        return [candidate.record.to_json() for candidate in self.evaluated]
 
     @property
     def failed(self) -> bool:
@@ -187,7 +204,7 @@ class SearchResult:
         for candidate in shown:
             lines = [f"seed {candidate.seed}: {candidate.score:.3f}"]
             if not candidate.finished:
-                lines.append("step {steps_done} of {steps}".format_map(candidate.record))
+                lines.append(f"step {candidate.record.steps_done} of {candidate.record.steps}")
             if candidate.scores.get(self.judge) is not None:
                 lines.append(f"{self.judge}: {candidate.scores[self.judge]:g}")
             if not single:

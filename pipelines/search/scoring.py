@@ -106,6 +106,27 @@ def measure(
             warnings.warn(f"no score of the judge for an image of {prompt!r}: {reason}", stacklevel=3)
 
 
+def measure_look(
+    verifier: Verifier, name: str, found: Sequence[Scored], images: np.ndarray, usable: Sequence[bool], prompt: str
+) -> None:
+    """Add a verifier's scores of early pictures to what was found, under a name.
+
+    Args:
+        verifier: that looks.
+        name: of its scores there.
+        found: one per picture.
+        images: uint8 (batch, height, width, 3).
+        usable: False for a picture with NaN: it has no score.
+        prompt: of all of them.
+    """
+    rows = _checked_rows(verifier, images, prompt, None)
+    for scored, (row, reason), good in zip(found, rows, usable, strict=True):
+        reason = reason if good else UNUSABLE
+        scored.scores[name] = row.get(verifier.name) if reason is None else None
+        if reason is not None:
+            scored.missing[name] = reason
+
+
 def _checked_rows(
     verifier: Verifier, images: np.ndarray, prompt: str, previews: np.ndarray | None
 ) -> list[tuple[Scores, str | None]]:

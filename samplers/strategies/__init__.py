@@ -1,8 +1,11 @@
 """Search strategies: which candidates to try next. A strategy is one file and one line in `STRATEGIES`."""
 
 from ...named_settings import resolve
-from .base import Move, Proposal, Strategy
-from .halving import Halving, RungProposal
+from .base import Strategy
+from .budget import Budget, BudgetError
+from .halving import Halving
+from .needs import Need
+from .node import Leg, Move, Node, Noise, Renoise, Turn
 from .random import Random
 from .zero_order import ZeroOrder
 
@@ -24,12 +27,18 @@ def make_strategy(strategy: str | Strategy) -> Strategy:
 
 __all__ = [
     "STRATEGIES",
+    "Budget",
+    "BudgetError",
     "Halving",
+    "Leg",
     "Move",
-    "Proposal",
+    "Need",
+    "Node",
+    "Noise",
     "Random",
-    "RungProposal",
+    "Renoise",
     "Strategy",
+    "Turn",
     "ZeroOrder",
     "make_strategy",
 ]

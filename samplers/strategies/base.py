@@ -1,81 +1,115 @@
-"""The protocol of a search: propose candidates, observe their scores, until done; then the best."""
+"""The protocol of a search: propose nodes, observe their scores, until done; then the best."""
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
-Move = tuple[int, float]
-"""A turn of a noise towards the noise of a seed, by an angle in radians (`samplers.noise.rotate`)."""
+from .budget import Budget, BudgetError
+from .needs import Need
+from .node import Node
 
-
-@dataclass(frozen=True)
-class Proposal:
-    """A candidate before it is evaluated.
-
-    Attributes:
-        seed: the pipeline's own noise for this seed is where it starts.
-        lineage: the moves that led from that noise to this one, in order; empty for plain draws.
-    """
-
-    seed: int
-    lineage: tuple[Move, ...] = ()
+WHOLE = (0, None)
+"""Steps of a whole run."""
 
 
 class Strategy(ABC):
-    """Chooses the candidates of one prompt.
+    """Chooses the nodes of one prompt.
 
-    An instance holds settings; `start` gives a fresh copy with the state of one prompt's search. Which candidates are
-    proposed depends on the seed and on the observed scores alone, so that a search can be resumed from its records.
+    An instance holds settings; `start` gives a fresh copy with the state of one prompt's search. Which nodes are
+    proposed depends on the seed, on the observed scores and on counted prices alone, so that a search can be resumed
+    from its records.
 
     Attributes:
         name: in `STRATEGIES` and in records.
-        moves_noise: whether its proposals have lineages.
-        needs_scores: whether it reads a score before the pool is whole, which a verifier that ranks pools cannot give.
-        has_rungs: whether its candidates stop at steps of the run, are scored there, and only some go on (`Halving`).
+        needs: what it needs of a pipeline and of a verifier.
+        seed: of the first candidate.
+        num_candidates: how many begin, as many as the budget buys where that is given; None where only the strategy can
+            tell how many that is, as its candidates do not all cost the same.
+        budget: of the prompt.
+        num_steps: of a whole run; None where it needs no pauses.
+        observed: nodes and their scores, in their order.
     """
 
     name: str
-    moves_noise: bool = False
-    needs_scores: bool = False
-    has_rungs: bool = False
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
-    def start(self, seed: int, num_candidates: int) -> Strategy:
+    seed: int
+    num_candidates: int | None
+    budget: Budget
+    num_steps: int | None
+    observed: list[tuple[Node, float]]
+
+    def start(
+        self,
+        seed: int,
+        num_candidates: int | None = None,
+        budget: Budget | None = None,
+        num_steps: int | None = None,
+    ) -> Strategy:
         """A copy that searches one prompt.
 
         Args:
             seed: of the first candidate.
-            num_candidates: how many the budget buys.
+            num_candidates: how many begin; None where the strategy itself finds out what the budget buys.
+            budget: of the prompt; None for one without a bound.
+            num_steps: of a whole run, for a strategy that needs pauses.
         """
         search = copy.copy(self)
-        search.seed = seed
-        search.num_candidates = num_candidates
+        search.seed, search.num_candidates = seed, num_candidates
+        search.budget, search.num_steps = budget or Budget(), num_steps
         search.observed = []
         return search
 
-    seed: int
-    num_candidates: int
-    observed: list[tuple[Proposal, float]]
+    @property
+    def costs_alike(self) -> bool:
+        """Whether all of its candidates are whole runs, and so cost the same."""
+        return Need.PAUSES not in self.needs
+
+    def informed(self, correlations: Mapping[int, float]) -> Strategy:
+        """A copy that knows how early scores go with final ones, by the number of steps made; most do not ask."""
+        return self
 
     @abstractmethod
-    def propose(self, count: int) -> list[Proposal]:
-        """The next candidates, at most `count`; the same until `observe` is called."""
+    def propose(self, count: int) -> list[Node]:
+        """The next nodes, at most `count`; the same until `observe` is called."""
 
-    def observe(self, proposals: Sequence[Proposal], scores: Sequence[float]) -> None:
-        """Take the scores of proposed candidates; a failed one has -inf."""
-        self.observed += zip(proposals, scores, strict=True)
+    def observe(self, nodes: Sequence[Node], scores: Sequence[float]) -> None:
+        """Take the scores of the first of the proposed nodes; a failed one has -inf."""
+        self.observed += zip(nodes, scores, strict=True)
 
     def extend(self, extra: int) -> None:
-        """Let it try that many candidates more."""
-        self.num_candidates += extra
+        """Let that many candidates more begin."""
+        if self.num_candidates is not None:
+            self.num_candidates += extra
+
+    def left(self, count: int) -> int:
+        """How many of `count` candidates more may be observed by `num_candidates`."""
+        return count if self.num_candidates is None else max(0, min(count, self.num_candidates - len(self.observed)))
 
     @property
     def done(self) -> bool:
-        return len(self.observed) >= self.num_candidates
+        return not self.left(1)
+
+    def check_budget(self) -> None:
+        """Whether the budget buys a candidate, with the prices that are known; asked each time that one was counted.
+
+        Raises:
+            BudgetError: where it does not.
+        """
+        price = self.budget.prices.get(WHOLE)
+        if self.budget.nfe is not None and price is not None and price > self.budget.nfe:
+            raise BudgetError(self.budget.nfe, price)
+
+    def expected(self) -> int | None:
+        """NFEs of the whole search of a prompt, where they are known."""
+        if (price := self.budget.prices.get(WHOLE)) is None:
+            return None
+        return price * self.num_candidates
 
     @property
-    def best(self) -> Proposal:
-        """The candidate with the highest score; the first of equals."""
+    def best(self) -> Node:
+        """The node with the highest score; the first of equals."""
         return max(self.observed, key=lambda pair: pair[1])[0]

@@ -10,28 +10,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import count as numbers
 from itertools import pairwise
 
-from .base import Proposal, Strategy
+from .base import Strategy
+from .budget import Budget, BudgetError, Steps
+from .needs import Need
+from .node import Node
 
 TELLING = 0.8
 """Rank correlation with the finished score from which on a clean prediction's score is a choice to go by."""
-
-
-@dataclass(frozen=True)
-class RungProposal(Proposal):
-    """A candidate in a rung.
-
-    Attributes:
-        rung: from 0.
-        start: step at which it stands.
-        stop: step before which the rung ends; there its clean prediction is scored, or, at the run's end, its image.
-    """
-
-    rung: int = 0
-    start: int = 0
-    stop: int = 0
 
 
 class Halving(Strategy):
@@ -51,8 +39,7 @@ class Halving(Strategy):
     """
 
     name = "halving"
-    needs_scores = True
-    has_rungs = True
+    needs = frozenset({Need.PAUSES, Need.RUNNING_SCORES})
 
     def __init__(
         self,
@@ -146,76 +133,131 @@ class Halving(Strategy):
             count += 1
         return count
 
-    def start(self, seed: int, num_candidates: int, num_steps: int | None = None) -> Halving:
+    def start(
+        self,
+        seed: int,
+        num_candidates: int | None = None,
+        budget: Budget | None = None,
+        num_steps: int | None = None,
+    ) -> Halving:
         """A copy that searches one prompt.
 
         Args:
             seed: of the first candidate.
-            num_candidates: how many start.
+            num_candidates: how many begin; None for as many as the budget lets finish, once the first rung's price is
+                counted: until then there is one.
+            budget: of the prompt; it also bounds how many go on. None for no bound.
             num_steps: of the whole run.
 
         Raises:
-            ValueError: without the number of steps, or less than one candidate.
+            ValueError: without the number of steps, or for less than one candidate.
         """
         if num_steps is None:
             raise ValueError("halving needs the number of steps of a run, to place its rungs; pass num_steps=")
-        if num_candidates < 1:
+        if num_candidates is not None and num_candidates < 1:
             raise ValueError(f"num_candidates is {num_candidates}; give at least 1")
-        search = super().start(seed, num_candidates)
-        search._ends = self.ends(num_steps)
-        search._rung = 0
-        search._racing = [Proposal(seed + k) for k in range(num_candidates)]
-        search._scores = []
+        search = super().start(seed, num_candidates, budget, num_steps)
+        *before, _ = search._ends = self.ends(num_steps)
+        search.legs = list(zip([0, *before], [*before, None], strict=True))
+        search.rung, search.racing, search.scores, search._before = 0, [], [], 0
+        search._begin(1 if num_candidates is None else num_candidates)
         return search
 
-    def propose(self, count: int) -> list[RungProposal]:
-        """The next candidates of the rung under way, at most `count`."""
-        if self.done:
-            return []
-        start, stop = [0, *self._ends][self._rung], self._ends[self._rung]
-        waiting = self._racing[len(self._scores) : len(self._scores) + count]
-        return [RungProposal(one.seed, one.lineage, self._rung, start, stop) for one in waiting]
+    legs: list[Steps]
+    """Steps of each rung."""
+    rung: int
+    """The one under way, from 0."""
+    racing: list[Node | None]
+    """Where those stand that run in it, in the order in which they do; None at the begin."""
+    scores: list[float]
+    """Of those that did."""
 
-    def observe(self, proposals: Sequence[Proposal], scores: Sequence[float]) -> None:
-        """Take the scores of proposed candidates, of the rung under way; a failed one has -inf.
+    def _begin(self, count: int) -> None:
+        """Let so many candidates race from the begin."""
+        self.racing = [Node.draw(self.seed + k, stop=self.legs[0][1]) for k in range(count)]
+
+    def _entrants(self) -> int | None:
+        """How many candidates can enter the rung under way, so that some finish; None where that is not known."""
+        if self.budget.nfe is None or self.legs[self.rung] not in self.budget.prices:
+            return None
+        prices = self.budget.estimates(self.legs, self.rung)[self.rung :]
+        return self.affordable(self.budget.nfe - self._before, prices)
+
+    def _fit(self) -> None:
+        """Let no more race than the budget lets finish, beside those whose scores are known."""
+        if (entrants := self._entrants()) is None:
+            return
+        if self.rung == 0 and self.num_candidates is None:
+            self._begin(entrants)
+        self.racing = self.racing[: max(entrants, len(self.scores))]
+
+    def propose(self, count: int) -> list[Node]:
+        """The next nodes of the rung under way, at most `count`."""
+        self._fit()
+        waiting = self.racing[len(self.scores) : len(self.scores) + count]
+        return [one if self.rung == 0 else one.child(stop=self.legs[self.rung][1]) for one in waiting]
+
+    def observe(self, nodes: Sequence[Node], scores: Sequence[float]) -> None:
+        """Take the scores of proposed nodes, of the rung under way; a failed one has -inf.
 
         When the rung is whole, the best go on, in the order of their scores; of equals, the first.
         """
-        super().observe(proposals, scores)
-        self._scores += scores
-        if len(self._scores) < len(self._racing) or self._rung == len(self._ends) - 1:
+        super().observe(nodes, scores)
+        self._fit()
+        first = len(self.scores)
+        self.racing[first : first + len(nodes)] = nodes
+        self.scores += scores
+        if len(self.scores) < len(self.racing) or self.rung == len(self.legs) - 1:
             return
-        ranked = sorted(range(len(self._racing)), key=lambda k: -self._scores[k])
-        self._racing = [self._racing[k] for k in ranked[: self.survivors(len(self._racing))]]
-        self._scores = []
-        self._rung += 1
-
-    @property
-    def rung(self) -> int:
-        """The rung under way, from 0."""
-        return self._rung
-
-    def limit(self, count: int) -> None:
-        """Let no more than the best `count` of the rung under way run, beside those whose scores are known."""
-        self._racing = self._racing[: max(count, len(self._scores))]
+        ranked = sorted(range(len(self.racing)), key=lambda k: -self.scores[k])
+        self.racing = [self.racing[k] for k in ranked[: self.survivors(len(self.racing))]]
+        self.scores, self.rung, self._before = [], self.rung + 1, self.budget.spent
 
     def extend(self, extra: int) -> None:
-        """Let that many candidates more start.
+        """Let that many candidates more begin.
 
         Raises:
             ValueError: once a rung has been decided: the others have left.
         """
-        if self._rung:
-            raise ValueError("halving has decided a rung already, so no further candidate can start")
-        self._racing += [Proposal(self.seed + k) for k in range(len(self._racing), len(self._racing) + extra)]
+        if self.rung:
+            raise ValueError("halving has decided a rung already, so no further candidate can begin")
+        first = len(self.racing)
+        self.racing += [Node.draw(self.seed + k, stop=self.legs[0][1]) for k in range(first, first + extra)]
         super().extend(extra)
 
     @property
     def done(self) -> bool:
-        return self._rung == len(self._ends) - 1 and len(self._scores) == len(self._racing)
+        return self.rung == len(self.legs) - 1 and len(self.scores) == len(self.racing)
+
+    def check_budget(self) -> None:
+        if self._entrants() == 0:
+            raise BudgetError(self.budget.nfe, self._least())
+
+    def _least(self) -> int:
+        """The smallest budget above this one that ends a bracket, as far as prices are known."""
+        prices = self.budget.estimates(self.legs, self.rung)
+        return next(nfe for nfe in numbers(self.budget.nfe + 1) if self._ends_with(nfe, prices))
+
+    def _ends_with(self, nfe: int, prices: Sequence[int]) -> bool:
+        entering, spent = 0, 0
+        for rung, price in enumerate(prices):
+            held = Budget(nfe, dict(zip(self.legs, prices, strict=True)), self.budget.calls)
+            room = self.affordable(nfe - spent, held.estimates(self.legs, rung)[rung:])
+            entering = min(self.survivors(entering), room) if rung else room
+            if not entering:
+                return False
+            spent += entering * price
+        return True
+
+    def expected(self) -> int | None:
+        if self.legs[0] not in self.budget.prices:
+            return None
+        prices = self.budget.estimates(self.legs, 0)
+        count = self.num_candidates or self.affordable(self.budget.nfe, prices)
+        return self.price(count, prices)
 
     @property
-    def best(self) -> Proposal:
-        """The finished candidate with the highest score; the first of equals."""
-        finished = [pair for pair in self.observed if pair[0].stop == self._ends[-1]]
+    def best(self) -> Node:
+        """The finished node with the highest score; the first of equals."""
+        finished = [pair for pair in self.observed if pair[0].finished]
         return max(finished, key=lambda pair: pair[1])[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .base import Proposal, Strategy
+from .base import Strategy
+from .node import Node
 
 
 class Random(Strategy):
@@ -10,6 +11,6 @@ class Random(Strategy):
 
     name = "random"
 
-    def propose(self, count: int) -> list[Proposal]:
+    def propose(self, count: int) -> list[Node]:
         tried = len(self.observed)
-        return [Proposal(self.seed + k) for k in range(tried, min(tried + count, self.num_candidates))]
+        return [Node.draw(self.seed + k) for k in range(tried, tried + self.left(count))]

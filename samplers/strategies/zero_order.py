@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from ..noise import direction_seed
-from .base import Proposal, Strategy
+from .base import Strategy
+from .needs import Need
+from .node import Node, Turn
 
 
 class ZeroOrder(Strategy):
@@ -15,7 +17,7 @@ class ZeroOrder(Strategy):
     noise of a seed that (seed, i, k) gives, so any candidate can be made again from its record alone.
 
     Args:
-        neighbours: candidates an iteration.
+        neighbours: candidates per iteration.
         angle: radians between pivot and neighbour, in (0, pi / 2]. A distance d on a shell of radius r is the angle
             2 asin(d / 2r).
         draws: independent draws before the first iteration; None: as many as neighbours.
@@ -25,8 +27,7 @@ class ZeroOrder(Strategy):
     """
 
     name = "zero-order"
-    moves_noise = True
-    needs_scores = True
+    needs = frozenset({Need.MOVED_NOISE, Need.RUNNING_SCORES})
 
     def __init__(self, neighbours: int = 4, angle: float = 0.4, draws: int | None = None):
         self.neighbours, self.angle = neighbours, angle
@@ -36,14 +37,12 @@ class ZeroOrder(Strategy):
         if not 0 < angle <= math.pi / 2:
             raise ValueError(f"angle is {angle} radians; give more than 0 and at most pi / 2")
 
-    def propose(self, count: int) -> list[Proposal]:
+    def propose(self, count: int) -> list[Node]:
         tried = len(self.observed)
-        left = self.num_candidates - tried
         if tried < self.draws:
-            return [Proposal(self.seed + k) for k in range(tried, tried + min(count, self.draws - tried, left))]
+            return [Node.draw(self.seed + k) for k in range(tried, tried + self.left(min(count, self.draws - tried)))]
         iteration, first = divmod(tried - self.draws, self.neighbours)
         pivot = max(self.observed[: tried - first], key=lambda pair: pair[1])[0]
-        return [
-            Proposal(pivot.seed, (*pivot.lineage, (direction_seed(self.seed, iteration, k), self.angle)))
-            for k in range(first, first + min(count, self.neighbours - first, left))
-        ]
+        neighbours = range(first, first + self.left(min(count, self.neighbours - first)))
+        turns = [Turn(direction_seed(self.seed, iteration, k), self.angle) for k in neighbours]
+        return [Node.draw(pivot.seed, *pivot.turns, turn) for turn in turns]

@@ -8,6 +8,8 @@ from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch
 from samplesmith.pipelines.call import PipelineCall
 from samplesmith.pipelines.candidate_rows import by_number, by_rows
+from samplesmith.pipelines.counting import denoisers
+from samplesmith.pipelines.row import Row
 from toys.parts import clip_processor, clip_vision
 
 FORMS = {
@@ -57,11 +59,11 @@ def test_the_form_is_found_without_a_model_call(name):
                 lambda module, *_: pytest.fail("a model ran") if hasattr(module, "time_embedding") else None
             )
     call = PipelineCall(pipe, arguments)
-    assert call.makes_rows(prompt) is (FORMS[name] is not None)
-    assert call._form is FORMS[name]
+    assert call.makes_rows([prompt] * 2) is (FORMS[name] is not None)
+    assert call._forms == {True: FORMS[name]}
     if FORMS[name] is None:
         with pytest.raises(ValueError, match=r"makes one candidate per call .* set batch_size=1"):
-            call.row_arguments(prompt, 2)
+            call.row_arguments([prompt] * 2)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ class TestEmbeddings:
         arguments = {**toys.SMALL, "prompt_embeds": self.encoded(pipe, "a dog"), "num_candidates": 2, "progress": False}
         best = NoiseSearch(pipe, Told())(prompt, batch_size=2, **arguments).best[0]
         assert set(seen) == {prompt or ""}
-        plain = PipelineCall(pipe, toys.SMALL)("a dog", [best.seed])[0][0]
+        plain = PipelineCall(pipe, toys.SMALL)(Row.draws("a dog", [best.seed]))[0][0]
         assert levels(best.image, plain) <= 1
         assert levels(best.reproduce(pipe), plain) <= 1
         assert levels(pipe(**best.pipeline_kwargs()).images[0], plain) <= 1
@@ -176,15 +178,45 @@ class TestEmbeddings:
         with torch.no_grad():
             encoded = pipe.encode_prompt(prompt, None, None, max_sequence_length=4)
         best = checked(pipe, prompt, {**arguments, **dict(zip(names, encoded, strict=True))})
-        assert levels(PipelineCall(pipe, arguments)(prompt, [best.seed])[0][0], best.image) <= 1
+        assert levels(PipelineCall(pipe, arguments)(Row.draws(prompt, [best.seed]))[0][0], best.image) <= 1
 
 
 def test_one_candidate_is_called_as_the_plain_pipeline_is():
     call = PipelineCall(toys.build("ControlNet"), toys.TOYS["ControlNet"].arguments)
-    assert call.row_arguments(toys.PROMPT, 1) == {"prompt": toys.PROMPT, **call.arguments}
+    assert call.row_arguments([toys.PROMPT]) == {"prompt": toys.PROMPT, **call.arguments}
 
 
 @pytest.mark.parametrize("owned", ["num_images_per_prompt", "latents", "generator", "output_type"])
 def test_what_the_search_sets_is_refused(owned):
     with pytest.raises(ValueError, match=f"{owned}: set by the search"):
         PipelineCall(toys.build("StableDiffusion"), {owned: 2})
+
+
+@pytest.mark.parametrize(
+    "name", ["StableDiffusion", "StableDiffusionXL", "StableDiffusion3", "Flux", "PixArt", "DiT", "ControlNet"]
+)
+def test_rows_of_different_conditions_are_one_call(name):
+    pipe, (_, prompt, arguments) = toys.build(name), toys.TOYS[name]
+    conditions = [3, 1, 4] if isinstance(prompt, int) else ["a cat", "a dog and three boats left of a tree", "a star"]
+    call, calls = PipelineCall(pipe, arguments), []
+    handle = denoisers(pipe)[0].register_forward_hook(lambda *_: calls.append(1))
+    alone = [call([Row(condition, seed)])[0][0] for seed, condition in enumerate(conditions)]
+    each = len(calls)
+    together, usable = call([Row(condition, seed) for seed, condition in enumerate(conditions)])
+    handle.remove()
+    assert usable == [True] * 3
+    assert len(calls) - each == each // 3
+    for one, other in zip(alone, together, strict=True):
+        assert levels(one, other) <= 1
+
+
+def test_rows_that_begin_with_latents():
+    pipe = toys.build("StableDiffusion3")
+    call, arguments = PipelineCall(pipe, toys.SMALL), {**toys.SMALL, "output_type": "latent"}
+    shape = pipe("a dog", generator=torch.Generator().manual_seed(0), **arguments).images.shape[1:]
+    noise = torch.randn(2, *shape, generator=torch.Generator().manual_seed(1))
+    made, _ = call([Row("a cat", 0, latents=noise[0]), Row("a dog", 0, latents=noise[1])])
+    plain = pipe("a dog", latents=noise[1:], output_type="np", **toys.SMALL).images[0]
+    assert np.abs(made[1] / 255 - plain).max() < 0.01
+    with pytest.raises(ValueError, match="1 of 2 rows have latents; give all of them latents, or none"):
+        call([Row("a cat", 0, latents=noise[0]), Row("a dog", 0)])

@@ -10,7 +10,7 @@ from diffusers.configuration_utils import register_to_config
 from fakes import Brightness
 from samplesmith import ClassConditionalPipeline, TimeShiftScheduler
 from samplesmith.pipelines import NoiseSearch
-from samplesmith.pipelines.ledger import count_nfe
+from samplesmith.pipelines.counting import count_nfe
 
 MEANS, DEVIATIONS = (0.5, -0.4, 0.1), (0.6, 0.3, 0.6)
 """Of the pixels of classes 0 and 1, and of "no class"."""

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 
 import diffusers
 import numpy as np
@@ -13,7 +14,8 @@ from samplesmith.pipelines import NoiseSearch
 from samplesmith.pipelines.call import PipelineCall
 from samplesmith.pipelines.dry_run import first_model_inputs, same_inputs
 from samplesmith.pipelines.moved_noise import moved_noise
-from samplesmith.samplers.strategies import ZeroOrder
+from samplesmith.pipelines.row import Row
+from samplesmith.samplers.strategies import Turn, ZeroOrder
 from torch.overrides import TorchFunctionMode
 
 DRAWING = {
@@ -68,7 +70,7 @@ def test_no_draw_of_a_run_is_another_again(scheduler):
     pipe, prompt, arguments = with_scheduler(scheduler)
     call = PipelineCall(pipe, arguments)
     with Draws() as draws:
-        call(prompt, [7], [((99, 0.4),)])
+        call([Row(prompt, 7, (Turn(99, 0.4),))])
     assert len(draws.seen) >= 4
     for one, other in itertools.combinations(draws.seen, 2):
         assert abs(float(torch.corrcoef(torch.stack([one, other]))[0, 1])) < 0.2
@@ -77,7 +79,7 @@ def test_no_draw_of_a_run_is_another_again(scheduler):
 @pytest.mark.parametrize("scheduler", DRAWING)
 def test_neighbours_are_near_and_are_made_again(scheduler):
     pipe, prompt, arguments = with_scheduler(scheduler)
-    pivot, beside = PipelineCall(pipe, arguments)(prompt, [7, 7], [(), ((99, 1e-5),)])[0]
+    pivot, beside = PipelineCall(pipe, arguments)([Row(prompt, 7), Row(prompt, 7, (Turn(99, 1e-5),))])[0]
     assert levels(pivot, beside) <= 1
     finder = NoiseSearch(pipe, Brightness(), ZeroOrder(neighbours=2, draws=2))
     one, four = (finder(prompt, num_candidates=4, batch_size=k, progress=False, **arguments) for k in (1, 4))
@@ -92,8 +94,8 @@ def test_neighbours_are_near_and_are_made_again(scheduler):
 def test_neighbours_are_near_whatever_else_is_drawn(name):
     pipe, prompt, arguments = built(name)
     call = PipelineCall(pipe, arguments)
-    plain = call(prompt, [7, 8])[0]
-    pivot, beside, far = call(prompt, [7, 7, 8], [(), ((99, 1e-5),), ((99, 0.5),)])[0]
+    plain = call(Row.draws(prompt, [7, 8]))[0]
+    pivot, beside, far = call([Row(prompt, 7), Row(prompt, 7, (Turn(99, 1e-5),)), Row(prompt, 8, (Turn(99, 0.5),))])[0]
     assert levels(plain[0], pivot) <= 1
     assert levels(pivot, beside) <= 1
     assert levels(plain[1], far) > 1
@@ -165,7 +167,7 @@ def test_noise_that_is_used_again_later_is_told(name):
 def expect_reproduce(pipe, prompt, arguments):
     finder = NoiseSearch(pipe, Brightness(), ZeroOrder(neighbours=1, draws=1))
     moved = finder(prompt, num_candidates=2, progress=False, **arguments).candidates[0][1]
-    moved.record.pop("own_noise", None)
+    moved = replace(moved, record=replace(moved.record, own_noise=False))
     assert levels(moved.reproduce(pipe), moved.image) <= 1
     with pytest.raises(ValueError, match=r"(cannot be started|runs several diffusions).* reproduce\(pipe\)"):
         moved.pipeline_kwargs(pipe)

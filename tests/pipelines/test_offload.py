@@ -6,7 +6,7 @@ import toys
 from diffusers import DDIMScheduler
 from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch
-from samplesmith.pipelines.ledger import count_costs, denoisers
+from samplesmith.pipelines.counting import count_costs, denoisers
 from samplesmith.samplers import TimeShiftScheduler
 
 SEARCHES = {

@@ -9,7 +9,7 @@ from fakes import Brightness, watch
 from samplesmith.pipelines import NoiseSearch
 from samplesmith.pipelines.call import PipelineCall
 from samplesmith.pipelines.candidate_rows import by_rows
-from samplesmith.pipelines.ledger import denoisers
+from samplesmith.pipelines.counting import denoisers
 from samplesmith.pipelines.outputs import makes_clips
 from samplesmith.pipelines.row_times import own_times
 from samplesmith.pipelines.shadow import shadowed
@@ -146,8 +146,8 @@ class SpreadTimes:
 def rows_of(call, prompt, rows):
     """A search makes clips one by one, as frames of a batch may be decoded as one; their networks take batches."""
     if not makes_clips(call.pipe):
-        return call.row_arguments(prompt, rows)
-    return by_rows({"prompt": prompt, **call.arguments}, call.parameters, rows)
+        return call.row_arguments([prompt] * rows)
+    return by_rows([{"prompt": prompt, **call.arguments}] * rows, call.parameters)
 
 
 @pytest.mark.parametrize("name", UNITS)

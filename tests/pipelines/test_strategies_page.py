@@ -21,7 +21,7 @@ def test_the_page_runs_as_it_is_written():
     records, best = scope["result"].records, scope["result"].best[0]
     assert [(record["strategy"], record["seed"]) for record in records[:3]] == [("cooling", k) for k in range(3)]
     pivot = max(records[:3], key=lambda record: record["score"])
-    assert [tuple(move) for move in records[3]["lineage"]] == [(50_003, 0.6)]
+    assert records[3]["legs"][0]["moves"] == [["turn", 50_003, 0.6]]
     assert records[3]["seed"] == pivot["seed"]
     assert best.score == max(record["score"] for record in records)
     again = np.asarray(best.reproduce(scope["pipe"])).astype(int)
@@ -34,7 +34,7 @@ def test_it_resumes_and_does_not_depend_on_the_batch_size(tmp_path):
     search = NoiseSearch(toys.build("StableDiffusion"), Brightness(), scope["Cooling"]())
     call = {"prompt": toys.PROMPT, "num_candidates": 6, "progress": False, **toys.SMALL}
     results = [search(batch_size=size, **call) for size in (1, 4)]
-    assert [r["lineage"] for r in results[0].records] == [r["lineage"] for r in results[1].records]
+    assert [r["legs"] for r in results[0].records] == [r["legs"] for r in results[1].records]
     search(output_dir=tmp_path / "whole", **call)
     stops = iter([True, False])
     search(output_dir=tmp_path / "cut", on_batch=lambda report: next(stops), **call)

@@ -23,7 +23,8 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
-from samplesmith.samplers.clean_prediction import clean_prediction, innermost, locate
+from samplesmith.samplers.clean_prediction import clean_prediction, locate
+from samplesmith.samplers.wrapped import innermost
 
 STEPS = 8
 MEAN, STD = 0.7, 0.4

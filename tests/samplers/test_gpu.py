@@ -6,7 +6,7 @@ import toys
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch
-from samplesmith.pipelines.ledger import denoisers
+from samplesmith.pipelines.counting import denoisers
 from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, apply_per_sample_time
 
 pytestmark = [

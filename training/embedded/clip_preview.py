@@ -20,7 +20,7 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from ... import assets
-from ...pipelines.decode import decode
+from ...pipelines.decoding import decode
 from ...pipelines.loading import load
 from ...scenes import DrawnScene
 from ..loop import Loop

@@ -101,7 +101,7 @@ def fid(
     from ....evaluation.image_batches import image_files
     from ....evaluation.saved_statistics import is_statistics, load_statistics
     from ....pipelines.on_device import check_device, load_on_device
-    from ....pipelines.search.processes import processes
+    from ....pipelines.processes import processes
 
     check_device(device, offload and model is not None)
     saved = load_statistics(real) if is_statistics(real) else None

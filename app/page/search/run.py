@@ -17,9 +17,9 @@ from ..studio import Studio
 from .cost import CostEstimate
 
 if TYPE_CHECKING:
-    from ....pipelines import NoiseSearch, SearchResult
-    from ....pipelines.ledger import Ledger
-    from ....pipelines.search.records import Record
+    from ....pipelines import BatchReport, NoiseSearch, SearchResult
+    from ....pipelines.search.ledger import Ledger
+    from ....pipelines.search.record import Record
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def costs_alike(strategy: str) -> bool:
     """Whether all candidates of a strategy cost the same."""
     from ....samplers.strategies import make_strategy
 
-    return not make_strategy(strategy).has_rungs
+    return make_strategy(strategy).costs_alike
 
 
 def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Path, turn: Turn) -> Outcome:
@@ -114,18 +114,18 @@ def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Pa
     else:
         turn.report(Begun(folder, allocation.candidates, allocation.nfe))
 
-    seen: list[Batch] = []
+    reports: list[BatchReport] = []
 
-    def tell(report: Any) -> bool:
-        seen.append(Batch(list(report.records), replace(report.ledger)))
-        turn.report(seen[-1])
+    def tell(report: BatchReport) -> bool:
+        reports[:] = [report]
+        turn.report(Batch(list(report.records), replace(report.ledger)))
         return not turn.stopped
 
     try:
         with turn.stops(pipe):
             result = replace(job, output=str(folder)).run(pipe, load=load, progress=False, on_batch=tell)
     except Stopped:
-        result = _found(seen, search, job, folder) if seen else None
+        result = reports[0].result() if reports else None
     if result is None:
         return Outcome(job, folder, None, None, None, True, turn.notes)
     result.save(folder)
@@ -135,7 +135,7 @@ def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Pa
         with suppress(Stopped), turn.stops(pipe):
             first = _drawn_first(search, result, job, folder)
     if costs_alike(job.strategy):
-        costs.remember(asked, result.best[0].record["nfe"], result.ledger.as_dict())
+        costs.remember(asked, result.best[0].record.nfe, result.ledger.as_dict())
     if turn.stopped and costs_alike(job.strategy):
         steps = job.steps if allocation is None else allocation.num_inference_steps
         job = replace(job, steps=steps, budget=None, candidates=len(result.records))
@@ -154,21 +154,6 @@ def _in_nfe(costs: CostEstimate, job: SearchJob) -> SearchJob:
     return job
 
 
-def _found(seen: list[Batch], search: NoiseSearch, job: SearchJob, folder: Path) -> SearchResult:
-    """What a cancelled search had found, from its records."""
-    from ....pipelines.call import PipelineCall
-    from ....pipelines.search.result import Candidate, SearchResult, chosen_by, furthest
-    from ....pipelines.search.scoring import judge_name
-
-    call = PipelineCall(search.pipe, job.call_arguments)
-    candidates = [Candidate.of(one, call, folder / one["file"]) for batch in seen for one in batch.records]
-    pool = furthest(candidates)
-    good = [candidate for candidate in pool if candidate.source is not None]
-    best = chosen_by(search.verifier, good) if good else pool[0]
-    judge = judge_name(search.verifier, search.judge) if search.judge else None
-    return SearchResult([best], [pool], seen[-1].ledger, search.verifier.name, judge, candidates)
-
-
 def _recorded_first(result: SearchResult, job: SearchJob, judge: Any) -> Draw | None:
     """The seed's own picture, where it is among the finished candidates."""
     for candidate in result.candidates[0]:
@@ -180,10 +165,11 @@ def _recorded_first(result: SearchResult, job: SearchJob, judge: Any) -> Draw | 
 def _drawn_first(search: NoiseSearch, result: SearchResult, job: SearchJob, folder: Path) -> Draw:
     """The seed's own picture, drawn now; no part of the search, nor of its ledger."""
     from ....pipelines.call import PipelineCall
+    from ....pipelines.row import Row
     from ....pipelines.search.scoring import score_batch
 
     (prompt,) = job.prompts
-    images, _ = PipelineCall(search.pipe, result.best[0].arguments)(prompt, [job.seed])
+    images, _ = PipelineCall(search.pipe, result.best[0].arguments)([Row(prompt, job.seed)])
     (file,) = save_pictures(images, [folder / "first.png"])
     guide, judge = search.verifier, search.judge
     (scored,) = score_batch(guide, images, [True], prompt, judge=judge)

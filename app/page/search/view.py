@@ -13,7 +13,7 @@ from ..pictures import Picture, downloads, figure, grid, notice, progress
 from .run import Batch, Begun, Draw, Outcome, costs_alike
 
 if TYPE_CHECKING:
-    from ....pipelines.search.records import Record
+    from ....pipelines.search.record import Record
 
 
 class SearchView:
@@ -44,7 +44,7 @@ class SearchView:
         self.records += batch.records
         self.spent, self.seconds = batch.ledger.nfe, batch.ledger.seconds
         if self.nfe is None and costs_alike(self.job.strategy):
-            self.nfe = self.records[0]["nfe"] * self.places
+            self.nfe = self.records[0].nfe * self.places
         best = max(map(_standing, self.records))
         self.chosen = next(record for record in self.records if _standing(record) == best)
 
@@ -52,22 +52,23 @@ class SearchView:
         """All candidates, each as it stands."""
         latest: dict[Any, Record] = {}
         for record in self.records:
-            latest[record["seed"], str(record["lineage"])] = record
+            latest[_noise_of(record)] = record
         shown = [self._picture(k, record) for k, record in enumerate(latest.values(), 1)]
         return grid(shown, self.places, f"candidates of {self.prompt}")
 
     def _picture(self, number: int, record: Record) -> Picture:
         score, marked = _score(record), record is self.chosen and _score(record) > -math.inf
-        if "reason" in record:
-            caption, said = "failed", record["reason"]
+        if record.failed:
+            caption, said = "failed", record.reason
         else:
             caption = f"{score:.3f}" if math.isfinite(score) else "ranked at the end"
             said = f"score {caption}" if math.isfinite(score) else caption
-        if not _finished(record):
-            caption += f" at {record['steps_done']}/{record['steps']}"
-            said += f" at step {record['steps_done']} of {record['steps']}"
-        alt = f"{self.prompt}, candidate {number}, seed {record['seed']}, {said}"
-        return Picture(self.folder / record["file"], alt, caption, marked, faint=not _finished(record))
+        finished = record.node.finished
+        if not finished:
+            caption += f" at {record.steps_done}/{record.steps}"
+            said += f" at step {record.steps_done} of {record.steps}"
+        alt = f"{self.prompt}, candidate {number}, seed {record.seed}, {said}"
+        return Picture(self.folder / record.file, alt, caption, marked, faint=not finished)
 
     def end(self, outcome: Outcome) -> None:
         """Take the choice, and give up the places of what did not come."""
@@ -91,18 +92,18 @@ class SearchView:
         return progress(", ".join(parts), share)
 
 
-def _finished(record: Record) -> bool:
-    return record.get("steps_done") == record.get("steps")
+def _noise_of(record: Record) -> tuple[int, Any]:
+    """The initial noise; halving records it once in each rung that it ran in."""
+    return record.seed, record.node.turns
 
 
 def _standing(record: Record) -> tuple[int, float]:
     """How far a candidate has come, then its score."""
-    return record.get("steps_done", 0), _score(record)
+    return record.steps_done or 0, _score(record)
 
 
 def _score(record: Record) -> float:
-    score = record["score"]
-    return -math.inf if score is None or "reason" in record or math.isnan(score) else score
+    return -math.inf if record.score is None or record.failed or math.isnan(record.score) else record.score
 
 
 def seconds_text(seconds: float) -> str:
@@ -118,12 +119,12 @@ def score_chart(records: list[Record], nfe: int | None, prompt: str = "") -> str
         nfe: all that will be spent; None where it is not known.
         prompt: for those who do not see the chart.
     """
-    points = [(record["nfe_so_far"], _score(record)) for record in records]
+    points = [(record.nfe_so_far, _score(record)) for record in records]
     best, highest = [], -math.inf
     for (x, y), record in zip(points, records, strict=True):
-        highest = max(highest, y if _finished(record) else highest)
+        highest = max(highest, y if record.node.finished else highest)
         best.append((x, highest))
-    labels = [f"seed {record['seed']}: {_score(record):.3f}" for record in records]
+    labels = [f"seed {record.seed}: {_score(record):.3f}" for record in records]
     return line_chart(
         [Series("candidates", points, "dots", 1, labels), Series("best so far", best, "steps", 0)],
         "NFEs",
@@ -135,16 +136,15 @@ def score_chart(records: list[Record], nfe: int | None, prompt: str = "") -> str
 
 def _count(records: list[Record]) -> int:
     """How many candidates were tried; halving records one in each rung that it ran in."""
-    return len({(record["seed"], str(record["lineage"])) for record in records})
+    return len(set(map(_noise_of, records)))
 
 
 def summary(outcome: Outcome) -> str:
     """The end in one line."""
     result, best, first = outcome.result, outcome.best, outcome.first
     if best is None:
-        reasons = [record.get("reason") for record in result.records]
-        return f"Every candidate failed: {reasons[0]}"
-    count = _count(result.records)
+        return f"Every candidate failed: {result.best[0].reason}"
+    count = _count([candidate.record for candidate in result.evaluated])
     said = f"{'Cancelled: the best' if outcome.stopped else 'Best'} of {count} has score {best.score:.3f}"
     return said + ("." if first is None else f"; the first draw alone, {first.score:.3f}.")
 
@@ -155,7 +155,7 @@ def outcome_panel(outcome: Outcome) -> str:
     notes = "".join(notice(note) for note in outcome.notes)
     if outcome.best is None:
         return notes
-    count = _count(result.records)
+    count = _count([candidate.record for candidate in result.evaluated])
     shown = [(f"Best of {count}", outcome.best, True)]
     if outcome.first is not None:
         shown.append(("Best of 1: the first draw", outcome.first, False))

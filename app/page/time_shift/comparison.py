@@ -146,11 +146,12 @@ def run_comparison(studio: Studio, asked: ShiftRequest, folder: Path, turn: Turn
     """
     studio.models.announce([asked.model], turn.report)
     from ....pipelines.call import PipelineCall, quiet
+    from ....pipelines.row import Row
     from ....samplers.by_name import set_up
 
     pipe = studio.models.pipeline(asked.model)
     call = PipelineCall(pipe, call_arguments(asked.model, {"num_inference_steps": asked.steps}))
-    seeds = range(asked.seed, asked.seed + asked.images)
+    rows = Row.draws(asked.condition, range(asked.seed, asked.seed + asked.images))
     calls = _Calls(turn, 2 * asked.steps, pipe)
     with (
         turn.stops(pipe),
@@ -158,9 +159,9 @@ def run_comparison(studio: Studio, asked: ShiftRequest, folder: Path, turn: Turn
         before_calls(pipe, calls.count),
         set_up(pipe, asked.solver),
     ):
-        plain = _save(call(asked.condition, seeds)[0], folder, "plain")
+        plain = _save(call(rows)[0], folder, "plain")
         with set_up(pipe, asked.scheduler, asked.hooks), before_calls(pipe, calls.note):
-            shifted = _save(call(asked.condition, seeds)[0], folder, "shifted")
+            shifted = _save(call(rows)[0], folder, "shifted")
             grid, last = [float(time) for time in pipe.scheduler.grid], len(pipe.scheduler) - 1
     chosen = [calls.chosen.get(step, [time] * asked.images) for step, time in enumerate(grid)]
     saturated = saturated_share(asked, grid, chosen, last)

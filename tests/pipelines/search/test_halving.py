@@ -4,32 +4,26 @@ import inspect
 import json
 from typing import ClassVar
 
-import numpy as np
 import pytest
 import torch
 import toys
 from diffusers import (
-    DDIMScheduler,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     PNDMScheduler,
-    StableDiffusionPipeline,
 )
 from fakes import Brightness
+from halved import STEPS, difference, search
 from samplesmith.pipelines import BudgetError, NoiseSearch, RecordsError, record_previews
-from samplesmith.pipelines.decode import decode
-from samplesmith.pipelines.ledger import count_nfe
+from samplesmith.pipelines.counting import count_nfe
+from samplesmith.pipelines.decoding import decode
 from samplesmith.pipelines.outputs import as_pixels
-from samplesmith.pipelines.paused_rows import _Window, check_steps_alike
-from samplesmith.pipelines.search.bracket_run import early_correlations
 from samplesmith.pipelines.search.calibration import Calibration, Preview, StepCount
-from samplesmith.pipelines.step_noise import step_generators, step_noise
-from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
+from samplesmith.pipelines.step_noise import step_noise
+from samplesmith.samplers import FlowSDEScheduler
 from samplesmith.samplers.strategies import Halving
-from samplesmith.verifiers import RankEnsemble, SelfSupervisedVerifier, VerifierUnavailable
+from samplesmith.verifiers import VerifierUnavailable
 
-STEPS = 7
-THREE_RUNGS = "halving:rungs=3,keep=0.5,threshold=0.5"
 SETUPS = {
     "SD, DPM++": ("StableDiffusion", DPMSolverMultistepScheduler()),
     "SD3": ("StableDiffusion3", FlowMatchEulerDiscreteScheduler(shift=3.0)),
@@ -51,22 +45,9 @@ def pipe(pipes):
     return pipes["StableDiffusion3"]
 
 
-def search(pipe, strategy=THREE_RUNGS, verifier=None, prompt=toys.PROMPT, judge=None, calibration=None, **arguments):
-    name = type(pipe).__name__.removesuffix("Pipeline")
-    arguments = {"num_candidates": 8, "batch_size": 3, "seed": 3, "progress": False, **arguments}
-    if "budget" in arguments:
-        del arguments["num_candidates"]
-    finder = NoiseSearch(pipe, verifier or Brightness(), strategy, judge, calibration)
-    return finder(prompt, **{**toys.TOYS[name][2], "num_inference_steps": STEPS, **arguments})
-
-
-def difference(image, other):
-    return np.abs(np.asarray(image).astype(int) - np.asarray(other)).max()
-
-
 def rungs(records):
     """How many candidates ran in each rung."""
-    return [sum(record["rung"] == rung for record in records) for rung in range(1 + records[-1]["rung"])]
+    return [sum(len(record["legs"]) == rung for record in records) for rung in range(1, 1 + len(records[-1]["legs"]))]
 
 
 def calibration(correlations, scheduler="FlowMatchEulerDiscreteScheduler", steps=STEPS):
@@ -90,7 +71,7 @@ def test_any_pipeline_unmodified(pipes, setup):
     assert (result.ledger.decodes, result.ledger.verifier_calls) == (14, 14 + 2)
     assert [record["steps_done"] for record in result.records[-3:]] == [3, STEPS, STEPS]
     assert [candidate.finished for candidate in result.evaluated] == [False] * 12 + [True] * 2
-    assert [candidate.record for candidate in result.candidates[0]] == result.records[-2:]
+    assert [candidate.record.to_json() for candidate in result.candidates[0]] == result.records[-2:]
     assert ["judge" in record["scores"] for record in result.records] == [False] * 12 + [True] * 2
 
     best = result.best[0]
@@ -100,7 +81,7 @@ def test_any_pipeline_unmodified(pipes, setup):
         assert difference(pipe(**best.pipeline_kwargs()).images[0], best.image) <= 1
     seeds = [record["seed"] for record in result.records[:8]]
     call = {"prompt": prompt, "num_images_per_prompt": 8, **arguments, "num_inference_steps": STEPS}
-    noise = step_noise(pipe, step_generators(seeds))
+    noise = step_noise(pipe, seeds)
     with record_previews(pipe, [0]) as previews, noise, count_nfe(pipe) as whole:
         pipe(**call, generator=[torch.Generator().manual_seed(seed) for seed in seeds], output_type="latent")
     early, _ = as_pixels(decode(pipe, previews.latents[0], 32, 32).permute(0, 2, 3, 1).numpy())
@@ -184,7 +165,7 @@ class TestCalibration:
         useless = calibration({2: 0.1, 4: 0.3, 6: 0.49})
         halved = search(pipe, calibration=useless, prompt=["a cat", "a dog"], **size)
         plain = search(pipe, "random", prompt=["a cat", "a dog"], **size)
-        ours = [{k: v for k, v in r.items() if k not in ("rung", "steps_done", "steps")} for r in halved.records]
+        ours = [{k: v for k, v in r.items() if k not in ("steps_done", "steps")} for r in halved.records]
         assert ours == [{**record, "strategy": "halving"} for record in plain.records]
         assert [record["steps_done"] for record in halved.records] == [STEPS] * 14
         assert [best.seed for best in halved.best] == [best.seed for best in plain.best]
@@ -202,9 +183,9 @@ class TestCalibration:
 
     def test_runs_of_another_length_are_read_by_their_share(self):
         told = calibration({3: 0.2, 5: 0.6, 7: 1.0})
-        assert early_correlations(told, STEPS) == {3: 0.2, 5: 0.6, 7: 1.0}
-        assert early_correlations(told, 14) == {6: 0.2, 10: 0.6, 14: 1.0}
-        assert early_correlations(told, 4) == {2: 0.2, 3: 0.6, 4: 1.0}
+        assert told.early_correlations(STEPS) == {3: 0.2, 5: 0.6, 7: 1.0}
+        assert told.early_correlations(14) == {6: 0.2, 10: 0.6, 14: 1.0}
+        assert told.early_correlations(4) == {2: 0.2, 3: 0.6, 4: 1.0}
 
     def test_what_does_not_fit_is_refused(self, pipe):
         with pytest.raises(ValueError, match="the calibration has no previews"):
@@ -274,10 +255,10 @@ class TestBudget:
 
 
 class TestResume:
-    """A bracket is on record whole, or it is run again."""
+    """It goes on from its records; rows that go on are made again, by the batches that they were made in."""
 
     ARGUMENTS: ClassVar = {"prompt": ["a cat", "a dog"], "num_candidates": 4, "batch_size": 2}
-    BRACKET = 4 + 2 + 1
+    BATCHES = (2, 4, 6, 7, 9, 11, 13, 14)
 
     @pytest.fixture(scope="class")
     def whole(self, pipes, tmp_path_factory):
@@ -294,7 +275,8 @@ class TestResume:
         verifier = Brightness()
         result = search(pipe, verifier=verifier, output_dir=tmp_path, **self.ARGUMENTS)
         assert (tmp_path / "records.jsonl").read_bytes() == whole
-        assert verifier.images_scored == 14 - kept // self.BRACKET * self.BRACKET
+        assert verifier.images_scored == 14 - max((end for end in self.BATCHES if end <= kept), default=0)
+        assert (result.ledger.nfe_lost > 0) == (kept in (5, 13))  # where a rung goes on from rows of an earlier run
         assert result.records == [json.loads(line) for line in lines]
         assert result.ledger.nfe == sum(record["nfe"] for record in result.records)
 
@@ -314,7 +296,7 @@ class TestResume:
         with count_nfe(pipe) as counted:
             again = search(pipe, verifier=verifier, output_dir=tmp_path, on_batch=reports.append, **self.ARGUMENTS)
         assert (counted.nfe, verifier.images_scored) == (0, 0)
-        assert again.records == first.records == [record for report in reports for record in report.records]
+        assert again.records == first.records == [one.to_json() for report in reports for one in report.records]
         assert difference(again.images[1], first.images[1]) == 0
 
     def test_a_bracket_cut_before_that_of_another_prompt(self, pipe, tmp_path, whole):
@@ -328,7 +310,7 @@ class TestResume:
     def test_records_of_other_rungs_are_refused(self, pipe, tmp_path):
         search(pipe, output_dir=tmp_path, **self.ARGUMENTS)
         file = tmp_path / "records.jsonl"
-        file.write_text(file.read_text().replace('"steps_done": 3', '"steps_done": 4'))
+        file.write_text(file.read_text().replace('"start": 1, "stop": 3', '"start": 1, "stop": 4'))
         with pytest.raises(RecordsError, match="name another output folder"):
             search(pipe, output_dir=tmp_path, **self.ARGUMENTS)
 
@@ -365,12 +347,12 @@ def test_out_of_memory_goes_on_with_half_batches(pipe, monkeypatch):
 
     greedy.__signature__ = inspect.signature(original)
     monkeypatch.setattr(type(pipe), "__call__", greedy)
-    with pytest.warns(UserWarning, match="out of memory with 4 candidates a call; going on with 2"):
+    with pytest.warns(UserWarning, match="out of memory with 4 candidates per call; going on with 2"):
         result = search(pipe, batch_size=4)
     assert [r["seed"] for r in result.records] == [r["seed"] for r in expected.records]
     assert [r["score"] for r in result.records] == pytest.approx([r["score"] for r in expected.records], abs=1e-5)
     assert result.ledger.nfe == expected.ledger.nfe
-    made_twice = sum(record["nfe"] for record in expected.records if record["rung"] < 2)
+    made_twice = sum(record["nfe"] for record in expected.records if record["status"] == "preview")
     assert (result.ledger.nfe_lost, expected.ledger.nfe_lost) == (made_twice, 0)
 
 
@@ -387,102 +369,3 @@ def test_the_scheduler_is_put_back_after_an_error(pipe, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         search(pipe)
     assert pipe.scheduler is before
-
-
-class TestRefusals:
-    def test_pipelines_whose_runs_cannot_be_resumed(self):
-        for name, sentence in (
-            ("DiT", "DiTPipeline has no prepare_latents"),
-            ("Img2Img", "StableDiffusionImg2ImgPipeline starts from a noised picture"),
-            ("FluxFillPipeline", "FluxFillPipeline starts from a noised picture"),
-            ("KandinskyV22CombinedPipeline", "KandinskyV22CombinedPipeline has no prepare_latents"),
-        ):
-            with pytest.raises(ValueError, match=sentence):
-                NoiseSearch(toys.build(name), Brightness(), "halving")
-
-    def test_pipelines_that_draw_start_or_end_otherwise(self):
-        """Told before any model call."""
-
-        class Drawing(StableDiffusionPipeline):
-            """Draws before each loop, as pipelines do that encode a picture."""
-
-            def prepare_extra_step_kwargs(self, generator, eta):
-                torch.randn(1, generator=generator[0])
-                return super().prepare_extra_step_kwargs(generator, eta)
-
-        parts = toys.build("StableDiffusion").components
-        for kind, sentence in (
-            (Drawing, "draws from its generators between the noise and its first step"),
-            (StableDiffusionPipeline, "cannot be decoded"),
-        ):
-            pipe = kind(**parts, requires_safety_checker=False)
-            pipe.set_progress_bar_config(disable=True)
-            before, arguments = pipe.scheduler, toys.TOYS["StableDiffusion"][2]
-            if kind is not Drawing:
-                pipe.vae.decode = lambda *args, **kwargs: 1 / 0
-            with pytest.raises(ValueError, match=sentence), count_nfe(pipe) as counted:
-                NoiseSearch(pipe, Brightness(), "halving")(toys.PROMPT, num_candidates=4, progress=False, **arguments)
-            assert (pipe.scheduler, counted.nfe) == (before, 0)
-
-    def test_priors_and_random_numbers_of_no_seed(self):
-        for name, sentence in (
-            ("StableUnCLIPPipeline", "calls a network before the steps of its scheduler begin"),
-            ("StableDiffusion3ControlNetPipeline", "prepares something with random numbers of no generator"),
-        ):
-            pipe, (_, prompt, arguments) = toys.build(name), toys.TOYS[name]
-            with (
-                torch.random.fork_rng(),
-                pytest.raises(ValueError, match=sentence),
-                count_nfe(pipe) as counted,
-            ):
-                NoiseSearch(pipe, Brightness(), "halving")(prompt, num_candidates=2, progress=False, **arguments)
-            assert counted.nfe == 0
-
-    def test_latents_that_are_changed_before_the_first_step(self):
-        """Told by the first step that the pipeline makes."""
-        scheduler = WindowedScheduler.from_scheduler(DDIMScheduler())
-        scheduler.set_timesteps(2)
-        window = _Window(scheduler, torch.ones(1, 4, 2, 2), stops=True)
-        with pytest.raises(ValueError, match="changes its latents between prepare_latents and its first step"):
-            window.step(scheduler.step, torch.zeros(1, 4, 2, 2), scheduler.timesteps[0], 0.5 * torch.ones(1, 4, 2, 2))
-
-    def test_schedulers_whose_rows_cannot_go_on_alone(self, pipe):
-        class Brownian(DDIMScheduler):
-            noise_sampler = "as DPMSolverSDEScheduler has one, which needs a package"
-
-        for scheduler, sentence in (
-            (TimeShiftScheduler.from_scheduler(PNDMScheduler(skip_prk_steps=True)), "a time shift fits its times"),
-            (Brownian(), "draws the noise of a whole batch"),
-            (FlowMatchEulerDiscreteScheduler(invert_sigmas=True), "inverted sigmas"),
-        ):
-            pipe.scheduler = scheduler
-            with pytest.raises(ValueError, match=sentence):
-                NoiseSearch(pipe, Brightness(), "halving")
-
-    def test_verifiers_that_do_not_score_previews(self, pipe):
-        with pytest.raises(ValueError, match="self-supervised compares finished images with previews"):
-            NoiseSearch(pipe, SelfSupervisedVerifier(torch.flatten), "halving")
-        with pytest.raises(ValueError, match="ranks whole pools"):
-            NoiseSearch(pipe, RankEnsemble([Brightness("a"), Brightness("b")]), "halving")
-
-    @pytest.mark.parametrize(
-        "argument",
-        [{"skip_guidance_layers": [0]}, {"callback_on_step_end": lambda *_: {}}, {"skip_layer_guidance_start": 0.5}],
-        ids=lambda argument: next(iter(argument)),
-    )
-    def test_arguments_that_go_by_the_number_of_the_step(self, pipe, argument):
-        with pytest.raises(ValueError, match=rf"{next(iter(argument))} goes by the number of the step"):
-            search(pipe, **argument)
-        search(pipe, num_candidates=1, skip_layer_guidance_start=0.01)  # the pipeline's own default
-
-    def test_an_argument_is_no_step_because_of_its_letters(self):
-        pipe = toys.build("Flux2KleinPipeline")
-        check_steps_alike(pipe, {"text_encoder_out_layers": (1,), "guidance_scale": 3.0})
-        pipe = toys.build("ControlNet")
-        check_steps_alike(pipe, {"controlnet_conditioning_scale": 0.5, "guidance_scale": 3.0, "guess_mode": True})
-        with pytest.raises(ValueError, match="control_guidance_end goes by the number of the step"):
-            check_steps_alike(pipe, {"control_guidance_end": 0.5})
-
-    def test_a_score_that_stops(self, pipe):
-        with pytest.raises(ValueError, match="halving finishes no candidate before its last rung; leave stop_at out"):
-            search(pipe, stop_at=0.5)

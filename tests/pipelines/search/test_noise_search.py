@@ -10,7 +10,7 @@ from fakes import Brightness
 from PIL import Image
 from samplesmith.pipelines import BudgetError, NoiseSearch, RecordsError
 from samplesmith.samplers import FlowSDEScheduler
-from samplesmith.samplers.strategies import Proposal, Strategy
+from samplesmith.samplers.strategies import Node, Strategy
 from samplesmith.verifiers import CallableVerifier, RankEnsemble, SelfSupervisedVerifier, VLMVerifier
 
 
@@ -61,7 +61,7 @@ def test_a_stochastic_scheduler_draws_from_the_candidates_seeds(name):
 def test_candidates_differ_and_the_best_is_the_highest(pipe):
     result = search(pipe)
     assert result.best[0].score == max(record["score"] for record in result.records)
-    assert result.best[0].record in result.records
+    assert result.best[0].record.to_json() in result.records
     assert [record["seed"] for record in result.records] == [0, 1, 2, 3, 4]
     assert result.images[0].size == (32, 32)
 
@@ -357,7 +357,7 @@ def test_out_of_memory_goes_on_with_half_batches(pipe, monkeypatch):
 
     greedy.__signature__ = __import__("inspect").signature(original)
     monkeypatch.setattr(type(pipe), "__call__", greedy)
-    with pytest.warns(UserWarning, match="out of memory with 4 candidates a call; going on with 2"):
+    with pytest.warns(UserWarning, match="out of memory with 4 candidates per call; going on with 2"):
         result = search(pipe, batch_size=4)
     assert [r["score"] for r in result.records] == pytest.approx([r["score"] for r in expected.records], abs=1e-5)
     assert result.ledger.nfe == expected.ledger.nfe
@@ -378,8 +378,8 @@ class Local(Strategy):
 
     def propose(self, count):
         if len(self.observed) < 2:
-            return [Proposal(self.seed + 1000 * k) for k in range(len(self.observed), 2)][:count]
-        return [Proposal(self.best.seed + 1)]
+            return [Node.draw(self.seed + 1000 * k) for k in range(len(self.observed), 2)][:count]
+        return [Node.draw(self.best.seed + 1)]
 
 
 def test_a_users_own_strategy(pipe):
@@ -509,7 +509,7 @@ class TestStopAt:
         prompts = ["a cat", "a dog", "two dogs", "two cats"]
         result = search(pipe, FondOfCats(), prompts, num_candidates=5, batch_size=1, stop_at=1.0)
         assert [len(pool) for pool in result.candidates] == [1, 9, 9, 1]
-        assert [record["prompt_index"] for record in result.records[-8:]] == [1] * 4 + [2] * 4
+        assert [record["prompt_index"] for record in result.records] == [0] + [1] * 9 + [2] * 9 + [3]
 
     def test_it_resumes(self, pipe, scores, tmp_path):
         stop_at = max(scores[1][:5]) + 1e-6

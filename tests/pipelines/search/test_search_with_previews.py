@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import toys
 from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch, decode, record_previews
-from samplesmith.pipelines.decode import Decoder
+from samplesmith.pipelines.decoding import Decoder
 from samplesmith.pipelines.outputs import as_pixels
 from samplesmith.samplers.strategies import ZeroOrder
 from samplesmith.verifiers import RankEnsemble, SelfSupervisedVerifier
@@ -52,7 +52,7 @@ def test_zero_order_search_goes_by_it():
     pipe = toys.build("StableDiffusion")
     strategy = ZeroOrder(neighbours=2, angle=0.5, draws=2)
     results = [search(pipe, "StableDiffusion", strategy=strategy, batch_size=size) for size in (1, 4)]
-    assert [len(record["lineage"]) for record in results[0].records] == [0, 0, 1, 1]
+    assert [len(record["legs"][0]["moves"]) for record in results[0].records] == [0, 0, 1, 1]
     scores = [[record["score"] for record in result.records] for result in results]
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)
     pivot = int(np.argmax(scores[0][:2]))
@@ -92,7 +92,7 @@ def test_out_of_memory_halves_the_previews_too(monkeypatch):
         return original(decoder, prompt, latents)
 
     monkeypatch.setattr(Decoder, "__call__", greedy)
-    with pytest.warns(UserWarning, match="out of memory with 4 candidates a call; going on with 2"):
+    with pytest.warns(UserWarning, match="out of memory with 4 candidates per call; going on with 2"):
         result = search(pipe, "StableDiffusion", batch_size=4)
     assert [r["score"] for r in result.records] == pytest.approx([r["score"] for r in expected.records], abs=1e-4)
 

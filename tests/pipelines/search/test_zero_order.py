@@ -33,8 +33,8 @@ def test_any_pipeline_unmodified(name):
     records = results[0].records
     for result in results[1:]:
         assert [r["score"] for r in result.records] == pytest.approx([r["score"] for r in records], abs=1e-4)
-        assert [r["lineage"] for r in result.records] == [r["lineage"] for r in records]
-    assert [len(record["lineage"]) for record in records[:5]] == [0, 0, 1, 1, 1]
+        assert [r["legs"] for r in result.records] == [r["legs"] for r in records]
+    assert [len(record["legs"][0]["moves"]) for record in records[:5]] == [0, 0, 1, 1, 1]
     assert len({round(record["score"], 6) for record in records}) == 8
     moved = results[1].candidates[0][3]
     assert difference(moved.reproduce(pipe), moved.image) <= 1

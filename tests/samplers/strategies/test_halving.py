@@ -2,23 +2,23 @@ import math
 import random
 
 import pytest
-from samplesmith.samplers.strategies import Halving, Random, RungProposal
+from samplesmith.samplers.strategies import Budget, BudgetError, Halving, Node, Random
 
 STEPS = 28
 
 
 def search(strategy, count, early, final, batch=3, steps=STEPS):
     """Run a search on scripted scores, by seed and step: (its strategy, steps summed over candidates, proposals)."""
-    halving = strategy.start(100, count, steps)
+    halving = strategy.start(100, count, num_steps=steps)
     spent, seen = 0, []
     while not halving.done:
         proposals = halving.propose(batch)
         assert 1 <= len(proposals) <= batch
         assert proposals == halving.propose(batch)
-        spent += sum(one.stop - one.start for one in proposals)
+        spent += sum((one.stop or steps) - one.start for one in proposals)
         seen += proposals
         halving.observe(
-            proposals, [final(one.seed) if one.stop == steps else early(one.seed, one.stop) for one in proposals]
+            proposals, [final(one.seed) if one.finished else early(one.seed, one.stop) for one in proposals]
         )
     assert halving.propose(batch) == []
     return halving, spent, seen
@@ -51,11 +51,11 @@ def test_a_useless_early_score_is_random_search_candidate_for_candidate(batch):
         expected += proposals
         plain.observe(proposals, [final(one.seed) for one in proposals])
     assert [one.seed for one in seen] == [one.seed for one in expected]
-    assert all((one.rung, one.start, one.stop) == (0, 0, STEPS) for one in seen)
+    assert all(one == Node.draw(one.seed) for one in seen)
     assert halving.best.seed == plain.best.seed
     assert spent == 10 * STEPS
     trusting, _, _ = search(Halving(3, 0.5), 10, lambda one, step: useless(one), final, batch)
-    assert len([one for one, _ in trusting.observed if one.stop == STEPS]) < 10
+    assert len([one for one, _ in trusting.observed if one.finished]) < 10
 
 
 @pytest.mark.parametrize("keep", [0.25, 0.5, 0.75])
@@ -125,15 +125,49 @@ def test_rungs_of_any_price():
     assert halving.affordable(122, [12, 16, 31]) == 4
 
 
-def test_fewer_go_on_where_they_are_limited():
-    halving = Halving(2, 0.5).start(0, 8, STEPS)
-    halving.observe(halving.propose(8), [float(seed) for seed in range(8)])
-    halving.observe(halving.propose(1), [0.5])
-    halving.limit(2)
-    assert [one.seed for one in halving.propose(8)] == [6]
-    halving.limit(0)
+def paid(budget, prices=None, calls=lambda start, stop: (STEPS if stop is None else stop) - start):
+    return Budget(budget, prices, calls)
+
+
+def test_a_budget_says_how_many_begin_once_the_first_rung_is_counted():
+    budget = paid(100)
+    halving = Halving(2, 0.5).start(0, None, budget, STEPS)
+    assert halving.legs == [(0, 9), (9, None)]
+    assert [one.seed for one in halving.propose(8)] == [0]
+    first = halving.propose(1)
+    budget.learn(first[0], 9)
+    budget.spent += 9
+    halving.check_budget()
+    halving.observe(first, [0.0])
+    # 5 begin for 9 each and 2 go on for 19; 6 would cost 54 + 3 * 19.
+    assert [one.seed for one in halving.propose(8)] == [1, 2, 3, 4]
+    assert halving.expected() == 5 * 9 + 2 * 19
+
+
+def test_fewer_go_on_where_a_later_rung_proves_dearer():
+    budget = paid(83)
+    halving = Halving(2, 0.5).start(0, None, budget, STEPS)
+    budget.learn(halving.propose(1)[0], 9)
+    nodes = halving.propose(8)
+    assert len(nodes) == 5
+    budget.spent += 45
+    halving.observe(nodes, [float(node.seed) for node in nodes])
+    first = halving.propose(1)
+    assert [node.seed for node in halving.propose(8)] == [4, 3]
+    budget.learn(first[0], 28)  # not 19: the second cannot be paid
+    budget.spent += 28
+    halving.observe(first, [0.5])
     assert halving.done
-    assert halving.best.seed == 7
+    assert halving.propose(8) == []
+    assert halving.best.seed == 4
+
+
+def test_a_budget_below_one_bracket_names_the_least():
+    budget = paid(20)
+    halving = Halving(2, 0.5).start(0, None, budget, STEPS)
+    budget.learn(halving.propose(1)[0], 9)
+    with pytest.raises(BudgetError, match="budget is 20 NFEs, below one candidate, which costs 28 here"):
+        halving.check_budget()
 
 
 def test_correlations_of_a_calibration_are_taken_where_there_are_none_of_its_own():
@@ -145,15 +179,15 @@ def test_correlations_of_a_calibration_are_taken_where_there_are_none_of_its_own
 def test_better_rows_go_on_and_failed_ones_do_not():
     final = values(3)
     _, _, seen = search(Halving(2, 0.5), 8, lambda one, step: -math.inf if one % 2 else float(one), final)
-    assert [one.seed for one in seen if one.rung == 1] == [106, 104, 102, 100]
+    assert [one.seed for one in seen if len(one.legs) == 2] == [106, 104, 102, 100]
     _, _, seen = search(Halving(2, 0.5), 8, lambda one, step: 0.0, final)
-    assert [one.seed for one in seen if one.rung == 1] == [100, 101, 102, 103]
+    assert [one.seed for one in seen if len(one.legs) == 2] == [100, 101, 102, 103]
 
 
 def test_the_best_is_a_finished_one():
     """An early score, even a higher one, is none of an image."""
     halving, _, _ = search(Halving(2, 0.5), 4, lambda one, step: 100.0 + one, lambda one: float(-one))
-    assert halving.best.stop == STEPS
+    assert halving.best.finished
     assert halving.best.seed == 102
 
 
@@ -161,11 +195,11 @@ def test_a_search_leaves_its_settings_as_they_were():
     settings = Halving(3, 0.5)
     first = search(settings, 8, lambda one, step: 0.0, values())[2]
     assert search(settings, 8, lambda one, step: 0.0, values())[2] == first
-    assert first[0] == RungProposal(100, (), 0, 0, 4)
+    assert first[0] == Node.draw(100, stop=4)
 
 
 def test_more_candidates_start_in_the_first_rung_only():
-    halving = Halving(2, 0.5).start(0, 2, STEPS)
+    halving = Halving(2, 0.5).start(0, 2, num_steps=STEPS)
     halving.extend(2)
     proposals = halving.propose(8)
     assert [one.seed for one in proposals] == [0, 1, 2, 3]
@@ -197,6 +231,6 @@ def test_bad_starts():
     with pytest.raises(ValueError, match="pass num_steps="):
         Halving(3, 0.5).start(0, 4)
     with pytest.raises(ValueError, match="num_candidates is 0"):
-        Halving(3, 0.5).start(0, 0, STEPS)
+        Halving(3, 0.5).start(0, 0, num_steps=STEPS)
     with pytest.raises(ValueError, match="rungs end at 30, but the run has 28 steps"):
-        Halving(rungs=(8, 30)).start(0, 4, STEPS)
+        Halving(rungs=(8, 30)).start(0, 4, num_steps=STEPS)

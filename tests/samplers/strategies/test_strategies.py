@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from samplesmith.samplers.strategies import Proposal, Random, make_strategy
+from samplesmith.samplers.strategies import Node, Random, make_strategy
 
 
 def run(strategy, value, num_candidates, batch_size, seed=0):
@@ -11,7 +11,7 @@ def run(strategy, value, num_candidates, batch_size, seed=0):
     return search
 
 
-def value(proposal: Proposal) -> float:
+def value(proposal: Node) -> float:
     return float(np.random.default_rng(proposal.seed).normal())
 
 
@@ -31,7 +31,7 @@ def test_expected_maximum_of_gaussian_draws():
 def test_the_first_of_equals_wins_and_a_failed_one_never():
     search = Random().start(7, 4)
     search.observe(search.propose(4), [float("-inf"), 1.0, 1.0, 0.5])
-    assert search.best == Proposal(8)
+    assert search.best == Node.draw(8)
 
 
 def test_start_leaves_the_settings_object_alone():

@@ -16,7 +16,7 @@ def noise_of(seed):
 
 def candidate(proposal):
     noise = noise_of(proposal.seed)
-    for seed, angle in proposal.lineage:
+    for seed, angle in proposal.turns:
         noise = rotate(noise, noise_of(seed), angle)
     return noise[0]
 
@@ -55,7 +55,7 @@ def test_it_beats_random_search_for_a_direction_in_many_dimensions():
 
     def value(proposal):
         noise = draw(proposal.seed)
-        for seed, angle in proposal.lineage:
+        for seed, angle in proposal.turns:
             noise = rotate(noise, draw(seed), angle)
         return float(torch.cosine_similarity(noise[0], centre, dim=0))
 
@@ -75,18 +75,18 @@ def test_the_candidates_do_not_depend_on_the_batch_size(batch_size):
 def test_the_pivot_moves_only_to_a_better_neighbour():
     search = ZeroOrder(neighbours=2, angle=0.3, draws=2).start(10, 8)
     first = search.propose(8)
-    assert [(one.seed, one.lineage) for one in first] == [(10, ()), (11, ())]
+    assert [(one.seed, one.turns) for one in first] == [(10, ()), (11, ())]
     search.observe(first, [0.0, 1.0])
     second = search.propose(8)
     assert [one.seed for one in second] == [11, 11]
-    assert [len(one.lineage) for one in second] == [1, 1]
+    assert [len(one.turns) for one in second] == [1, 1]
     search.observe(second, [0.5, float("-inf")])
     third = search.propose(8)
-    assert [len(one.lineage) for one in third] == [1, 1], "no neighbour was better: the pivot stays"
-    assert {one.lineage for one in third}.isdisjoint({one.lineage for one in second}), "with other neighbours"
+    assert [len(one.turns) for one in third] == [1, 1], "no neighbour was better: the pivot stays"
+    assert {one.turns for one in third}.isdisjoint({one.turns for one in second}), "with other neighbours"
     search.observe(third, [2.0, 1.5])
     fourth = search.propose(8)
-    assert all(one.lineage[:1] == third[0].lineage for one in fourth)
+    assert all(one.turns[:1] == third[0].turns for one in fourth)
     search.observe(fourth, [0.0, 0.0])
     assert search.done
     assert search.best == third[0]

@@ -9,7 +9,7 @@ import toys
 from safetensors.torch import load_file
 from samplesmith import assets, scenes
 from samplesmith.pipelines import record_previews
-from samplesmith.pipelines.decode import decode
+from samplesmith.pipelines.decoding import decode
 from samplesmith.training.embedded import clip, clip_preview
 from samplesmith.training.embedded.clip_preview import clean_predictions
 from samplesmith.training.embedded.pixels import images_to_tensor

@@ -20,7 +20,8 @@ from samplesmith.app.page.studio import Studio
 from samplesmith.assets import call_defaults
 from samplesmith.pipelines import SearchJob
 from samplesmith.pipelines.call import PipelineCall
-from samplesmith.pipelines.ledger import denoisers
+from samplesmith.pipelines.counting import denoisers
+from samplesmith.pipelines.row import Row
 from samplesmith.pipelines.search.calibration import Calibration, StepCount
 
 ASKED = SearchJob(
@@ -88,10 +89,10 @@ def test_cancelling_frees_the_models_within_a_step_and_keeps_what_was_found(stud
     assert len(after) <= 2
     assert outcome.stopped
     seen = [record for one in news if isinstance(one, Batch) for record in one.records]
-    assert [record["seed"] for record in outcome.result.records] == [record["seed"] for record in seen]
-    assert outcome.best.score == max(record["score"] for record in seen)
+    assert [record["seed"] for record in outcome.result.records] == [record.seed for record in seen]
+    assert outcome.best.score == max(record.score for record in seen)
     lines = (tmp_path / "records.jsonl").read_text().splitlines()
-    assert [json.loads(line)["seed"] for line in lines] == [record["seed"] for record in seen]
+    assert [json.loads(line)["seed"] for line in lines] == [record.seed for record in seen]
     assert (tmp_path / "contact_sheet.png").exists()
     assert outcome.first.seed == 7
     assert (outcome.job.budget, outcome.job.candidates) == (None, len(seen)), "what makes the same part again"
@@ -117,7 +118,9 @@ def test_each_strategy_shows_best_of_1_of_its_seed(studio, costs, tmp_path, stra
     asked = changed(strategy=strategy, candidates=6, steps=4)
     news, outcome = follow_work(studio, partial(run_search, studio, costs, asked, tmp_path))
     assert outcome.first.seed == 7
-    plain, _ = PipelineCall(studio.models.pipeline("emoji-sd3"), asked.call_arguments)("two cats on pink", [7])
+    plain, _ = PipelineCall(studio.models.pipeline("emoji-sd3"), asked.call_arguments)(
+        Row.draws("two cats on pink", [7])
+    )
     difference = abs(plain[0].astype(int) - np.asarray(Image.open(outcome.first.file)).astype(int))
     assert difference.max() <= 2, "a row of another batch differs by rounding alone"
     view = SearchView(asked)
@@ -125,10 +128,10 @@ def test_each_strategy_shows_best_of_1_of_its_seed(studio, costs, tmp_path, stra
         if isinstance(one, Batch):
             view.take(one)
             assert 'role="progressbar"' in view.progress()
-    assert view.chosen["seed"] == outcome.best.seed
+    assert view.chosen.seed == outcome.best.seed
     assert view.gallery().count('class="cell best"') == 1
     assert outcome_panel(outcome).count("<section>") == 2
-    tried = {(record["seed"], str(record["lineage"])) for record in outcome.result.records}
+    tried = {(record["seed"], str(record["legs"][0]["moves"])) for record in outcome.result.records}
     assert summary(outcome).startswith(f"Best of {len(tried)} ")
 
 

@@ -14,7 +14,8 @@ from samplesmith.app.page.studio import Studio
 from samplesmith.app.page.time_shift.comparison import ShiftRequest, StepDone, run_comparison, saturated_share
 from samplesmith.assets import call_defaults
 from samplesmith.pipelines.call import PipelineCall
-from samplesmith.pipelines.ledger import denoisers
+from samplesmith.pipelines.counting import denoisers
+from samplesmith.pipelines.row import Row
 
 SHIFT = ShiftRequest("emoji-sd3", "a star on blue", "flow-euler", 4, 160, 200, "paper", 0.0, True, 2, 3)
 
@@ -60,7 +61,9 @@ def test_a_comparison_is_plain_and_shifted_from_the_same_noises(studio, tmp_path
     assert any(row != [time] * 2 for time, row in zip(found.grid, found.chosen, strict=True))
     assert all(abs(one - time) <= 81 for time, row in zip(found.grid, found.chosen, strict=True) for one in row)
     assert 0 <= found.saturated <= 1
-    plain, _ = PipelineCall(pipe, call_defaults("emoji-sd3") | {"num_inference_steps": 4})("a star on blue", [3, 4])
+    plain, _ = PipelineCall(pipe, call_defaults("emoji-sd3") | {"num_inference_steps": 4})(
+        Row.draws("a star on blue", [3, 4])
+    )
     assert (np.asarray(Image.open(found.plain[0])) == plain[0]).all()
     (tmp_path / "b").mkdir()
     _, still = follow_work(studio, partial(run_comparison, studio, replace(SHIFT, window=0), tmp_path / "b"))

@@ -8,7 +8,8 @@ import toys
 from diffusers import EulerDiscreteScheduler, HeunDiscreteScheduler, KDPM2DiscreteScheduler, PNDMScheduler
 from fakes import Brightness
 from samplesmith.pipelines import ClassConditionalPipeline, NoiseSearch
-from samplesmith.pipelines.ledger import count_costs, count_nfe, count_verifier_calls, denoisers, shares
+from samplesmith.pipelines.counting import count_costs, count_nfe, count_verifier_calls, denoisers
+from samplesmith.pipelines.search.ledger import shares
 
 
 def nfe(pipe, **arguments) -> int:

@@ -10,19 +10,21 @@ its autoencoder decodes.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .call import PipelineCall
 from .outputs import as_pixels, finished_pixels
 from .shadow import shadowed
-from .step_noise import step_generators, step_noise
+from .started_from import started_from
+from .step_noise import step_noise
+
+if TYPE_CHECKING:
+    from .call import PipelineCall
 
 
 class Decoder:
@@ -36,14 +38,14 @@ class Decoder:
         self.call = call
         self._ends: bool | None = None
 
-    def check(self, prompt: str | int, latents: Tensor) -> None:
+    def check(self, conditions: Sequence[str | int | None], latents: Tensor) -> None:
         """Whether latents of this form can be decoded, by decoding them.
 
         Raises:
             ValueError: where they cannot.
         """
         try:
-            self(prompt, latents)
+            self(conditions, latents)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -53,12 +55,12 @@ class Decoder:
             ) from error
 
     @torch.no_grad()
-    def __call__(self, prompt: str | int, latents: Tensor) -> tuple[np.ndarray, list[bool]]:
+    def __call__(self, conditions: Sequence[str | int | None], latents: Tensor) -> tuple[np.ndarray, list[bool]]:
         """Decode.
 
         Args:
-            prompt: of the candidates.
-            latents: or clean predictions, (batch, ...), one per candidate.
+            conditions: of the rows.
+            latents: or clean predictions, (batch, ...), one per row.
 
         Returns:
             uint8 images (batch, height, width, 3), and whether each is usable, as `PipelineCall` says.
@@ -66,12 +68,12 @@ class Decoder:
         Raises:
             ValueError: where neither the pipeline nor its autoencoder can.
         """
-        if len(latents) > 1 and not self.call.makes_rows(prompt):
-            made = [self(prompt, one) for one in latents.split(1)]
+        if len(latents) > 1 and not self.call.makes_rows(conditions):
+            made = [self([condition], one) for condition, one in zip(conditions, latents.split(1), strict=True)]
             return np.concatenate([pixels for pixels, _ in made]), [good for _, usable in made for good in usable]
         if self._ends is None:
             try:
-                made = self._ended(prompt, latents)
+                made = self._ended(conditions, latents)
                 self._ends = True
                 return made
             except torch.OutOfMemoryError:
@@ -79,70 +81,25 @@ class Decoder:
             except Exception:  # what a pipeline raises that needs a step, or another form of latents
                 self._ends = False
         if self._ends:
-            return self._ended(prompt, latents)
+            return self._ended(conditions, latents)
         pipe, arguments = self.call.pipe, self.call.arguments
         images = decode(pipe, latents, arguments.get("height"), arguments.get("width"))
         pipe.maybe_free_model_hooks()  # else an offloaded autoencoder stays on the device
         return as_pixels(images.permute(0, 2, 3, 1).cpu().numpy())
 
-    def _ended(self, prompt: str | int, latents: Tensor) -> tuple[np.ndarray, list[bool]]:
+    def _ended(self, conditions: Sequence[str | int | None], latents: Tensor) -> tuple[np.ndarray, list[bool]]:
         """The pipeline's own call, without its steps."""
         rows = len(latents)
-        arguments = self.call.row_arguments(prompt, rows)
+        arguments = self.call.row_arguments(conditions)
         generators = [torch.Generator().manual_seed(row) for row in range(rows)]
         shown = {"output_type": "np"} if "output_type" in self.call.parameters else {}
-        own = step_noise(self.call.pipe, step_generators(range(rows)))
+        own = step_noise(self.call.pipe, range(rows))
         with _no_steps(self.call.pipe), started_from(self.call.pipe, latents), own:
             out = self.call.pipe(**arguments, generator=generators, **shown)
         pixels, usable = finished_pixels(out)
         if len(pixels) != rows:
             raise ValueError(f"{len(pixels)} pictures of {rows} latents")
         return pixels, usable
-
-
-@contextmanager
-def started_from(
-    pipe: Any, latents: Tensor, generators: Sequence[torch.Generator] = (), states: Sequence[Tensor] = ()
-) -> Iterator[None]:
-    """Let a pipeline's loop begin with given latents, while the context is open.
-
-    What it prepares beside them it prepares as ever. Noise for latents of its own it draws from copies of its
-    generators, which stand where they stood.
-
-    Args:
-        pipe: a pipeline with `prepare_latents`.
-        latents: in the form that its steps have.
-        generators: those that its call is given, if they are to stand elsewhere when the loop begins.
-        states: at which they stand then.
-
-    Raises:
-        ValueError: within its call, for latents of another form.
-    """
-
-    def prepare_latents(original: Any, *args: Any, **kwargs: Any) -> Any:
-        call = inspect.signature(original).bind(*args, **kwargs)
-        if "generator" in call.arguments:
-            call.arguments["generator"] = copy_generators(call.arguments["generator"])
-        out = original(*call.args, **call.kwargs)
-        own = out[0] if isinstance(out, tuple) else out
-        if own.shape != latents.shape:
-            raise ValueError(f"latents of shape {tuple(latents.shape)} where the pipeline has {tuple(own.shape)}")
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
-        given = latents.to(own)
-        return (given, *out[1:]) if isinstance(out, tuple) else given
-
-    with shadowed(pipe, "prepare_latents", prepare_latents):
-        yield
-
-
-def copy_generators(generator: Any) -> Any:
-    """Generators of the same states, in the same form."""
-    if isinstance(generator, torch.Generator):
-        return generator.clone_state()
-    if isinstance(generator, (list, tuple)):
-        return [copy_generators(one) for one in generator]
-    return generator
 
 
 @contextmanager

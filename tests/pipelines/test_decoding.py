@@ -6,9 +6,11 @@ import torch
 import toys
 from diffusers import LCMScheduler
 from samplesmith.pipelines.call import PipelineCall
-from samplesmith.pipelines.decode import Decoder, copy_generators, started_from
-from samplesmith.pipelines.ledger import count_costs
+from samplesmith.pipelines.counting import count_costs
+from samplesmith.pipelines.decoding import Decoder, started_from
+from samplesmith.pipelines.row import Row
 from samplesmith.pipelines.shadow import shadowed
+from samplesmith.pipelines.started_from import copy_generators
 
 NAMES = (
     "StableDiffusionPipeline",
@@ -37,7 +39,7 @@ def finished(pipe, call, prompt, rows):
         return out
 
     with shadowed(pipe.scheduler, "step", step), torch.no_grad():
-        pixels, _ = call(prompt, list(range(rows)))
+        pixels, _ = call(Row.draws(prompt, range(rows)))
     # Pipelines of consistency models decode the denoised sample and not the next one.
     kept = last[-1][1] if isinstance(pipe.scheduler, LCMScheduler) else last[-1][0]
     return pixels, kept[:rows]
@@ -50,9 +52,9 @@ def test_it_is_the_pipelines_own_picture_at_no_nfe(name):
     expected, latents = finished(pipe, call, prompt, 2)
     scheduler, times = pipe.scheduler, pipe.scheduler.timesteps.clone()
     decoder = Decoder(call)
-    decoder.check(prompt, latents)
+    decoder.check([prompt] * len(latents), latents)
     with count_costs(pipe) as ledger:
-        pixels, usable = decoder(prompt, latents)
+        pixels, usable = decoder([prompt] * len(latents), latents)
     assert (ledger.nfe, ledger.decodes) == (0, 2)
     assert np.abs(pixels.astype(int) - expected).max() <= 1
     assert usable == [True, True]
@@ -61,13 +63,13 @@ def test_it_is_the_pipelines_own_picture_at_no_nfe(name):
     assert "prepare_latents" not in vars(pipe)
     broken = latents.clone()
     broken[1] = torch.nan
-    assert decoder(prompt, broken)[1] == [True, False]
+    assert decoder([prompt] * len(broken), broken)[1] == [True, False]
 
 
 def test_latents_of_another_form_are_one_sentence():
     pipe, (_, prompt, arguments) = toys.build("FluxPipeline"), toys.TOYS["FluxPipeline"]
     with pytest.raises(ValueError, match=r"latents of FluxPipeline in the midst of a run cannot be decoded \(.*random"):
-        Decoder(PipelineCall(pipe, arguments)).check(prompt, torch.zeros(1, 3, 5, 7, 9))
+        Decoder(PipelineCall(pipe, arguments)).check([prompt], torch.zeros(1, 3, 5, 7, 9))
 
 
 def test_out_of_memory_is_none_of_the_forms():
@@ -78,8 +80,8 @@ def test_out_of_memory_is_none_of_the_forms():
 
     decoder, latents = Decoder(PipelineCall(pipe, arguments)), torch.zeros(1, 4, 16, 16)
     with shadowed(pipe.vae, "decode", full), pytest.raises(torch.OutOfMemoryError):
-        decoder.check(prompt, latents)
-    decoder.check(prompt, latents)
+        decoder.check([prompt] * len(latents), latents)
+    decoder.check([prompt] * len(latents), latents)
     assert decoder._ends, "what failed for memory is tried again"
 
 

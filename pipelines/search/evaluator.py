@@ -1,0 +1,139 @@
+"""Nodes made into pictures: whole runs by one call of the pipeline, others from where their parents stand.
+
+What a node goes on from is kept while its prompt is searched. After a stop it is made again, by the batches that it was
+made in, so that the same rows stand beside it and the same bits come out; those evaluations are counted as lost.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import add
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...samplers.strategies import Node
+from ..call import PipelineCall
+from ..counting import count_costs
+from ..paused_rows import PausedRows
+from ..previews import record_previews
+from ..row import Row
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a batch of nodes came out as.
+
+    Attributes:
+        images: uint8 (batch, height, width, 3), or clips (batch, frames, height, width, 3).
+        usable: whether each is free of NaN and not blacked by a safety checker.
+        previews: earlier clean predictions of the same form, for verifiers that compare.
+        early: clean predictions as latents, by the number of steps made, for early looks.
+        nfe, decodes: of the whole batch, as counted.
+    """
+
+    images: np.ndarray
+    usable: list[bool]
+    previews: np.ndarray | None = None
+    early: dict[int, Tensor] = field(default_factory=dict)
+    nfe: int = 0
+    decodes: int = 0
+
+    def __add__(self, other: Made) -> Made:
+        previews = None if self.previews is None else np.concatenate([self.previews, other.previews])
+        return Made(
+            np.concatenate([self.images, other.images]),
+            self.usable + other.usable,
+            previews,
+            {step: torch.cat([latents, other.early[step]]) for step, latents in self.early.items()},
+            self.nfe + other.nfe,
+            self.decodes + other.decodes,
+        )
+
+
+class Evaluator:
+    """Makes nodes of one prompt after the other.
+
+    Args:
+        call: of the pipeline.
+        preview_at: share of the run at which verifiers want a preview; None for none.
+        looks: numbers of steps made after which clean predictions are kept; None for each step, empty for none.
+
+    Attributes:
+        rows: the paused ones.
+        nfe_lost: evaluations that made nothing new: of batches that ran out of memory, or that were made again.
+    """
+
+    def __init__(self, call: PipelineCall, preview_at: float | None = None, looks: Sequence[int] | None = ()):
+        self.call, self.preview_at, self.looks = call, preview_at, looks
+        self.rows = PausedRows(call)
+        self.nfe_lost = 0
+        self._batches: dict[str, Sequence[Node]] = {}
+
+    def begin(self) -> None:
+        """Forget the nodes of the prompt before."""
+        self.rows.clear()
+        self._batches.clear()
+
+    def remember(self, batch: Sequence[Node]) -> None:
+        """Know the batch in which nodes were made, now or in an earlier run."""
+        if not batch[0].finished:
+            self._batches |= {node.id: batch for node in batch}
+
+    def make(self, prompt: str | int, batch: Sequence[Node]) -> Made:
+        """Run a batch, whose last legs have the same steps; out of memory, in halves."""
+        self._make_parents(prompt, batch)
+        with count_costs(self.call.pipe) as counted:
+            try:
+                return replace(self._run(prompt, batch), nfe=counted.nfe, decodes=counted.decodes)
+            except torch.OutOfMemoryError:
+                if len(batch) == 1:
+                    raise
+        self.nfe_lost += counted.nfe
+        half = len(batch) // 2
+        warnings.warn(f"out of memory with {len(batch)} candidates per call; going on with {half}", stacklevel=2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return self.make(prompt, batch[:half]) + self.make(prompt, batch[half:])
+
+    def make_again(self, prompt: str | int, batch: Sequence[Node]) -> Made:
+        """Make a batch that is on record already."""
+        made = self.make(prompt, batch)
+        self.nfe_lost += made.nfe
+        return made
+
+    def pictures(self, prompt: str | int, latents: Tensor) -> tuple[np.ndarray, list[bool]]:
+        """Decode clean predictions of the nodes of a batch, (batch, ...)."""
+        return self.rows.decoder([prompt] * len(latents), latents)
+
+    def _make_parents(self, prompt: str | int, batch: Sequence[Node]) -> None:
+        """Let all stand that the batch goes on from."""
+        for node in batch:
+            parent = node.parent
+            if parent is not None and not self.rows.holds(parent):
+                self.make_again(prompt, self._batches.get(parent.id, [parent]))
+
+    def _run(self, prompt: str | int, batch: Sequence[Node]) -> Made:
+        if batch[0].parent is not None or not batch[0].finished:
+            return Made(*self.rows.advance(prompt, batch))
+        rows = [Row(prompt, node.seed, node.turns, node.noise_key) for node in batch]
+        if self.preview_at is None and self.looks == ():
+            return Made(*self.call(rows))
+        if len(batch) > 1 and not self.call.makes_rows([prompt] * len(batch)):
+            return reduce(add, (self._run(prompt, [node]) for node in batch))
+        share = [] if self.preview_at is None else [self.preview_at]
+        recorded = None if self.looks is None else [*share, *(step - 1 for step in self.looks)]
+        with record_previews(self.call.pipe, recorded) as previews:
+            images, usable = self.call(rows)
+        # DiTPipeline steps both halves of a guided batch; the first is the images'.
+        early = {step + 1: latents[: len(batch)] for step, latents in previews.latents.items()}
+        pictures = None
+        if self.preview_at is not None:
+            pictures, whole = self.pictures(prompt, early[previews.step_of(self.preview_at) + 1])
+            usable = [a and b for a, b in zip(usable, whole, strict=True)]
+        looked_at = early.keys() if self.looks is None else self.looks
+        return Made(images, usable, pictures, {step: early[step] for step in looked_at})

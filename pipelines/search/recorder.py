@@ -1,0 +1,113 @@
+"""The records of a run in their making: recalled by key, written as they come, and mended.
+
+A record is found by its node, wherever it stands in the file. What failed in an earlier run is tried again, and a
+picture that is gone is made again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from PIL import Image
+
+from ...samplers.strategies import Node
+from ..clip import Clip, as_picture
+from .evaluator import Made
+from .record import Record
+from .records import RecordFile, RecordsError
+from .scorer import Scorer
+
+Pictures = Sequence[Image.Image | Clip]
+MakeAgain = Callable[[Sequence[Node]], Made]
+"""Makes a whole batch that is on record."""
+
+
+class Recorder:
+    """Records of one run.
+
+    Args:
+        file: None where nothing is kept.
+        scorer: is asked again for scores that are missing.
+    """
+
+    def __init__(self, file: RecordFile | None, scorer: Scorer):
+        self.file, self.scorer = file, scorer
+        self._waiting: dict[int, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+        self._changed: set[int] = set()
+        if file is not None:
+            own = {(record.prompt_index, record.index): record for record in (*file.before, *file.records)}
+            for _, record in sorted(own.items(), key=lambda pair: pair[0]):
+                self._waiting[record.prompt_index][record.node.id].append(record)
+
+    def recall(self, prompt_index: int, batch: Sequence[Node], make_again: MakeAgain) -> list[Record]:
+        """The records of a batch; none where it is to be evaluated, whole, so that batches stay what they were.
+
+        Args:
+            prompt_index: number of the prompt.
+            batch: nodes of it.
+            make_again: is asked where pictures are gone, or where a verifier wants more than the picture.
+
+        Raises:
+            RecordsError: for records of nodes that this search does not evaluate.
+        """
+        waiting = self._waiting[prompt_index]
+        left = {key: len(records) for key, records in waiting.items() if records}
+        wanted: dict[str, int] = defaultdict(int)
+        for node in batch:
+            wanted[node.id] += 1
+        if all(left.get(key, 0) >= count for key, count in wanted.items()):
+            known = [waiting[node.id].pop(0) for node in batch]
+            return self._mended(batch, known, make_again)
+        if left:
+            if prompt_index not in self._changed and not set(left) <= set(wanted):
+                first = next(record for records in waiting.values() for record in records)
+                raise RecordsError(
+                    f"{self.file.file} has seed {first.seed} of prompt {prompt_index}, node {first.node.id}, where "
+                    f"this search has seed {batch[0].seed}, node {batch[0].id}; name another output folder"
+                )
+            # Part of a batch that a crash left, or what followed from a score that was missing then.
+            dropped = [id(record) for records in waiting.values() for record in records]
+            self.file.replace([record for record in self.file.records if id(record) not in dropped])
+            waiting.clear()
+        return []
+
+    def write(self, records: Sequence[Record], pictures: Pictures) -> None:
+        """Keep a batch: its pictures, then its records in one write that reaches the disk."""
+        if self.file is None:
+            return
+        for record, picture in zip(records, pictures, strict=True):
+            self.file.save_image(record, picture)
+        self.file.append(records)
+
+    def finish(self) -> None:
+        """Bring the records into the order of one undisturbed run."""
+        if self.file is not None:
+            self.file.sort()
+
+    def _mended(self, batch: Sequence[Node], known: list[Record], make_again: MakeAgain) -> list[Record]:
+        """The records of a whole batch with what could be mended."""
+        recovers = [k for k, record in enumerate(known) if record.may_recover]
+        absent = [
+            k
+            for k, record in enumerate(known)
+            if (record.may_recover or record.status == "finished") and not self.file.has_image(record)
+        ]
+        made = None
+        if absent or (recovers and any(one.needs_previews for one in self.scorer.verifiers)):
+            made = make_again(batch)
+            for k in absent:
+                self.file.save_image(known[k], as_picture(made.images[k]))
+        for k in recovers:
+            worth = self.scorer.score_again(known[k], made, k, self.file.folder)
+            before, known[k] = known[k], known[k].scored(worth.scored[0], self.scorer.guide.name, worth.verifier_calls)
+            self._put(before, known[k])
+        return known
+
+    def _put(self, before: Record, record: Record) -> None:
+        """Put a record in place of one on file."""
+        self._changed.add(record.prompt_index)
+        if any(one is before for one in self.file.records):
+            self.file.replace([record if one is before else one for one in self.file.records])
+        else:  # of the whole file, which a shard does not write to
+            self.file.append([record])
