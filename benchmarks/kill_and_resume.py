@@ -1,6 +1,6 @@
 """Kill a search at random moments, run it again, and hold the records against those of an undisturbed run.
 
-Halving records its rungs but goes on from whole brackets, so it may evaluate a prompt's candidates again.
+A search goes on from its records. The rows that halving goes on with are made again, and recorded no second time.
 
 python benchmarks/kill_and_resume.py --kills 20 --output benchmarks/results/kill_and_resume.json
 """
