@@ -38,7 +38,7 @@ def calibrate(
     verifier: Annotated[str | None, typer.Option(help="the guide; the model's own when left out")] = None,
     judge: Annotated[str | None, typer.Option(help="a held-out verifier that measures the choices")] = None,
     steps: Annotated[str, typer.Option(help="numbers of steps to compare")] = "5,8,12,28",
-    candidates: Annotated[int, typer.Option(help="a prompt, at each number of steps")] = 16,
+    candidates: Annotated[int, typer.Option(help="candidates per prompt, at each number of steps")] = 16,
     guidance_scale: Guidance = None,
     negative_prompt: Negative = None,
     height: Height = None,

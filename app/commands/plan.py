@@ -25,7 +25,7 @@ def plan(
     guide: Annotated[str | None, typer.Option(help="the score that chooses; the search's own when left out")] = None,
     judge: Annotated[str | None, typer.Option(help="the score that measures; the search's own when left out")] = None,
     success_at: Annotated[float, typer.Option(help="the judge's score from which an image is right")] = 1.0,
-    budget: Annotated[int | None, typer.Option(help="NFEs a prompt, to spend on steps and candidates")] = None,
+    budget: Annotated[int | None, typer.Option(help="NFEs per prompt, to spend on steps and candidates")] = None,
     calibration: Annotated[Path | None, typer.Option(help="of the model by its steps, for --budget")] = None,
     seed: Annotated[int, typer.Option(help="of the resampled sets of prompts")] = 0,
     plot: Annotated[Path | None, typer.Option(help="picture to write, such as plan.png")] = None,
@@ -105,7 +105,7 @@ def _read(source: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 
 def _print(found: BudgetPlan) -> None:
-    table = Table("samples", f"chosen by {found.guide}", "chosen by an oracle", "NFEs a prompt")
+    table = Table("samples", f"chosen by {found.guide}", "chosen by an oracle", "NFEs per prompt")
     powers = {2**k for k in range(20)}
     for point in found.points:
         if point.k in powers or point.k == found.candidates:

@@ -25,7 +25,7 @@ class Loading:
 
 @dataclass
 class Models:
-    """Pipelines and verifiers by name. Only names of these lists can be asked for, so a visitor loads nothing else.
+    """Pipelines and verifiers by name. Other names are refused, so a visitor loads nothing else.
 
     Args:
         model: offered first: a shipped model, a folder, a .safetensors file or a hub id.

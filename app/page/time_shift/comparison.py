@@ -119,14 +119,14 @@ class Comparison:
     """The end.
 
     Attributes:
-        plain, shifted: a picture a noise.
+        plain, shifted: a picture for each noise.
         grid: the solver's own times, from noise to data.
-        chosen: for each of them, the times at which the model was called, one an image.
+        chosen: for each of them, the times at which the model was called, one for each image.
         saturated: share of matches that fell on an end of the window; None where none was made.
         notes: what the library warned of.
     """
 
-    asked: ShiftRequest
+    request: ShiftRequest
     plain: list[Path]
     shifted: list[Path]
     grid: list[float]
@@ -135,45 +135,45 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
 
-def run_comparison(studio: Studio, asked: ShiftRequest, folder: Path, turn: Turn) -> Comparison:
+def run_comparison(studio: Studio, request: ShiftRequest, folder: Path, turn: Turn) -> Comparison:
     """Sample plain and shifted; it reports `Loading` and `StepDone`.
 
     Args:
         studio: of the page.
-        asked: checked.
+        request: checked.
         folder: of this run alone.
         turn: of the visitor.
     """
-    studio.models.announce([asked.model], turn.report)
+    studio.models.announce([request.model], turn.report)
     from ....pipelines.call import PipelineCall, quiet
     from ....pipelines.row import Row
     from ....samplers.by_name import set_up
 
-    pipe = studio.models.pipeline(asked.model)
-    call = PipelineCall(pipe, call_arguments(asked.model, {"num_inference_steps": asked.steps}))
-    rows = Row.draws(asked.condition, range(asked.seed, asked.seed + asked.images))
-    calls = _Calls(turn, 2 * asked.steps, pipe)
+    pipe = studio.models.pipeline(request.model)
+    call = PipelineCall(pipe, call_arguments(request.model, {"num_inference_steps": request.steps}))
+    rows = Row.draws(request.condition, range(request.seed, request.seed + request.images))
+    calls = _Calls(turn, 2 * request.steps, pipe)
     with (
         turn.stops(pipe),
         quiet(pipe),
         before_calls(pipe, calls.count),
-        set_up(pipe, asked.solver),
+        set_up(pipe, request.solver),
     ):
         plain = _save(call(rows)[0], folder, "plain")
-        with set_up(pipe, asked.scheduler, asked.hooks), before_calls(pipe, calls.note):
+        with set_up(pipe, request.scheduler, request.hooks), before_calls(pipe, calls.note):
             shifted = _save(call(rows)[0], folder, "shifted")
             grid, last = [float(time) for time in pipe.scheduler.grid], len(pipe.scheduler) - 1
-    chosen = [calls.chosen.get(step, [time] * asked.images) for step, time in enumerate(grid)]
-    saturated = saturated_share(asked, grid, chosen, last)
-    return Comparison(asked, plain, shifted, grid, chosen, saturated, turn.notes)
+    chosen = [calls.chosen.get(step, [time] * request.images) for step, time in enumerate(grid)]
+    saturated = saturated_share(request, grid, chosen, last)
+    return Comparison(request, plain, shifted, grid, chosen, saturated, turn.notes)
 
 
-def saturated_share(asked: ShiftRequest, grid: list[float], chosen: list[list[float]], last: int) -> float | None:
+def saturated_share(request: ShiftRequest, grid: list[float], chosen: list[list[float]], last: int) -> float | None:
     """Share of the matches that fell on an end of the window, so that a better time may lie beyond it.
 
     Args:
-        asked: the comparison.
-        grid, chosen: times, from noise to data; for each of the grid's, one an image.
+        request: of the comparison.
+        grid, chosen: times, from noise to data; for each of the grid's, one for each image.
         last: training time that no window passes.
 
     Returns:
@@ -181,10 +181,10 @@ def saturated_share(asked: ShiftRequest, grid: list[float], chosen: list[list[fl
         no model call.
     """
     ends = []
-    if asked.window and asked.variant == "paper":
+    if request.window and request.variant == "paper":
         for time, row in zip(grid[1:], chosen[1:], strict=True):
-            if time > asked.cutoff:
-                low, high = max(0, round(time - asked.window / 2)), min(last, round(time + asked.window / 2))
+            if time > request.cutoff:
+                low, high = max(0, round(time - request.window / 2)), min(last, round(time + request.window / 2))
                 ends += [one in (low, high) for one in row]
     return sum(ends) / len(ends) if ends else None
 

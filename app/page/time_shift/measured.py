@@ -13,31 +13,31 @@ TABLE = Path(__file__).parents[3] / "benchmarks" / "results" / "timeshift_fid.js
 """Part of the wheel too, as package data."""
 
 
-def measured(asked: ShiftRequest, file: Path = TABLE) -> str | None:
+def measured(request: ShiftRequest, file: Path = TABLE) -> str | None:
     """The measured row of a setting in words, whichever way it went; None where it was not measured.
 
     Args:
-        asked: the comparison; its model, solver, steps, window, cutoff and arm name the row.
+        request: the comparison; its model, solver, steps, window, cutoff and arm name the row.
         file: holds "model" and "cells"; a cell has "solver", "steps", "arm", "window", "cutoff", "fid" (a number, or
             one a set of seeds) and maybe "ratio" and "ratio_interval", to plain sampling.
     """
     try:
         table = json.loads(file.read_text())
-        if table.get("model") != asked.model:
+        if table.get("model") != request.model:
             return None
-        row = next((cell for cell in table["cells"] if _is_of(cell, asked)), None)
-        plain = next((cell for cell in table["cells"] if _is_of(cell, asked, plain=True)), None)
+        row = next((cell for cell in table["cells"] if _is_of(cell, request)), None)
+        plain = next((cell for cell in table["cells"] if _is_of(cell, request, plain=True)), None)
         return None if row is None else _words(row, plain)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _is_of(cell: dict[str, Any], asked: ShiftRequest, plain: bool = False) -> bool:
-    if (cell["solver"], cell["steps"]) != (asked.solver, asked.steps):
+def _is_of(cell: dict[str, Any], request: ShiftRequest, plain: bool = False) -> bool:
+    if (cell["solver"], cell["steps"]) != (request.solver, request.steps):
         return False
-    if plain or asked.arm == "plain":
+    if plain or request.arm == "plain":
         return cell["arm"] == "plain"
-    return (cell["arm"], cell["window"], cell["cutoff"]) == (asked.arm, asked.window, asked.cutoff)
+    return (cell["arm"], cell["window"], cell["cutoff"]) == (request.arm, request.window, request.cutoff)
 
 
 def _words(row: dict[str, Any], plain: dict[str, Any] | None) -> str:

@@ -118,30 +118,30 @@ class TimeShiftTab:
         yield from self.controls.guarded(self._run(request.session_hash, *values))
 
     def _run(self, session: str | None, *values: Any) -> Iterator[Update]:
-        asked = ShiftRequest(*values).check(self.studio.models, self.studio.limits)
+        request = ShiftRequest(*values).check(self.studio.models, self.studio.limits)
         yield {
             **self.controls.busy(),
-            self.plain: _titled("Plain", grid([], asked.images, "plain samples")),
-            self.shifted: _titled("Shifted, from the same noises", grid([], asked.images, "shifted samples")),
+            self.plain: _titled("Plain", grid([], request.images, "plain samples")),
+            self.shifted: _titled("Shifted, from the same noises", grid([], request.images, "shifted samples")),
             self.chart: _shift_chart(None),
             self.facts: "",
         }
-        work = partial(run_comparison, self.studio, asked)
-        found = yield from self.controls.follow(session, work, self._news)
-        yield self._end(found)
+        work = partial(run_comparison, self.studio, request)
+        comparison = yield from self.controls.follow(session, work, self._news)
+        yield self._end(comparison)
 
     def _news(self, news: StepDone) -> Update:
         return {self.status: progress(f"model call {news.call} of {news.calls}", news.call / news.calls)}
 
-    def _end(self, found: Comparison) -> Update:
-        asked = found.asked
-        text = f"{asked.images} noises, plain and shifted, by {asked.solver} in {asked.steps} steps."
+    def _end(self, comparison: Comparison) -> Update:
+        request = comparison.request
+        text = f"{request.images} noises, plain and shifted, by {request.solver} in {request.steps} steps."
         return {
             self.status: notice(text),
-            self.plain: _titled("Plain", _pictures(found, "plain")),
-            self.shifted: _titled("Shifted, from the same noises", _pictures(found, "shifted")),
-            self.chart: _shift_chart(found),
-            self.facts: _facts(found),
+            self.plain: _titled("Plain", _pictures(comparison, "plain")),
+            self.shifted: _titled("Shifted, from the same noises", _pictures(comparison, "shifted")),
+            self.chart: _shift_chart(comparison),
+            self.facts: _facts(comparison),
             **self.controls.idle(),
         }
 
@@ -150,25 +150,29 @@ def _titled(title: str, content: str) -> str:
     return f"<h3>{escape(title)}</h3>{content}"
 
 
-def _pictures(found: Comparison, which: str) -> str:
-    files = found.plain if which == "plain" else found.shifted
+def _pictures(comparison: Comparison, which: str) -> str:
+    files = comparison.plain if which == "plain" else comparison.shifted
     pictures = [
-        Picture(file, f"{found.asked.condition}, {which}, seed {found.asked.seed + k}", f"seed {found.asked.seed + k}")
+        Picture(
+            file,
+            f"{comparison.request.condition}, {which}, seed {comparison.request.seed + k}",
+            f"seed {comparison.request.seed + k}",
+        )
         for k, file in enumerate(files)
     ]
-    return grid(pictures, len(files), f"{which} samples of {found.asked.condition}")
+    return grid(pictures, len(files), f"{which} samples of {comparison.request.condition}")
 
 
-def _shift_chart(found: Comparison | None) -> str:
+def _shift_chart(comparison: Comparison | None) -> str:
     """How far the chosen times lie from the grid's, against the grid's; noise on the right."""
-    if found is None:
+    if comparison is None:
         return line_chart([], "time of the grid", "chosen - grid", (0, 1000), "times chosen, none yet")
     dots, labels = [], []
-    for time, row in zip(found.grid, found.chosen, strict=True):
+    for time, row in zip(comparison.grid, comparison.chosen, strict=True):
         dots += [(time, chosen - time) for chosen in row]
         labels += [f"{time:.4g} of the grid, {chosen:.4g} chosen" for chosen in row]
-    half = found.asked.window / 2
-    middle = [(time, sum(row) / len(row) - time) for time, row in zip(found.grid, found.chosen, strict=True)]
+    half = comparison.request.window / 2
+    middle = [(time, sum(row) / len(row) - time) for time, row in zip(comparison.grid, comparison.chosen, strict=True)]
     edges = [
         Series("window" if sign > 0 else "", [(0, sign * half), (1000, sign * half)], "line", 2) for sign in (1, -1)
     ]
@@ -181,21 +185,21 @@ def _shift_chart(found: Comparison | None) -> str:
     )
 
 
-def _facts(found: Comparison) -> str:
-    asked = found.asked
-    notes = "".join(notice(note) for note in found.notes)
-    if found.saturated is None:
+def _facts(comparison: Comparison) -> str:
+    request = comparison.request
+    notes = "".join(notice(note) for note in comparison.notes)
+    if comparison.saturated is None:
         share = "none was made"
     else:
-        share = f"{found.saturated:.0%} fell on an end of the window, so a better time may lie beyond it"
-    table = measured(asked)
+        share = f"{comparison.saturated:.0%} fell on an end of the window, so a better time may lie beyond it"
+    table = measured(request)
     rows = "".join(
         f"<tr><td>{time:.4g}</td><td>{', '.join(f'{one:.4g}' for one in row)}</td></tr>"
-        for time, row in zip(found.grid, found.chosen, strict=True)
+        for time, row in zip(comparison.grid, comparison.chosen, strict=True)
     )
     return (
         f"{notes}<p><strong>Matches:</strong> {share}.</p>"
         f"<p><strong>Measured:</strong> {escape(table or 'this setting is not in the table')}.</p>"
         "<details><summary>The grid's times and the times chosen</summary><table><thead><tr><th>grid</th>"
-        f"<th>chosen, an image each</th></tr></thead><tbody>{rows}</tbody></table></details>"
+        f"<th>chosen, one for each image</th></tr></thead><tbody>{rows}</tbody></table></details>"
     )

@@ -21,12 +21,14 @@ SHIFT = ShiftRequest("emoji-sd3", "a star on blue", "flow-euler", 4, 160, 200, "
 
 
 def test_saturated_share():
-    asked = replace(SHIFT, window=40)
+    request = replace(SHIFT, window=40)
     grid_times = [1000.0, 700.0, 400.0, 100.0]
     chosen = [[1000.0, 1000.0], [680.0, 700.0], [420.0, 380.0], [100.0, 100.0]]
-    assert saturated_share(asked, grid_times, chosen, 1000) == 0.75  # the last is below the cutoff, the first unmatched
-    assert saturated_share(replace(asked, variant="reference"), grid_times, chosen, 1000) is None
-    assert saturated_share(replace(asked, window=0), grid_times, chosen, 1000) is None
+    assert (
+        saturated_share(request, grid_times, chosen, 1000) == 0.75
+    )  # the last is below the cutoff, the first unmatched
+    assert saturated_share(replace(request, variant="reference"), grid_times, chosen, 1000) is None
+    assert saturated_share(replace(request, window=0), grid_times, chosen, 1000) is None
 
 
 @pytest.mark.parametrize(
@@ -117,8 +119,8 @@ def test_time_shift_of_a_class_conditional_pipeline_in_hand(tmp_path):
     for solver in ("ddim", "pndm", "dpmsolver++"):
         folder = tmp_path / solver
         folder.mkdir()
-        asked = ShiftRequest(IN_HAND, "boot", solver, 6, 80, 100, "paper", 0.0, True, 2, 0)
-        _, found = follow_work(studio, partial(run_comparison, studio, asked.check(models, studio.limits), folder))
+        request = ShiftRequest(IN_HAND, "boot", solver, 6, 80, 100, "paper", 0.0, True, 2, 0)
+        _, found = follow_work(studio, partial(run_comparison, studio, request.check(models, studio.limits), folder))
         assert len(found.shifted) == 2
         assert len(found.chosen) == len(found.grid)
         assert 0 <= found.saturated <= 1
