@@ -63,7 +63,7 @@ class Outcome:
         job: makes the same search again; of one that was cancelled, the part of it that was made. Where candidates do
             not all cost the same there is no such part, and it makes the whole.
         folder: of the run.
-        result: None where it was cancelled before a candidate had come.
+        result: all that was found.
         best: the chosen one; None where every candidate failed.
         first: what the seed alone gives: best-of-1.
         stopped: whether it was cancelled.
@@ -72,7 +72,7 @@ class Outcome:
 
     job: SearchJob
     folder: Path
-    result: SearchResult | None
+    result: SearchResult
     best: Draw | None
     first: Draw | None
     stopped: bool
@@ -86,7 +86,7 @@ def costs_alike(strategy: str) -> bool:
     return make_strategy(strategy).costs_alike
 
 
-def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Path, turn: Turn) -> Outcome:
+def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Path, turn: Turn) -> Outcome | None:
     """Run a checked job; it reports `Loading`, `Begun` and `Batch`.
 
     Args:
@@ -95,6 +95,9 @@ def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Pa
         asked: checked.
         folder: of this run alone.
         turn: of the visitor.
+
+    Returns:
+        None where it was cancelled before a candidate had come.
 
     Raises:
         ValueError: where the job cannot be run.
@@ -121,13 +124,14 @@ def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Pa
         turn.report(Batch(list(report.records), replace(report.ledger)))
         return not turn.stopped
 
+    result: SearchResult | None
     try:
         with turn.stops(pipe):
             result = replace(job, output=str(folder)).run(pipe, load=load, progress=False, on_batch=tell)
     except Stopped:
         result = reports[0].result() if reports else None
     if result is None:
-        return Outcome(job, folder, None, None, None, True, turn.notes)
+        return None
     result.save(folder)
     best = None if result.failed else _draw(result.best[0], judge, result.judge)
     first = None if result.failed else _recorded_first(result, job, judge)
@@ -148,7 +152,7 @@ def _in_nfe(costs: CostEstimate, job: SearchJob) -> SearchJob:
         return job
     candidate = costs.candidate(job)
     if candidate is not None:
-        return replace(job, budget=job.candidates * candidate, candidates=None)
+        return replace(job, budget=(job.candidates or 0) * candidate, candidates=None)
     if job.steps == AUTO:
         raise ValueError("what one candidate costs is not known here yet; search once with a number of steps first")
     return job
@@ -174,7 +178,7 @@ def _drawn_first(search: NoiseSearch, result: SearchResult, job: SearchJob, fold
     guide, judge = search.verifier, search.judge
     (scored,) = score_batch(guide, images, [True], prompt, judge=judge)
     score = scored.scores.get(guide.name)
-    verdict = _verdict(judge, file, prompt, scored.scores.get(result.judge))
+    verdict = _verdict(judge, file, prompt, scored.scores.get(result.judge or ""))
     return Draw(file, job.seed, math.nan if score is None else score, verdict)
 
 

@@ -204,8 +204,8 @@ class SearchTab:
         view.take(news)
         return {self.status: view.progress(), self.gallery: view.gallery(), self.chart: view.chart()}
 
-    def _end(self, outcome: Outcome, view: SearchView) -> Update:
-        if outcome.result is None:
+    def _end(self, outcome: Outcome | None, view: SearchView) -> Update:
+        if outcome is None:
             return {self.status: notice("Cancelled before a candidate had come."), **self.controls.idle()}
         view.end(outcome)
         whole = outcome.stopped and not costs_alike(outcome.job.strategy)

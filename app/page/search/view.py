@@ -26,7 +26,7 @@ class SearchView:
     def __init__(self, job: SearchJob):
         self.job = job
         (self.prompt,) = job.prompts
-        self.places = job.candidates
+        self.places = job.candidates or 0
         self.folder = Path()
         self.nfe: int | None = None
         self.records: list[Record] = []
@@ -59,7 +59,7 @@ class SearchView:
     def _picture(self, number: int, record: Record) -> Picture:
         score, marked = _score(record), record is self.chosen and _score(record) > -math.inf
         if record.failed:
-            caption, said = "failed", record.reason
+            caption, said = "failed", record.reason or "failed"
         else:
             caption = f"{score:.3f}" if math.isfinite(score) else "ranked at the end"
             said = f"score {caption}" if math.isfinite(score) else caption
@@ -68,7 +68,7 @@ class SearchView:
             caption += f" at {record.steps_done}/{record.steps}"
             said += f" at step {record.steps_done} of {record.steps}"
         alt = f"{self.prompt}, candidate {number}, seed {record.seed}, {said}"
-        return Picture(self.folder / record.file, alt, caption, marked, faint=not finished)
+        return Picture(self.folder / (record.file or ""), alt, caption, marked, faint=not finished)
 
     def end(self, outcome: Outcome) -> None:
         """Take the choice, and give up the places of what did not come."""
@@ -81,7 +81,7 @@ class SearchView:
     def progress(self) -> str:
         """The bar and its numbers."""
         count = _count(self.records)
-        best = _score(self.chosen)
+        best = -math.inf if self.chosen is None else _score(self.chosen)
         parts = [
             f"{count} of {self.places} candidates" if count <= self.places else f"{count} candidates",
             f"{self.spent:,} NFEs" if self.nfe is None else f"{self.spent:,} of {self.nfe:,} NFEs",

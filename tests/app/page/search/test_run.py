@@ -109,8 +109,7 @@ def test_cancelling_before_a_candidate_has_come(studio, costs, tmp_path):
     _, outcome = follow_work(
         studio, partial(run_search, studio, costs, changed(candidates=40, steps=12), tmp_path), cancel
     )
-    assert outcome.result is None or len(outcome.result.records) <= 2
-    assert outcome.stopped
+    assert outcome is None or (outcome.stopped and len(outcome.result.records) <= 2)
 
 
 @pytest.mark.parametrize("strategy", ["random", "zero-order", "halving"])
