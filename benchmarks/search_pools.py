@@ -3,9 +3,10 @@
 import argparse
 import json
 import re
+import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +17,15 @@ from PIL import Image
 from samplesmith.evaluation.diversity import diversity
 from samplesmith.pipelines import NoiseSearch, decode, record_previews
 from samplesmith.pipelines.search.engine import SEEDS_PER_PROMPT
+from samplesmith.pipelines.search.look import Look
 from samplesmith.samplers.strategies import Halving, make_strategy
-from samplesmith.verifiers import Verifier, load_verifier
+from samplesmith.verifiers import load_verifier
+from samplesmith.verifiers.images import to_tensor
 from search_arms import Pool, Row
 
 REPEATS, REPEAT_SEED = 2, 50_000
-
-
-class Looking(Verifier):
-    """The first guide; its records also hold what all guides say of the clean predictions after some steps.
-
-    Args:
-        guides: by measure.
-        pipe: whose run is recorded.
-        previews: of `record_previews`.
-        looks: steps made before a look, by measure.
-        log: of the seconds that the looks take.
-    """
-
-    def __init__(self, guides: Mapping[str, Verifier], pipe: Any, previews: Any, looks: Mapping[str, int], log: Path):
-        self.guides, self.pipe, self.previews, self.looks, self.log = guides, pipe, previews, looks, log
-        self.main = next(iter(guides.values()))
-        self.name, self.scale = self.main.name, self.main.scale
-
-    def score(self, images: Any, prompts: Sequence[str], previews: Any = None) -> Any:
-        return self.main.score(images, prompts, previews)
-
-    def evaluate(self, images: Any, prompts: Any, previews: Any = None) -> dict[str, Any]:
-        scores, took = self.main.evaluate(images, prompts), []
-        for measure, look in self.looks.items():
-            start = time.perf_counter()
-            pictures = (decode(self.pipe, self.previews.latents[look - 1]) * 255).round() / 255
-            scores[f"{measure} at {look}"] = self.guides[measure](pictures, prompts)
-            took.append(time.perf_counter() - start)
-        with self.log.open("a") as file:
-            print(json.dumps({"candidates": len(images), "look": took[0], "all": sum(took)}), file=file)
-        return scores
+LOOK_BATCH, LOOK_ROUNDS = 8, 5
+"""Clean predictions per batch, and batches, by which a look is timed."""
 
 
 class Bench:
@@ -96,7 +70,7 @@ class Bench:
         for start in range(0, len(files), 32):
             images = [Image.open(folder / file).convert("RGB") for file in files[start : start + 32]]
             asked = prompts[start : start + 32]
-            pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+            pixels = torch.cat([to_tensor(image) for image in images])
             with torch.no_grad():
                 features = self.guide.image_features(pixels)
                 score = (features * self.guide.text_features(asked)).sum(1)
@@ -111,27 +85,51 @@ class Bench:
     def pool(self, steps: int, candidates: int, looks: Mapping[str, int]) -> Pool:
         """A random search's candidates, and what guides say at their `looks` (steps made, by measure)."""
         name = f"pool_{steps}_steps_{len(self.prompts)}x{candidates}"
-        (self.work / name).mkdir(parents=True, exist_ok=True)
-        log = self.work / name / "looks.jsonl"
-        how = {"num_candidates": candidates, "num_inference_steps": steps}
-        if looks:
-            with record_previews(self.pipe, sorted({look - 1 for look in looks.values()})) as previews:
-                guide = Looking(self.guides, self.pipe, previews, looks, log)
-                result = self.search(name, self.prompts, guide, "random", **how)
-        else:
-            result = self.search(name, self.prompts, self.guide, "random", **how)
+        looking = [Look(self.guides[measure], (step,)) for measure, step in looks.items()]
+        how = {"num_candidates": candidates, "num_inference_steps": steps, "looks": looking}
+        result = self.search(name, self.prompts, self.guide, "random", **how)
         records = [candidate.record.to_json() for pool in result.candidates for candidate in pool]
         found = self.see(self.work / name, [r["file"] for r in records], [r["prompt"] for r in records])
         shape = len(self.prompts), candidates
         measures = ("score", "success", *self.others)
         scores = {measure: found[measure].reshape(shape).astype(float) for measure in measures}
-        for key in (f"{measure} at {look}" for measure, look in looks.items()):
-            scores[key] = np.array([record["scores"][key] for record in records]).reshape(shape)
-        took = [json.loads(line) for line in log.read_text().splitlines()] if looks else []
-        seconds = (result.ledger.seconds - sum(one["all"] for one in took)) / len(records)
-        look_seconds = sum(one["look"] for one in took) / max(1, sum(one["candidates"] for one in took))
+        for look, (measure, step) in zip(looking, looks.items(), strict=True):
+            early = [record["scores"][look.name(step)] for record in records]
+            scores[f"{measure} at {step}"] = np.array(early).reshape(shape)
+        took = self.time_looks(self.work / name, steps, looks)
+        seconds = result.ledger.seconds / len(records) - sum(took.values())
         features = found["features"].reshape(*shape, -1)
-        return Pool(steps, records[-1]["nfe"], seconds, scores, features, look_seconds)
+        return Pool(steps, records[-1]["nfe"], seconds, scores, features, next(iter(took.values()), 0.0))
+
+    @torch.no_grad()
+    def time_looks(self, folder: Path, steps: int, looks: Mapping[str, int]) -> dict[str, float]:
+        """Seconds per candidate of each look, by measure: decoding a batch of clean predictions, and scoring it.
+
+        They are measured once, and kept beside the search's records.
+        """
+        kept = folder / "looks.json"
+        if kept.exists() and (took := json.loads(kept.read_text())).keys() == looks.keys():
+            return took
+        prompt, generators = self.prompts[0], [torch.Generator().manual_seed(seed) for seed in range(LOOK_BATCH)]
+        with record_previews(self.pipe, sorted({step - 1 for step in looks.values()})) as previews:
+            self.pipe(
+                prompt,
+                num_images_per_prompt=LOOK_BATCH,
+                num_inference_steps=steps,
+                generator=generators,
+                output_type="latent",
+                **self.call,
+            )
+        took = {}
+        for measure, step in looks.items():
+            times = []
+            for _ in range(LOOK_ROUNDS):
+                start = time.perf_counter()
+                self.guides[measure]((decode(self.pipe, previews.latents[step - 1]) * 255).round() / 255, prompt)
+                times.append(time.perf_counter() - start)
+            took[measure] = statistics.median(times) / LOOK_BATCH
+        kept.write_text(json.dumps(took) + "\n")
+        return took
 
     def searched(self, setting: str, chosen: np.ndarray, pool: Pool, k: int, budget: int) -> Row | None:
         """A row of a strategy that is run for its budget; None where the budget is below one candidate."""
