@@ -18,6 +18,7 @@ import torch
 from ...samplers.strategies import Need, Strategy, make_strategy
 from ...verifiers import Verifier
 from ..call import PipelineCall, encode_once, quiet
+from ..numbers import check_numbers
 from ..row_times import own_times
 from .auto_steps import allocate, names
 from .calibration import Calibration
@@ -31,8 +32,6 @@ from .result import SearchResult
 from .run_description import describe, describe_model, describe_verifiers, describe_versions
 from .scorer import Scorer
 from .shards import Shard
-
-LARGEST_SEED = 2**62
 
 
 class NoiseSearch:
@@ -225,18 +224,7 @@ def _check(prompts, budget, num_candidates, seed, batch_size) -> None:
         raise ValueError("give just one of budget= (NFEs a prompt) and num_candidates= (candidates a prompt)")
     if not prompts or any(isinstance(prompt, str) and not prompt.strip() for prompt in prompts):
         raise ValueError("the prompt is empty; say what to draw")
-    for name, value, least in (
-        ("budget", budget, 1),
-        ("num_candidates", num_candidates, 1),
-        ("batch_size", batch_size, 1),
-        ("seed", seed, 0),
-    ):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            raise ValueError(f"{name} is {value!r}; give a whole number of at least {least}")
-    if seed > LARGEST_SEED:
-        raise ValueError(
-            f"seed is {seed}; give at most {LARGEST_SEED}: generators take 64 bits, for all prompts of a list"
-        )
+    check_numbers(budget=budget, num_candidates=num_candidates, batch_size=batch_size, seed=seed)
     if num_candidates is not None and num_candidates > SEEDS_PER_PROMPT:
         raise ValueError(
             f"num_candidates is {num_candidates}; at most {SEEDS_PER_PROMPT} a prompt have seeds of their own"
