@@ -14,6 +14,7 @@ import numpy as np
 import samplesmith
 import torch
 from PIL import Image
+from prompt_files import read_evenly
 from samplesmith.evaluation.diversity import diversity
 from samplesmith.pipelines import NoiseSearch, decode, record_previews
 from samplesmith.pipelines.search.engine import SEEDS_PER_PROMPT
@@ -40,11 +41,7 @@ class Bench:
         self.others = {"aesthetic": load_verifier(arguments.aesthetic), "preview": load_verifier(arguments.preview)}
         self.guides = {"score": self.guide, **self.others}
         self.deadline = time.monotonic() + 60 * arguments.minutes
-        lines = arguments.prompt_file.read_text().splitlines()
-        every = [line for line in lines if line and not line.startswith("#")]
-        # Evenly spaced, as the file goes from kind to kind.
-        count = min(arguments.prompts or len(every), len(every))
-        self.prompts = [every[int(i)] for i in np.linspace(0, len(every) - 1, count).round()]
+        self.prompts = read_evenly(arguments.prompt_file, arguments.prompts)
 
     def search(self, name: str, prompts: list[str], guide: Any, strategy: Any, **how: Any) -> Any:
         folder = self.work / name

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from prompt_files import HARD
 from samplesmith.evaluation.figures import new_figure, save_figure
 from samplesmith.pipelines.search.auto_steps import names, shipped_calibration
 from samplesmith.pipelines.search.calibration import Calibration
@@ -252,7 +253,7 @@ def main() -> None:
     parser.add_argument("--ensemble", nargs="+", choices=("score", *OTHERS), default=("score", "preview"))
     parser.add_argument("--calibration", type=Path, help="by the guide; the model's own when left out")
     parser.add_argument("--preview-calibration", type=Path, help="by --preview; the model's own when left out")
-    parser.add_argument("--prompt-file", type=Path, default=Path(__file__).parent / "prompts/hard.txt")
+    parser.add_argument("--prompt-file", type=Path, default=HARD)
     parser.add_argument("--prompts", type=int, help="how many, evenly spaced in the file; all when left out")
     parser.add_argument("--searched", type=int, default=40, help="prompts of zero-order, and of the checks")
     parser.add_argument("--steps", type=int, nargs="+", default=[5, 8, 12, 28])

@@ -2,7 +2,7 @@
 
     python benchmarks/search_throughput.py --output benchmarks/results/search_throughput.json
 
-Arms, same steps, dtype, sequence length, verifier and noises: "plain" calls the pipeline once a candidate and encodes
+Arms, same steps, dtype, sequence length, verifier and noises: "plain" calls the pipeline once per candidate and encodes
 its prompt each time, as the open scripts for noise search do, for random and for zero-order search; "batched" is
 `pipe(p, num_images_per_prompt=8, generator=[...])` and the verifier, in a loop, for random search.
 The arms take turns; the ratio is formed round by round, so a machine whose speed wanders does not favour one. Each
@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import samplesmith
 import torch
+from prompt_files import HARD, read_evenly
 from samplesmith.pipelines import NoiseSearch
 from samplesmith.samplers.noise import direction_seed, rotate
 from samplesmith.samplers.strategies import Strategy, ZeroOrder
@@ -133,9 +133,7 @@ def main() -> None:
     pipe.set_progress_bar_config(disable=True)
     call = samplesmith.assets.call_defaults(options.model)
     call |= {} if options.steps is None else {"num_inference_steps": options.steps}
-    lines = (Path(__file__).parent / "prompts/hard.txt").read_text().splitlines()
-    every = [line for line in lines if line and not line.startswith("#")]
-    prompts = [every[int(i)] for i in np.linspace(0, len(every) - 1, options.rounds).round()]
+    prompts = read_evenly(HARD, options.rounds)
     result = {
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "model": options.model,
