@@ -125,6 +125,7 @@ def measure_look(
         scored.scores[name] = row.get(verifier.name) if reason is None else None
         if reason is not None:
             scored.missing[name] = reason
+            warnings.warn(f"no early score for an image of {prompt!r}: {reason}", stacklevel=3)
 
 
 def _checked_rows(

@@ -10,7 +10,9 @@ from samplesmith.pipelines import NoiseSearch
 from samplesmith.pipelines.counting import count_nfe
 from samplesmith.pipelines.pause_checks import check_steps_alike
 from samplesmith.pipelines.paused_rows import _Window
-from samplesmith.samplers import TimeShiftScheduler, WindowedScheduler
+from samplesmith.pipelines.search.needs import CHECKS
+from samplesmith.samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
+from samplesmith.samplers.strategies import Need, Random
 from samplesmith.verifiers import RankEnsemble, SelfSupervisedVerifier
 
 
@@ -130,3 +132,20 @@ def test_an_argument_is_no_step_because_of_its_letters():
 def test_a_score_that_stops(pipe):
     with pytest.raises(ValueError, match="halving finishes no candidate before its last rung; leave stop_at out"):
         search(pipe, stop_at=0.5)
+
+
+class AmongSteps(Random):
+    name = "among-steps"
+    needs = frozenset({Need.STOCHASTIC_STEPS})
+
+
+def test_noise_of_steps_that_draw_none():
+    pipe = toys.build("StableDiffusion3")
+    with pytest.raises(ValueError, match=r"among-steps chooses among the noises of steps, .* draws none; use a stoch"):
+        NoiseSearch(pipe, Brightness(), AmongSteps())
+    pipe.scheduler = FlowSDEScheduler(shift=3.0, diffusion="square")
+    NoiseSearch(pipe, Brightness(), AmongSteps())
+
+
+def test_every_need_is_checked():
+    assert set(CHECKS) == set(Need)
