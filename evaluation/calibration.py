@@ -18,6 +18,7 @@ from ..pipelines.search.auto_steps import names
 from ..pipelines.search.calibration import Calibration, Preview, StepCount
 from ..pipelines.search.look import Look, look_name
 from ..pipelines.search.noise_search import NoiseSearch
+from ..pipelines.search.shards import Shard
 from ..verifiers import Verifier
 from .scaling import best_of, pools, score_table
 
@@ -54,8 +55,10 @@ def calibrate(
         pipeline_kwargs: of each call, except the steps.
 
     Raises:
-        ValueError: for bad arguments, or a candidate that failed.
+        ValueError: for bad arguments, a candidate that failed, or one of several processes.
     """
+    if Shard.of_this_process() is not None:
+        raise ValueError("a calibration is measured by one process; start it without torchrun or accelerate launch")
     steps = _check(verifier, steps, candidates, pipeline_kwargs)
     searches = {}
     for number in steps:

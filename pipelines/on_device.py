@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -13,8 +14,11 @@ from . import loading
 
 
 def default_device() -> str:
-    """The GPU where there is one, else the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """The GPU where there is one, else the CPU; of several processes that torchrun started, each its own GPU."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    local_rank = os.environ.get("LOCAL_RANK")
+    return "cuda" if local_rank is None else f"cuda:{int(local_rank) % torch.cuda.device_count()}"
 
 
 def check_device(device: str | None, offload: bool = False) -> None:
@@ -51,7 +55,7 @@ def load_on_device(model: str, dtype: str = "float32", device: str | None = None
     pipe = loading.load(model, dtype)
     with in_one_sentence(f"the model {model} cannot be moved"):
         if offload:
-            pipe.enable_model_cpu_offload(device=device)
+            pipe.enable_model_cpu_offload(device=device or (default_device() if torch.cuda.is_available() else None))
         else:
             pipe.to(device or default_device())
     pipe.set_progress_bar_config(disable=True)

@@ -28,11 +28,6 @@ class Team:
             torch.distributed.barrier()
 
 
-def is_main_process() -> bool:
-    """Whether this is the process that prints and saves: the only one, or number 0."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 @contextmanager
 def processes() -> Iterator[Team]:
     """The processes that were started; a group is made for the while where there is none."""

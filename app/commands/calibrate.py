@@ -67,7 +67,6 @@ def calibrate(
     from ...evaluation.calibration_plot import plot_calibration
     from ...evaluation.figures import new_figure
     from ...pipelines.on_device import check_device, load_on_device
-    from ...pipelines.processes import is_main_process
     from ...verifiers import load_verifier
 
     # What would fail after the hours is tried before them.
@@ -92,8 +91,6 @@ def calibrate(
         progress=not as_json,
         **arguments,
     )
-    if not is_main_process():
-        return
     if as_json:
         print(found.to_json())
     else:

@@ -115,12 +115,10 @@ def search(
         offload=offload,
     )
     job.check()
-    from ...pipelines.processes import is_main_process
-
     if output is not None:
         make_folder(output)
     result = job.run(progress=not as_json)
-    if not is_main_process():
+    if not result.whole:  # of several processes the last to end says it all
         return
     if as_json:
         print(to_json(_search_summary(result), indent=2))

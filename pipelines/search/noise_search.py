@@ -160,7 +160,10 @@ class NoiseSearch:
             mine = everything if shard is None else everything[shard.rank :: shard.size]
             with RecordFile(output_dir, run, shard) as file:
                 result = search(file, mine, progress and (shard is None or shard.rank == 0))
-            if shard is None or not merge_when_last(Path(output_dir), shard):
+            if shard is None:
+                return result
+            if not merge_when_last(Path(output_dir), shard):
+                result.whole = False
                 return result
             with RecordFile(output_dir, run) as file:
                 return search(file, everything, False)

@@ -171,6 +171,7 @@ class SearchResult:
         evaluated: all that were scored, prompt by prompt, in the order in which they were; by halving once for each
             rung that they ran in.
         allocation: what steps "auto" have chosen; None where the caller did.
+        whole: whether all prompts are in it; False for the share of one process of several.
     """
 
     best: list[Candidate]
@@ -180,6 +181,7 @@ class SearchResult:
     judge: str | None = None
     evaluated: list[Candidate] = field(default_factory=list, repr=False)
     allocation: Allocation | None = None
+    whole: bool = True
 
     @property
     def images(self) -> list[Image.Image | None]:
@@ -215,7 +217,13 @@ class SearchResult:
         return contact_sheet([candidate.image for candidate in shown], captions, marked=marked, title=title)
 
     def save(self, folder: str | Path) -> Path:
-        """Write `contact_sheet.png`, the best images, `records.jsonl` and `ledger.json` into a folder; returns it."""
+        """Write `contact_sheet.png`, the best images, `records.jsonl` and `ledger.json` into a folder; returns it.
+
+        Raises:
+            ValueError: for the share of one process of several: the whole is the result of the last to end.
+        """
+        if not self.whole:
+            raise ValueError("this result is the share of one process; save that of the last to end, which is whole")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(to_json(record) + "\n" for record in self.records)

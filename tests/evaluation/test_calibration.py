@@ -128,3 +128,9 @@ def test_rank_correlation():
 def test_bad_requests(pipe, message, changes):
     with pytest.raises(ValueError, match=re.escape(message)):
         run(pipe, **changes)
+
+
+def test_one_process_measures(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="a calibration is measured by one process; start it without torchrun"):
+        calibrate(None, None, ["a cat"])

@@ -29,7 +29,7 @@ result = NoiseSearch(pipe, Brightness(), sys.argv[2])(
     ["a cat", "a dog", "a star"], batch_size=2, progress=False, output_dir=sys.argv[1],
     **{{sys.argv[3]: int(sys.argv[4])}}, **toys.SMALL)
 with open(sys.argv[1] + ".rank" + os.environ.get("RANK", "0"), "w") as file:
-    numbers = [len(result.records), *(best.record.prompt_index for best in result.best)]
+    numbers = [int(result.whole), len(result.records), *(best.record.prompt_index for best in result.best)]
     file.write(" ".join(map(str, numbers)))
 """
 
@@ -63,7 +63,7 @@ def test_two_processes_leave_the_records_of_one(tmp_path, strategy):
     assert not (together / "records.jsonl").exists()
     end(start(tmp_path, together, Shard(1, 2), strategy, *budget))
     said = [Path(f"{together}.rank{rank}").read_text() for rank in range(2)]
-    assert said == ["10 0 2", "15 0 1 2"]
+    assert said == ["0 10 0 2", "1 15 0 1 2"]
     files = [(tmp_path / name / "records.jsonl").read_bytes() for name in ("alone", "together")]
     assert files[0] == files[1]
     assert not list(together.glob("records.*-of-*"))
@@ -163,3 +163,13 @@ def test_what_processes_cannot_do_is_one_sentence(monkeypatch, tmp_path, argumen
     pipe = toys.build("StableDiffusion")
     with pytest.raises(ValueError, match=message):
         NoiseSearch(pipe, Brightness())("a cat", num_candidates=2, progress=False, **arguments, **toys.SMALL)
+
+
+def test_a_share_is_not_saved_over_the_whole(finished, monkeypatch):
+    search, folder, arguments = finished
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    share = search(["a cat", "a dog", "a star"], output_dir=folder, **arguments)
+    assert (share.whole, share.ledger.nfe_lost, len(share.records)) == (False, 0, 3)
+    with pytest.raises(ValueError, match="the share of one process; save that of the last to end"):
+        share.save(folder)
