@@ -76,15 +76,19 @@ class PipelineCall:
         """
         if len(conditions) == 1:
             return self._one(conditions[0])
-        if not self.makes_rows(conditions):
+        form = self._form(conditions)
+        if form is None:
             raise ValueError(
                 f"{type(self.pipe).__name__} makes one candidate per call with these arguments; set batch_size=1"
             )
-        form = self._forms[_alike(conditions)]
         return form([self._one(condition) for condition in conditions], self.parameters)
 
     def makes_rows(self, conditions: Sequence[str | int | None]) -> bool:
         """Whether the pipeline makes several candidates with one call: of one condition, or of different ones."""
+        return self._form(conditions) is not None
+
+    def _form(self, conditions: Sequence[str | int | None]) -> Form | None:
+        """How the pipeline takes several rows; None where it does not."""
         alike = _alike(conditions)
         if alike not in self._forms:
             # Of different prompts the shortest and the longest tell: their encodings may differ in length.
@@ -93,7 +97,7 @@ class PipelineCall:
             if not alike and pair[0] == pair[1]:  # all of one length
                 pair[1] = self._one(next(one for one in conditions if one != conditions[0]))
             self._forms[alike] = find_form(self.pipe, self.parameters, *pair)
-        return self._forms[alike] is not None
+        return self._forms[alike]
 
     def __call__(self, rows: Sequence[Row]) -> tuple[np.ndarray, list[bool]]:
         """Make one picture or clip per row: in one call of the pipeline, or one by one where it takes no rows.
@@ -127,7 +131,7 @@ class PipelineCall:
 
     def _one(self, prompt: str | int | None) -> dict[str, Any]:
         """The arguments of one candidate, as the plain pipeline is called."""
-        known = self._label(prompt) if self.takes_labels else prompt
+        known = self._label(prompt) if self.takes_labels and prompt is not None else prompt
         return {**condition(known, self.arguments, self.takes_labels), **self.arguments}
 
     def _label(self, prompt: str | int) -> int:

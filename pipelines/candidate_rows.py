@@ -24,6 +24,8 @@ from .step_noise import step_noise
 Arguments = dict[str, Any]
 Form = Callable[[Sequence[Mapping[str, Any]], set[str]], Arguments]
 """Condition and other arguments of each candidate, the parameters of the call; gives the arguments of the call."""
+Layout = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""How a model's input holds two candidates, of which it takes those of each alone."""
 
 _NUMBER = re.compile(r"num_[a-z]+_per_prompt")
 _PLAIN = (str, int, float, bool, type(None))
@@ -42,8 +44,14 @@ def condition(prompt: str | int | None, arguments: Mapping[str, Any], labelled: 
 
 
 def by_number(candidates: Sequence[Mapping[str, Any]], parameters: set[str]) -> Arguments:
-    """The pipeline repeats everything itself; the candidates are of one condition."""
-    return {**candidates[0], number_parameter(parameters): len(candidates)}
+    """The pipeline repeats everything itself; the candidates are of one condition.
+
+    Raises:
+        ValueError: for a pipeline that cannot.
+    """
+    if (number := number_parameter(parameters)) is None:
+        raise ValueError("the pipeline takes no number of images for each prompt; list the prompts")
+    return {**candidates[0], number: len(candidates)}
 
 
 def by_rows(candidates: Sequence[Mapping[str, Any]], parameters: set[str]) -> Arguments:
@@ -136,7 +144,7 @@ def _halves(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return torch.cat([first, second])
 
 
-def _holds(layout: Callable, rows: int, both: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> bool:
+def _holds(layout: Layout, rows: int, both: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> bool:
     """Whether a model input of two candidates holds that of each alone, of some rows, in a layout, or one for both."""
     if both.shape == first.shape == second.shape:
         of_rows = rows > 1 and both.ndim > 0 and len(both) == rows  # should have become twice as many

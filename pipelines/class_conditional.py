@@ -71,7 +71,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
         self._interrupt = False
 
     @property
-    def denoiser(self) -> torch.nn.Module:
+    def denoiser(self) -> Any:
         """The UNet or the transformer."""
         return self.unet if self.transformer is None else self.transformer
 
@@ -88,7 +88,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
         null = [] if self.null_class is None else [self.null_class]
         if self.labels:
             return sorted({*self.labels.values(), *null})
-        rows = self.unet.config.num_class_embeds if self.transformer is None else self.null_class
+        rows: Any = self.unet.config.num_class_embeds if self.transformer is None else self.null_class
         return sorted({*range(rows), *null})
 
     @property
@@ -109,7 +109,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
         if isinstance(class_labels, Tensor):
             class_labels = class_labels.reshape(-1).tolist()
         given = [class_labels] if isinstance(class_labels, (int, str)) else list(class_labels)
-        numbers = [self.labels.get(one) if isinstance(one, str) else one for one in given]
+        numbers: list[Any] = [self.labels.get(one) if isinstance(one, str) else one for one in given]
         for one, number in zip(given, numbers, strict=True):
             if isinstance(number, bool) or number not in self.known_labels:
                 names = {number: name for name, number in self.labels.items()}
@@ -119,7 +119,16 @@ class ClassConditionalPipeline(DiffusionPipeline):
             raise ValueError("class_labels is empty; give a label an image")
         return numbers
 
-    def _check(self, rows, num_inference_steps, guidance_scale, generator, eta, output_type, callback_inputs) -> None:
+    def _check(
+        self,
+        rows: int,
+        num_inference_steps: int,
+        guidance_scale: float,
+        generator: torch.Generator | list[torch.Generator] | None,
+        eta: float,
+        output_type: str,
+        callback_inputs: Sequence[str],
+    ) -> None:
         if num_inference_steps < 1:
             raise ValueError(f"num_inference_steps is {num_inference_steps}; give at least 1")
         if not math.isfinite(guidance_scale) or guidance_scale < 0:
@@ -167,7 +176,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
         return_dict: bool = True,
         callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
-    ) -> ImagePipelineOutput | tuple:
+    ) -> ImagePipelineOutput | tuple[Any]:
         """
         Make one image a label.
 
@@ -249,5 +258,5 @@ class ClassConditionalPipeline(DiffusionPipeline):
         images = (sample.float() / 2 + 0.5).clamp(0, 1).cpu()
         if output_type == "pt":
             return images
-        images = images.permute(0, 2, 3, 1).numpy()
-        return self.numpy_to_pil(images) if output_type == "pil" else images
+        arrays = images.permute(0, 2, 3, 1).numpy()
+        return self.numpy_to_pil(arrays) if output_type == "pil" else arrays

@@ -69,8 +69,8 @@ class Decoder:
             ValueError: where neither the pipeline nor its autoencoder can.
         """
         if len(latents) > 1 and not self.call.makes_rows(conditions):
-            made = [self([condition], one) for condition, one in zip(conditions, latents.split(1), strict=True)]
-            return np.concatenate([pixels for pixels, _ in made]), [good for _, usable in made for good in usable]
+            alone = [self([condition], one) for condition, one in zip(conditions, latents.split(1), strict=True)]
+            return np.concatenate([pixels for pixels, _ in alone]), [good for _, usable in alone for good in usable]
         if self._ends is None:
             try:
                 made = self._ended(conditions, latents)

@@ -36,7 +36,7 @@ def first_model_inputs(pipe: Any, arguments: Mapping[str, Any]) -> list[Any]:
     """
     inputs: list[Any] = []
 
-    def stop(module: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    def stop(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         inputs.extend(tree_leaves([_stacked(value) for value in (*args, *kwargs.values())]))
         raise _Reached
 

@@ -40,7 +40,9 @@ class TurnedDraws(TorchFunctionMode):
         }
         self.drawn: list[torch.Tensor] = []
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         moves = self._moves.get(id(kwargs.get("generator"))) if func is torch.randn else None

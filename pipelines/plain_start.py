@@ -78,7 +78,9 @@ class _Start:
 
 
 def _start(pipe: Any, arguments: Mapping[str, Any]) -> _Start:
-    generator, prepared, states = arguments["generator"], [], []
+    generator = arguments["generator"]
+    prepared: list[torch.Tensor] = []
+    states: list[torch.Tensor] = []
 
     def prepare_latents(original: Any, *args: Any, **kwargs: Any) -> Any:
         out = original(*args, **kwargs)

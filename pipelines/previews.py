@@ -45,18 +45,18 @@ class Previews:
         Raises:
             ValueError: at the first call of a run that lacks a step that was asked for.
         """
-        if self._call is None:
-            self._begin(timestep)
-        step = max(0, self._call - self._warmup) // self._scheduler.order
+        call = self._begin(timestep) if self._call is None else self._call
+        step = max(0, call - self._warmup) // self._scheduler.order
         if step in self._wanted:  # the last of a step's calls stays
             self.latents[step] = clean_prediction(
-                self._scheduler, model_output, self._times[self._call], sample, index=self._call
+                self._scheduler, model_output, self._times[call], sample, index=call
             ).detach()
-        self._call += 1
+        self._call = call + 1
 
-    def _begin(self, timestep: float | Tensor) -> None:
+    def _begin(self, timestep: float | Tensor) -> int:
+        """Number of the run's first model call."""
         self.latents.clear()
-        self._call = locate(self._shown, timestep)
+        call = locate(self._shown, timestep)
         self._times = self._scheduler.timesteps.tolist()  # once a run, so that no step waits for the device
         order, steps = self._scheduler.order, self._scheduler.num_inference_steps
         # PNDM makes more calls than steps: as in pipelines' progress bars, those of its start count as its first step.
@@ -66,6 +66,7 @@ class Previews:
         if missing := [step for step in asked if not -steps <= step < steps]:
             raise ValueError(f"no step {', '.join(map(str, missing))} in a run of {steps}; give 0 to {steps - 1}")
         self._wanted = {known[step] for step in asked}
+        return call
 
 
 def _early(share: float, steps: int) -> int:

@@ -170,7 +170,9 @@ class _OwnDraws(TorchFunctionMode):
         super().__init__()
         self.name, self.generators = type(pipe).__name__, generators
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         if kwargs.get("generator") is not None or func not in (torch.randn, torch.randn_like, *_OTHER_DRAWS):
             return func(*args, **kwargs)
@@ -207,7 +209,9 @@ class _Watch(TorchDispatchMode):
         super().__init__()
         self.name, self.drew = name, False
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         if torch.Tag.nondeterministic_seeded in func.tags:
             if kwargs.get("generator") is None:
