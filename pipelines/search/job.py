@@ -211,11 +211,17 @@ class SearchJob:
         calibration = self.calibration
         if calibration is None and self.steps == AUTO and self.model is not None:
             calibration = shipped_calibration(self.model, guide.name)
-        return NoiseSearch(pipe, guide, self.strategy, judge=judge, calibration=calibration)
+        search = NoiseSearch(pipe, guide, self.strategy, judge=judge, calibration=calibration)
+        search.job = self
+        return search
 
     def to_json(self) -> str:
         """The job as JSON, all fields by name."""
-        return to_json(asdict(self), indent=2)
+        return to_json(self.as_dict(), indent=2)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name, as JSON has them."""
+        return asdict(self)
 
     @classmethod
     def from_json(cls, text: str) -> SearchJob:
@@ -228,6 +234,15 @@ class SearchJob:
             found = json.loads(text)
         except ValueError as error:
             raise ValueError(f"the job is no JSON: {error}") from None
+        return cls.from_dict(found)
+
+    @classmethod
+    def from_dict(cls, found: Any) -> SearchJob:
+        """The job of fields by name, such as `job` in the `run.json` of a search; what is left out has its default.
+
+        Raises:
+            ValueError: for what is no job.
+        """
         if not isinstance(found, dict) or "prompts" not in found:
             raise ValueError("the job is no JSON object with prompts")
         known = [one.name for one in fields(cls)]

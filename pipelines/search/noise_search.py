@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -33,6 +33,9 @@ from .run_description import describe, describe_model, describe_verifiers, descr
 from .scorer import Scorer
 from .shards import Shard
 
+if TYPE_CHECKING:
+    from .job import SearchJob
+
 
 class NoiseSearch:
     """Search over initial noises with any diffusers pipeline.
@@ -47,6 +50,9 @@ class NoiseSearch:
             its first rung.
 
     A verifier that compares images with previews costs a decode more per candidate, and the memory of their latents.
+
+    Attributes:
+        job: what made this search by names; `run.json` shows it.
 
     Raises:
         ValueError: for an unknown strategy, or one that the pipeline or the verifier cannot serve.
@@ -64,6 +70,7 @@ class NoiseSearch:
         self.verifier = verifier
         self.strategy = make_strategy(strategy)
         self.judge = judge
+        self.job: SearchJob | None = None
         self.calibration = Calibration.load(calibration) if isinstance(calibration, (str, Path)) else calibration
         for check in checks_of(self.strategy):
             check.pipeline(pipe, self.strategy)
@@ -219,6 +226,7 @@ class NoiseSearch:
             "looks": [look.describe() for look in looks],
             "arguments": {key: describe(value) for key, value in sorted(arguments.items())},
             "versions": describe_versions(),
+            "job": None if self.job is None else self.job.as_dict(),
         }
 
 

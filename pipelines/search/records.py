@@ -29,7 +29,8 @@ class RecordFile:
 
     Args:
         folder: made where it is missing.
-        run: what was asked for, JSON values; a folder that holds another run is refused. `versions` are not compared.
+        run: what was asked for, JSON values; a folder that holds another run is refused. `versions` and `job` are for
+            readers, and not compared.
         shard: of several processes that share the folder, this one; records are then in a file of its own, beside what
             the whole file holds, until they are merged (`shards`).
 
@@ -85,7 +86,7 @@ class RecordFile:
             raise RecordsError(
                 f"{file} is missing or corrupt beside its records; name another output folder"
             ) from error
-        if changes := differences(*({**one, "versions": None} for one in (before, run))):
+        if changes := differences(*({**one, "versions": None, "job": None} for one in (before, run))):
             raise RecordsError(
                 f"{self.folder} holds another run ({_short('; '.join(changes))}); name another output folder"
             )

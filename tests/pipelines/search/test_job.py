@@ -1,6 +1,7 @@
 """A job is the same search, whoever runs it: here, a file, a program."""
 
 import io
+import json
 import re
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -29,6 +30,11 @@ def test_a_job_runs_what_noise_search_does(emoji_pipe, emoji_clip, judge, tmp_pa
     assert result.best[0].seed == same.best[0].seed
     assert result.best[0].scores == same.best[0].scores
     assert (tmp_path / "out/records.jsonl").read_text().count("\n") == 3
+    again = SearchJob.from_dict(json.loads((tmp_path / "out/run.json").read_text())["job"])
+    assert again == replace(JOB, output=str(tmp_path / "out"))
+    # Not compared: the same search without a job goes on in the folder.
+    asked = {"num_candidates": 3, "seed": 7, "batch_size": 2, "output_dir": tmp_path / "out", "progress": False}
+    assert search(list(JOB.prompts), **asked, **JOB.call_arguments).best[0].seed == result.best[0].seed
 
 
 def test_the_scheduler_is_the_job_s_while_it_runs(emoji_pipe, emoji_clip):
