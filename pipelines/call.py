@@ -88,7 +88,7 @@ class PipelineCall:
         return self._form(conditions) is not None
 
     def _form(self, conditions: Sequence[str | int | None]) -> Form | None:
-        """How the pipeline takes several rows; None where it does not."""
+        """The form of a call that makes these rows, found once; None where the pipeline makes one per call."""
         alike = _alike(conditions)
         if alike not in self._forms:
             # Of different prompts the shortest and the longest tell: their encodings may differ in length.
@@ -131,13 +131,13 @@ class PipelineCall:
 
     def _one(self, prompt: str | int | None) -> dict[str, Any]:
         """The arguments of one candidate, as the plain pipeline is called."""
-        known = self._label(prompt) if self.takes_labels and prompt is not None else prompt
+        known = self._label(prompt) if self.takes_labels else prompt
         return {**condition(known, self.arguments, self.takes_labels), **self.arguments}
 
-    def _label(self, prompt: str | int) -> int:
+    def _label(self, prompt: str | int | None) -> int:
         if isinstance(prompt, int):
             return prompt
-        if prompt.isdecimal():
+        if prompt is not None and prompt.isdecimal():
             return int(prompt)
         known = getattr(self.pipe, "labels", None) or {}
         if prompt not in known:

@@ -71,7 +71,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
         self._interrupt = False
 
     @property
-    def denoiser(self) -> Any:
+    def denoiser(self) -> UNet2DModel | DiTTransformer2DModel:
         """The UNet or the transformer."""
         return self.unet if self.transformer is None else self.transformer
 
@@ -85,11 +85,11 @@ class ClassConditionalPipeline(DiffusionPipeline):
     @property
     def known_labels(self) -> list[int]:
         """Labels that can be asked for, the null class included."""
-        null = [] if self.null_class is None else [self.null_class]
-        if self.labels:
-            return sorted({*self.labels.values(), *null})
-        rows: Any = self.unet.config.num_class_embeds if self.transformer is None else self.null_class
-        return sorted({*range(rows), *null})
+        null, labels = self.null_class, self.labels.values()
+        if null is None:  # of a UNet
+            return sorted({*(labels or range(self.unet.config.num_class_embeds))})
+        rows = self.unet.config.num_class_embeds if self.transformer is None else null
+        return sorted({*(labels or range(rows)), null})
 
     @property
     def interrupt(self) -> bool:
@@ -109,12 +109,14 @@ class ClassConditionalPipeline(DiffusionPipeline):
         if isinstance(class_labels, Tensor):
             class_labels = class_labels.reshape(-1).tolist()
         given = [class_labels] if isinstance(class_labels, (int, str)) else list(class_labels)
-        numbers: list[Any] = [self.labels.get(one) if isinstance(one, str) else one for one in given]
-        for one, number in zip(given, numbers, strict=True):
-            if isinstance(number, bool) or number not in self.known_labels:
-                names = {number: name for name, number in self.labels.items()}
+        numbers: list[int] = []
+        for one in given:
+            number = self.labels.get(one) if isinstance(one, str) else one
+            if number is None or isinstance(number, bool) or number not in self.known_labels:
+                names = {k: name for name, k in self.labels.items()}
                 known = [f"{k} ({names[k]})" if k in names else str(k) for k in self.known_labels]
                 raise ValueError(f"{one!r} is no class of this model; known: {', '.join(known)}")
+            numbers.append(number)
         if not numbers:
             raise ValueError("class_labels is empty; give a label an image")
         return numbers
@@ -258,5 +260,5 @@ class ClassConditionalPipeline(DiffusionPipeline):
         images = (sample.float() / 2 + 0.5).clamp(0, 1).cpu()
         if output_type == "pt":
             return images
-        arrays = images.permute(0, 2, 3, 1).numpy()
-        return self.numpy_to_pil(arrays) if output_type == "pil" else arrays
+        pixels = images.permute(0, 2, 3, 1).numpy()
+        return self.numpy_to_pil(pixels) if output_type == "pil" else pixels

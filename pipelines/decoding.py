@@ -73,9 +73,9 @@ class Decoder:
             return np.concatenate([pixels for pixels, _ in alone]), [good for _, usable in alone for good in usable]
         if self._ends is None:
             try:
-                made = self._ended(conditions, latents)
+                pictures = self._ended(conditions, latents)
                 self._ends = True
-                return made
+                return pictures
             except torch.OutOfMemoryError:
                 raise
             except Exception:  # what a pipeline raises that needs a step, or another form of latents

@@ -59,14 +59,15 @@ class RunLength:
 
 @dataclass(frozen=True, eq=False)
 class _Paused:
-    """A batch that stands at a step: what it takes to go on; without latents, at its begin.
+    """A batch that stands at a step: what it takes to go on.
 
     Attributes:
+        latents: (batch, ...), in the form of the pipeline's steps.
         states: of the generators that the pipeline is given.
     """
 
     scheduler: WindowedScheduler
-    latents: Tensor | None
+    latents: Tensor
     states: list[Tensor]
 
 
@@ -79,17 +80,17 @@ class _Window:
     """What the steps of a window show, and where they end.
 
     Attributes:
-        begins: latents with which the loop begins, as `prepare_latents` gave them.
-        latents: where the rows stand after the last step.
         stops: whether the call ends with the last step.
+        begins: latents with which the loop begins, as `prepare_latents` gave them; None before.
+        latents: where the rows stand after the last step; None before, and where the call goes on to its own end.
         steps: calls of `step` so far.
         begun: whether the scheduler was told the steps.
     """
 
     scheduler: WindowedScheduler
-    begins: Tensor | None
     stops: bool
-    latents: Tensor | None = None
+    begins: Tensor | None = field(default=None, init=False)
+    latents: Tensor | None = field(default=None, init=False)
     steps: int = field(default=0, init=False)
     begun: bool = field(default=False, init=False)
 
@@ -105,7 +106,8 @@ class _Window:
     def step(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.steps:
             sample = inspect.signature(original).bind(*args, **kwargs).arguments["sample"]
-            if sample.shape != self.begins.shape or not near(sample, self.begins.to(sample)):
+            begins = self.begins
+            if begins is None or sample.shape != begins.shape or not near(sample, begins.to(sample)):
                 raise ValueError(
                     "the pipeline changes its latents between prepare_latents and its first step, so its runs cannot "
                     "be resumed; use the random strategy"
@@ -138,7 +140,7 @@ class PausedRows:
         """Whether it is known where a node stands, so that another can go on from it."""
         return node.id in self._standing
 
-    def run_length(self, prompt: str | int) -> RunLength:
+    def run_length(self, prompt: str | int | None) -> RunLength:
         """The length of a run, as the pipeline itself asks for it; and whether its runs can be resumed at all.
 
         The pipeline is called up to its first model call twice, and latents are decoded once: no NFE is spent.
@@ -150,14 +152,14 @@ class PausedRows:
         pipe = self.call.pipe
         scheduler = WindowedScheduler.from_scheduler(pipe.scheduler)
         generator = torch.Generator().manual_seed(0)
-        plain, window = self._start(prompt, scheduler, generator)
+        plain, begins = self._start(prompt, scheduler, generator)
         length = RunLength(
             scheduler.num_steps, innermost(scheduler).num_inference_steps, scheduler.order, len(scheduler.timesteps)
         )
         # What is drawn before the noise is drawn again in each window, and what is drawn after it may not be.
         paused = torch.Generator().manual_seed(1).get_state()
         resumed = torch.Generator().manual_seed(0)
-        with started_from(pipe, window.begins, [resumed], [paused]):
+        with started_from(pipe, begins, [resumed], [paused]):
             again, _ = self._start(prompt, WindowedScheduler.from_scheduler(pipe.scheduler), resumed)
         if not torch.equal(resumed.get_state(), paused):
             raise ValueError(
@@ -169,14 +171,14 @@ class PausedRows:
                 f"{type(pipe).__name__} does not start from what its prepare_latents gives, so its runs cannot be "
                 "resumed; use the random strategy"
             )
-        self.decoder.check([prompt], window.begins)
+        self.decoder.check([prompt], begins)
         return length
 
     def _start(
-        self, prompt: str | int, scheduler: WindowedScheduler, generator: torch.Generator
-    ) -> tuple[list[Any], _Window]:
+        self, prompt: str | int | None, scheduler: WindowedScheduler, generator: torch.Generator
+    ) -> tuple[list[Any], Tensor]:
         """Call the pipeline up to its first model call: what that is given, and what the loop begins with."""
-        pipe, window = self.call.pipe, _Window(scheduler, None, stops=False)
+        pipe, window = self.call.pipe, _Window(scheduler, stops=False)
         arguments = {**self.call.row_arguments([prompt]), "generator": [generator]}
         with ExitStack() as stack:
             stack.enter_context(scheduled(pipe, scheduler))
@@ -194,9 +196,9 @@ class PausedRows:
                 f"{type(pipe).__name__} calls a network before the steps of its scheduler begin (a prior, for one), so "
                 "its runs cannot be resumed; use the random strategy"
             )
-        return inputs, window
+        return inputs, window.begins
 
-    def advance(self, prompt: str | int, nodes: Sequence[Node]) -> tuple[np.ndarray, list[bool]]:
+    def advance(self, prompt: str | int | None, nodes: Sequence[Node]) -> tuple[np.ndarray, list[bool]]:
         """Make the last leg of each node.
 
         Args:
@@ -213,39 +215,44 @@ class PausedRows:
         if len(nodes) > 1 and not self.call.makes_rows([prompt] * len(nodes)):
             made = [self.advance(prompt, [node]) for node in nodes]
             return np.concatenate([pixels for pixels, _ in made]), [good for _, usable in made for good in usable]
-        start, stop = nodes[0].start, nodes[0].stop
-        if nodes[0].parent is None:
-            paused = _Paused(WindowedScheduler.from_scheduler(self.call.pipe.scheduler), None, [])
-        else:
-            paused = self._gathered(nodes)
-        goes_on = paused.latents is None or not _back(nodes[0])
-        (paused.scheduler.set_window if goes_on else paused.scheduler.begin_anew)(start, stop)
+        begins = self._gathered(nodes)
+        scheduler = WindowedScheduler.from_scheduler(self.call.pipe.scheduler) if begins is None else begins.scheduler
+        goes_on = begins is None or not _back(nodes[0])
+        (scheduler.set_window if goes_on else scheduler.begin_anew)(nodes[0].start, nodes[0].stop)
         generators = [torch.Generator().manual_seed(node.seed) for node in nodes]
-        window, early, out = self._run(prompt, nodes, paused, generators)
-        if not window.stops:
+        window = _Window(scheduler, stops=nodes[0].stop is not None)
+        early, out = self._run(prompt, nodes, window, begins, generators)
+        if early is None or window.latents is None:
             return finished_pixels(out)
         # If memory ends here, the rows still stand where they did.
         pictures = self.decoder([prompt] * len(nodes), early)
-        states = [generator.get_state() for generator in generators]
-        standing = _Paused(paused.scheduler, window.latents, states)
+        standing = _Paused(scheduler, window.latents, [generator.get_state() for generator in generators])
         self._standing |= {node.id: (standing, row) for row, node in enumerate(nodes)}
         return pictures
 
     def _run(
-        self, prompt: str | int, nodes: Sequence[Node], paused: _Paused, generators: list[torch.Generator]
-    ) -> tuple[_Window, Tensor | None, Any]:
-        """Call the pipeline for a window: what it saw, the clean prediction of its last step, and the call's output."""
-        pipe, scheduler, early, out = self.call.pipe, paused.scheduler, None, None
+        self,
+        prompt: str | int | None,
+        nodes: Sequence[Node],
+        window: _Window,
+        begins: _Paused | None,
+        generators: list[torch.Generator],
+    ) -> tuple[Tensor | None, Any]:
+        """Call the pipeline for a window, from where the rows stand or from their noises.
+
+        Returns:
+            the clean prediction of the window's last step, where the call stops with it; else the call's output.
+        """
+        pipe, scheduler, out = self.call.pipe, window.scheduler, None
         arguments = {**self.call.row_arguments([prompt] * len(nodes)), "generator": generators}
         if "output_type" in self.call.parameters:
             arguments["output_type"] = "np"
-        window = _Window(scheduler, None, stops=nodes[0].stop is not None)
         seeds, keys = [node.seed for node in nodes], [node.noise_key for node in nodes]
         with ExitStack() as stack:
             stack.enter_context(scheduled(pipe, scheduler))
             stack.enter_context(moved_noise(pipe, generators, [node.turns for node in nodes if node.parent is None]))
-            if paused.latents is not None:
-                stack.enter_context(started_from(pipe, paused.latents, generators, paused.states))
+            if begins is not None:
+                stack.enter_context(started_from(pipe, begins.latents, generators, begins.states))
             stack.enter_context(shadowed(pipe, "prepare_latents", window.prepare_latents))
             steps = stack.enter_context(step_noise(pipe, seeds, keys, nodes[0].start * scheduler.order))
             previews = stack.enter_context(record_previews(pipe)) if window.stops else None
@@ -253,17 +260,20 @@ class PausedRows:
             with suppress(_Reached):
                 out = pipe(**arguments)
         self.call.gives_noise |= steps.given
-        if previews is not None:
-            early = previews.latents[max(previews.latents)]
-            pipe.maybe_free_model_hooks()  # as the pipeline does at its end
-        return window, early, out
+        if previews is None:
+            return None, out
+        pipe.maybe_free_model_hooks()  # as the pipeline does at its end
+        return previews.latents[max(previews.latents)], out
 
-    def _gathered(self, nodes: Sequence[Node]) -> _Paused:
-        """A batch of rows from where their parents stand, as the nodes' moves leave them.
+    def _gathered(self, nodes: Sequence[Node]) -> _Paused | None:
+        """A batch of rows from where their parents stand, as the nodes' moves leave them; None where none has a parent.
 
         The parents' batches stay as they are, so that it can be made again.
         """
-        standing = [self._standing[node.parent.id] for node in nodes]
+        parents = [parent for node in nodes if (parent := node.parent) is not None]
+        if not parents:
+            return None
+        standing = [self._standing[parent.id] for parent in parents]
         parts: list[tuple[_Paused, list[int]]] = []
         places = []
         for source, row in standing:  # a row that several nodes go on from is taken from as many copies of its batch
@@ -277,13 +287,14 @@ class PausedRows:
         in_order = [(k, place) for k, (_, rows) in enumerate(parts) for place in range(len(rows))]
         scheduler.keep_rows([in_order.index(place) for place in places])
         rows = [source.latents[row] for source, row in standing]
-        latents = torch.stack([self._moved(node, latent, scheduler) for node, latent in zip(nodes, rows, strict=True)])
+        begun = zip(nodes, parents, rows, strict=True)
+        latents = torch.stack([self._moved(node, parent, latent, scheduler) for node, parent, latent in begun])
         states = [_state(node, *one, scheduler) for node, one in zip(nodes, standing, strict=True)]
         return _Paused(scheduler, latents, states)
 
-    def _moved(self, node: Node, latent: Tensor, scheduler: WindowedScheduler) -> Tensor:
-        """A row's latents after the moves of the node that goes on from it."""
-        order, at = scheduler.order, node.parent.stop
+    def _moved(self, node: Node, parent: Node, latent: Tensor, scheduler: WindowedScheduler) -> Tensor:
+        """A row's latents, where the parent stands, after the moves of the node that goes on from there."""
+        order, at = scheduler.order, scheduler.num_steps if parent.stop is None else parent.stop
         for move in node.moves:
             if isinstance(move, Renoise):
                 generator = torch.Generator().manual_seed(step_seed(node.seed, move.key, _RENOISE + move.to_step))

@@ -121,8 +121,11 @@ class Calibration:
 
     def correlations(self, num_inference_steps: int) -> dict[int, float] | None:
         """Rank correlation of previews by the steps made, in a run of so many; None where they were not measured."""
+        return self._correlations(num_inference_steps) or None
+
+    def _correlations(self, num_inference_steps: int) -> dict[int, float]:
         rows = [row for row in self.previews if row.num_inference_steps == num_inference_steps]
-        return {row.step: row.rank_correlation for row in rows} or None
+        return {row.step: row.rank_correlation for row in rows}
 
     def early_correlations(self, num_inference_steps: int) -> dict[int, float]:
         """Rank correlation of previews with finished images, by the steps made in a run of so many.
@@ -138,8 +141,8 @@ class Calibration:
                 "the calibration has no previews, by which halving sets its first rung; calibrate anew, or leave it out"
             )
         nearest = min(lengths, key=lambda length: (abs(length - num_inference_steps), length))
-        found = self.correlations(nearest)
-        return {ceil(step * num_inference_steps / nearest): value for step, value in sorted(found.items())}
+        known = sorted(self._correlations(nearest).items())
+        return {ceil(step * num_inference_steps / nearest): value for step, value in known}
 
 
 def _step_count(row: dict[str, Any]) -> StepCount:

@@ -23,7 +23,7 @@ from ..call import PipelineCall
 from ..clip import Clip, as_picture
 from ..paused_rows import RunLength
 from .calibration import Calibration
-from .evaluator import Evaluator
+from .evaluator import Evaluator, Made
 from .ledger import Ledger, shares
 from .needs import checks_of
 from .record import Record
@@ -52,6 +52,10 @@ class Limits:
     seed: int = 0
     batch_size: int = 8
     stop_at: float | None = None
+
+    def quota(self, price: int) -> int | None:
+        """How many candidates a prompt may have that cost so many NFEs each; None without a bound."""
+        return self.num_candidates if self.budget is None else self.budget // price
 
     def first_seed(self, prompt_index: int) -> int:
         return self.seed + prompt_index * SEEDS_PER_PROMPT
@@ -87,7 +91,7 @@ class Engine:
         scorer: Scorer,
         recorder: Recorder,
         limits: Limits,
-        prompts: Sequence[str | int],
+        prompts: Sequence[str | int | None],
         indices: Sequence[int],
         calibration: Calibration | None = None,
         on_batch: Callable[[BatchReport], bool | None] | None = None,
@@ -103,7 +107,7 @@ class Engine:
         self.stopped = False
         self.ledger = Ledger()
         self._started = time.monotonic()
-        self._seconds_before = recorder.file.seconds if recorder.file else 0.0
+        self._seconds_before = recorder.seconds
 
     def run(self, bar: Progress) -> SearchResult:
         """Search each prompt."""
@@ -180,7 +184,7 @@ class Engine:
         """Recall a batch, or make, score and record it."""
         prompt, search, number = self.prompts[i], self.searches[i], self._batches(i)
 
-        def make_again(nodes: Sequence[Node]):
+        def make_again(nodes: Sequence[Node]) -> Made:
             return self.evaluator.make_again(prompt, nodes)
 
         records = self.recorder.recall(i, batch, make_again)
@@ -224,7 +228,7 @@ class Engine:
                 nfe_so_far=search.budget.spent + sum(costs[: k + 1]),
                 decodes=decodes[k],
                 verifier_calls=calls[k],
-                file=f"images/{i:04d}_{index:05d}.png" if self.recorder.file else None,
+                file=self.recorder.file_name(i, index),
                 own_noise=self.call.gives_noise,
                 steps=None if self.length is None else self.length.steps,
                 steps_done=None if self.length is None else self.length.steps if node.finished else node.stop,
@@ -235,16 +239,14 @@ class Engine:
         return records, pictures
 
     def _candidate(self, record: Record, picture: Image.Image | Clip | None) -> Candidate:
-        file = self.recorder.file
-        return Candidate.of(record, self.call, file.folder / record.file if file else picture)
+        return Candidate.of(record, self.call, self.recorder.source(record, picture))
 
     def _tell(self, i: int, new: list[Candidate]) -> None:
         """Show and report a batch, and keep the cost so far."""
         self.ledger.nfe_lost = self.evaluator.nfe_lost
         self.ledger.seconds = self._seconds_before + time.monotonic() - self._started
         self._show(self.pools[i])
-        if self.recorder.file:
-            self.recorder.file.write_ledger(self.ledger.as_dict())
+        self.recorder.write_ledger(self.ledger)
         if self.on_batch is not None:
             report = BatchReport([one.record for one in new], [one.image for one in new], self.ledger, self.result)
             self.stopped = self.on_batch(report) is False
@@ -257,7 +259,8 @@ class Engine:
         limits = self.limits
         while limits.stop_at is not None and not self.stopped:
             price = next(iter(self.prices.values()))
-            quota = limits.num_candidates if limits.budget is None else limits.budget // price
+            if (quota := limits.quota(price)) is None:
+                return
             left = quota * len(self.pools) - sum(map(len, self.pools.values()))
             below = [i for i in self.pools if not self._reached(i)]
             if not below or not left:
@@ -266,8 +269,7 @@ class Engine:
             for k, i in enumerate(below):
                 extra = share + (k < rest)
                 self.searches[i].extend(extra)
-                if limits.budget is not None:
-                    self.searches[i].budget.nfe += extra * price
+                self.searches[i].budget.extend(extra * price)
                 self.evaluator.begin()
                 self._go_on(i)
 

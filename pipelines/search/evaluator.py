@@ -84,7 +84,7 @@ class Evaluator:
         if not batch[0].finished:
             self._batches |= {node.id: batch for node in batch}
 
-    def make(self, prompt: str | int, batch: Sequence[Node]) -> Made:
+    def make(self, prompt: str | int | None, batch: Sequence[Node]) -> Made:
         """Run a batch, whose last legs have the same steps; out of memory, in halves."""
         self._make_parents(prompt, batch)
         with count_costs(self.call.pipe) as counted:
@@ -100,24 +100,24 @@ class Evaluator:
             torch.cuda.empty_cache()
         return self.make(prompt, batch[:half]) + self.make(prompt, batch[half:])
 
-    def make_again(self, prompt: str | int, batch: Sequence[Node]) -> Made:
+    def make_again(self, prompt: str | int | None, batch: Sequence[Node]) -> Made:
         """Make a batch that is on record already."""
         made = self.make(prompt, batch)
         self.nfe_lost += made.nfe
         return made
 
-    def pictures(self, prompt: str | int, latents: Tensor) -> tuple[np.ndarray, list[bool]]:
+    def pictures(self, prompt: str | int | None, latents: Tensor) -> tuple[np.ndarray, list[bool]]:
         """Decode clean predictions of the nodes of a batch, (batch, ...)."""
         return self.rows.decoder([prompt] * len(latents), latents)
 
-    def _make_parents(self, prompt: str | int, batch: Sequence[Node]) -> None:
+    def _make_parents(self, prompt: str | int | None, batch: Sequence[Node]) -> None:
         """Let all stand that the batch goes on from."""
         for node in batch:
             parent = node.parent
             if parent is not None and not self.rows.holds(parent):
                 self.make_again(prompt, self._batches.get(parent.id, [parent]))
 
-    def _run(self, prompt: str | int, batch: Sequence[Node]) -> Made:
+    def _run(self, prompt: str | int | None, batch: Sequence[Node]) -> Made:
         if batch[0].parent is not None or not batch[0].finished:
             return Made(*self.rows.advance(prompt, batch))
         rows = [Row(prompt, node.seed, node.turns, node.noise_key) for node in batch]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ...named_settings import parse_settings, write_settings
@@ -208,7 +209,7 @@ class SearchJob:
         from .auto_steps import shipped_calibration
         from .noise_search import NoiseSearch
 
-        calibration = self.calibration
+        calibration: str | Path | None = self.calibration
         if calibration is None and self.steps == AUTO and self.model is not None:
             calibration = shipped_calibration(self.model, guide.name)
         search = NoiseSearch(pipe, guide, self.strategy, judge=judge, calibration=calibration)

@@ -43,6 +43,9 @@ def look_name(verifier: str, step: int) -> str:
 
 def steps_of(looks: Sequence[Look]) -> list[int] | None:
     """Numbers of steps made after which somebody looks; None where that is each."""
-    if any(look.steps is None for look in looks):
-        return None
-    return sorted({step for look in looks for step in look.steps})
+    steps: set[int] = set()
+    for look in looks:
+        if look.steps is None:
+            return None
+        steps.update(look.steps)
+    return sorted(steps)

@@ -26,7 +26,7 @@ from .engine import SEEDS_PER_PROMPT, BatchReport, Engine, Limits, progress_bar
 from .look import Look
 from .merge import merge_leftovers, merge_when_last
 from .needs import checks_of
-from .recorder import Recorder
+from .recorder import FileRecorder, Recorder
 from .records import RecordFile, check_writable
 from .result import SearchResult
 from .run_description import describe, describe_model, describe_verifiers, describe_versions
@@ -84,7 +84,7 @@ class NoiseSearch:
 
     def __call__(
         self,
-        prompt: str | int | Sequence[str | int],
+        prompt: str | int | Sequence[str | int | None] | None,
         *,
         budget: int | None = None,
         num_candidates: int | None = None,
@@ -103,7 +103,7 @@ class NoiseSearch:
         of its own prompts, and whoever ends last merges the records and returns the whole.
 
         Args:
-            prompt: a prompt, or a class label, or a list of them.
+            prompt: a prompt, or a class label, or a list of them; None where `prompt_embeds` are among the arguments.
             budget: NFEs per prompt (one forward of one row; a guided step costs two), never exceeded. The very first
                 candidate runs alone, to learn what one costs. Either this or `num_candidates`.
             num_candidates: candidates per prompt; with halving, those that start.
@@ -127,7 +127,7 @@ class NoiseSearch:
             RecordsError: where `output_dir` is not writable, corrupt, in use, or holds another run.
             ValueError: for other bad arguments, in one sentence each.
         """
-        prompts = list(prompt) if isinstance(prompt, (list, tuple)) else [prompt]
+        prompts = [prompt] if prompt is None or isinstance(prompt, (str, int)) else list(prompt)
         _check(prompts, budget, num_candidates, seed, batch_size)
         self._check_runs_whole(stop_at, looks)
         allocation = allocate(self.calibration, self.pipe, self.verifier, budget, pipeline_kwargs)
@@ -147,7 +147,7 @@ class NoiseSearch:
         scorer = Scorer(self.verifier, self.judge, looks)
 
         def search(file: RecordFile | None, indices: Sequence[int], shown: bool) -> SearchResult:
-            recorder = Recorder(file, scorer)
+            recorder = Recorder() if file is None else FileRecorder(file, scorer)
             engine = Engine(call, self.strategy, scorer, recorder, limits, prompts, indices, calibration, on_batch)
             with progress_bar(shown) as bar:
                 result = engine.run(bar)
@@ -211,7 +211,7 @@ class NoiseSearch:
 
     def _describe(
         self,
-        prompts: Sequence[str | int],
+        prompts: Sequence[str | int | None],
         limits: Limits,
         looks: Sequence[Look],
         arguments: Mapping[str, Any],
@@ -230,7 +230,9 @@ class NoiseSearch:
         }
 
 
-def _check(prompts, budget, num_candidates, seed, batch_size) -> None:
+def _check(
+    prompts: Sequence[str | int | None], budget: int | None, num_candidates: int | None, seed: int, batch_size: int
+) -> None:
     if (budget is None) == (num_candidates is None):
         raise ValueError("give just one of budget= (NFEs a prompt) and num_candidates= (candidates a prompt)")
     if not prompts or any(isinstance(prompt, str) and not prompt.strip() for prompt in prompts):

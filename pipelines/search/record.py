@@ -90,7 +90,13 @@ class Record:
         """A JSON value; what is not so is left out (`reason` of a good one, `steps` of a run that is not paused)."""
         values = asdict(self) | {"id": self.node.id, "seed": self.node.seed, "legs": self.node.legs_json()}
         del values["node"]
-        optional = {"reason": None, "missing": {}, "own_noise": False, "steps_done": None, "steps": None}
+        optional: dict[str, Any] = {
+            "reason": None,
+            "missing": {},
+            "own_noise": False,
+            "steps_done": None,
+            "steps": None,
+        }
         return {key: values[key] for key in _ORDER if key not in optional or values[key] != optional[key]}
 
     @classmethod

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from PIL import Image
 
 from ...samplers.strategies import Node
 from ..clip import Clip, as_picture
 from .evaluator import Made
+from .ledger import Ledger
 from .record import Record
 from .records import RecordFile, RecordsError
 from .scorer import Scorer
@@ -24,21 +26,54 @@ MakeAgain = Callable[[Sequence[Node]], Made]
 
 
 class Recorder:
-    """Records of one run.
+    """Keeps nothing: of a run without an output folder.
+
+    Attributes:
+        seconds: wall time of earlier runs.
+    """
+
+    seconds = 0.0
+
+    def file_name(self, prompt_index: int, index: int) -> str | None:
+        """What the picture of a prompt's node is called within the folder; None where it is not kept."""
+        return None
+
+    def recall(self, prompt_index: int, batch: Sequence[Node], make_again: MakeAgain) -> list[Record]:
+        """The records of a batch that are kept from before; none where it is to be evaluated."""
+        return []
+
+    def write(self, records: Sequence[Record], pictures: Pictures) -> None:
+        """Keep a batch."""
+
+    def source(self, record: Record, picture: Image.Image | Clip | None) -> Image.Image | Clip | Path | None:
+        """The picture of a record, or its file where it is kept."""
+        return picture
+
+    def write_ledger(self, ledger: Ledger) -> None:
+        """Keep the cost so far."""
+
+    def finish(self) -> None:
+        """Bring the records into the order of one undisturbed run."""
+
+
+class FileRecorder(Recorder):
+    """Keeps the records of one run in an output folder.
 
     Args:
-        file: None where nothing is kept.
+        file: of the folder.
         scorer: is asked again for scores that are missing.
     """
 
-    def __init__(self, file: RecordFile | None, scorer: Scorer):
-        self.file, self.scorer = file, scorer
+    def __init__(self, file: RecordFile, scorer: Scorer):
+        self.file, self.scorer, self.seconds = file, scorer, file.seconds
         self._waiting: dict[int, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
         self._changed: set[int] = set()
-        if file is not None:
-            own = {(record.prompt_index, record.index): record for record in (*file.before, *file.records)}
-            for _, record in sorted(own.items(), key=lambda pair: pair[0]):
-                self._waiting[record.prompt_index][record.node.id].append(record)
+        own = {(record.prompt_index, record.index): record for record in (*file.before, *file.records)}
+        for _, record in sorted(own.items(), key=lambda pair: pair[0]):
+            self._waiting[record.prompt_index][record.node.id].append(record)
+
+    def file_name(self, prompt_index: int, index: int) -> str:
+        return f"images/{prompt_index:04d}_{index:05d}.png"
 
     def recall(self, prompt_index: int, batch: Sequence[Node], make_again: MakeAgain) -> list[Record]:
         """The records of a batch; none where it is to be evaluated, whole, so that batches stay what they were.
@@ -74,16 +109,18 @@ class Recorder:
 
     def write(self, records: Sequence[Record], pictures: Pictures) -> None:
         """Keep a batch: its pictures, then its records in one write that reaches the disk."""
-        if self.file is None:
-            return
         for record, picture in zip(records, pictures, strict=True):
             self.file.save_image(record, picture)
         self.file.append(records)
 
+    def source(self, record: Record, picture: Image.Image | Clip | None) -> Path:
+        return self.file.picture(record)
+
+    def write_ledger(self, ledger: Ledger) -> None:
+        self.file.write_ledger(ledger.as_dict())
+
     def finish(self) -> None:
-        """Bring the records into the order of one undisturbed run."""
-        if self.file is not None:
-            self.file.sort()
+        self.file.sort()
 
     def _mended(self, batch: Sequence[Node], known: list[Record], make_again: MakeAgain) -> list[Record]:
         """The records of a whole batch with what could be mended."""

@@ -64,9 +64,7 @@ class RecordFile:
 
     def close(self) -> None:
         """Let others write to the folder."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        self._lock.release()
 
     def __enter__(self) -> RecordFile:
         return self
@@ -86,7 +84,8 @@ class RecordFile:
             raise RecordsError(
                 f"{file} is missing or corrupt beside its records; name another output folder"
             ) from error
-        if changes := differences(*({**one, "versions": None, "job": None} for one in (before, run))):
+        unread = {"versions": None, "job": None}
+        if changes := differences({**before, **unread}, {**run, **unread}):
             raise RecordsError(
                 f"{self.folder} holds another run ({_short('; '.join(changes))}); name another output folder"
             )
@@ -121,10 +120,14 @@ class RecordFile:
             os.close(descriptor)
         self.records += batch
 
+    def picture(self, record: Record) -> Path:
+        """File of the picture of a record."""
+        return picture_file(self.folder, record)
+
     def has_image(self, record: Record) -> bool:
         """Whether the picture of a record is there, and whole as far as its end tells."""
         try:
-            with (self.folder / record.file).open("rb") as opened:
+            with self.picture(record).open("rb") as opened:
                 opened.seek(-len(_PNG_END), os.SEEK_END)
                 return opened.read() == _PNG_END
         except OSError:  # also of a file that is shorter
@@ -132,7 +135,7 @@ class RecordFile:
 
     def save_image(self, record: Record, image: Image.Image | Clip) -> None:
         """Write the picture or clip of a record that names a `file`."""
-        target = self.folder / record.file
+        target = self.picture(record)
         part = target.with_suffix(".part")
         image.save(part, format="PNG")
         os.replace(part, target)
@@ -196,6 +199,17 @@ def read_records(file: Path) -> list[Record]:
 def write_records(file: Path, records: Sequence[Record]) -> None:
     """Put records in place of a file's."""
     write_atomically(file, "".join(map(_line, records)))
+
+
+def picture_file(folder: Path, record: Record) -> Path:
+    """File of the picture of a record on disk.
+
+    Raises:
+        RecordsError: for a record that names none, as those of a search without an output folder.
+    """
+    if record.file is None:
+        raise RecordsError(f"the record of node {record.node.id} names no picture; name another folder than {folder}")
+    return folder / record.file
 
 
 def load_picture(file: Path) -> Image.Image | Clip:

@@ -207,14 +207,16 @@ class SearchResult:
             lines = [f"seed {candidate.seed}: {candidate.score:.3f}"]
             if not candidate.finished:
                 lines.append(f"step {candidate.record.steps_done} of {candidate.record.steps}")
-            if candidate.scores.get(self.judge) is not None:
-                lines.append(f"{self.judge}: {candidate.scores[self.judge]:g}")
+            judged = None if self.judge is None else candidate.scores.get(self.judge)
+            if judged is not None:
+                lines.append(f"{self.judge}: {judged:g}")
             if not single:
                 lines.insert(0, str(candidate.prompt)[:32])
             captions.append("\n".join(lines))
         marked = [i for i, candidate in enumerate(shown) if single and candidate.record is self.best[0].record]
         title = f"{self.best[0].prompt}, by {self.verifier}" if single else f"best of each prompt, by {self.verifier}"
-        return contact_sheet([candidate.image for candidate in shown], captions, marked=marked, title=title)
+        images = [image for candidate in shown if (image := candidate.image) is not None]
+        return contact_sheet(images, captions, marked=marked, title=title)
 
     def save(self, folder: str | Path) -> Path:
         """Write `contact_sheet.png`, the best images, `records.jsonl` and `ledger.json` into a folder; returns it.

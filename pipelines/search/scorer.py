@@ -13,7 +13,7 @@ from ..counting import count_costs, count_verifier_calls
 from .evaluator import Evaluator, Made
 from .look import Look, steps_of
 from .record import Record
-from .records import load_picture
+from .records import load_picture, picture_file
 from .scoring import Scored, judge_name, judge_names, measure, measure_look, score_batch
 
 
@@ -86,7 +86,7 @@ class Scorer:
             folder: of the pictures.
         """
         if made is None:
-            images, previews = as_array(load_picture(folder / record.file))[None], None
+            images, previews = as_array(load_picture(picture_file(folder, record)))[None], None
         else:
             images, previews = made.images[k : k + 1], None if made.previews is None else made.previews[k : k + 1]
         judge, prompt = self._judge_of(record.node), "" if record.prompt is None else str(record.prompt)

@@ -156,8 +156,11 @@ def _leaves(verifier: Verifier) -> Iterator[Verifier]:
 
 def _next_reason(verifier: Verifier, name: str) -> str:
     """Why the next image has no score of that name, where a verifier keeps its reasons, as those that ask others do."""
-    kept = next((one.unscored for one in _leaves(verifier) if one.name == name and getattr(one, "unscored", ())), None)
-    return kept.popleft() if kept else ""
+    for one in _leaves(verifier):
+        reasons = getattr(one, "unscored", None)
+        if one.name == name and reasons:
+            return reasons.popleft()
+    return ""
 
 
 def _finite(value: float | None) -> float | None:
@@ -173,7 +176,7 @@ def _rows(
 ) -> list[tuple[dict[str, float], str | None]]:
     prompts = [prompt] * len(images)
     try:
-        if verifier.needs_previews:
+        if previews is not None and verifier.needs_previews:
             parts = verifier.evaluate(images.clone(), prompts, previews.clone())
         else:
             parts = verifier.evaluate(images.clone(), prompts)

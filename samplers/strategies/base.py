@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from .budget import Budget, BudgetError
+from .budget import Budget, BudgetError, Steps
 from .needs import Need
 from .node import Node
 
-WHOLE = (0, None)
+WHOLE: Steps = (0, None)
 """Steps of a whole run."""
 
 
@@ -48,7 +48,7 @@ class Strategy(ABC):
         num_candidates: int | None = None,
         budget: Budget | None = None,
         num_steps: int | None = None,
-    ) -> Strategy:
+    ) -> Self:
         """A copy that searches one prompt.
 
         Args:
@@ -68,7 +68,7 @@ class Strategy(ABC):
         """Whether all of its candidates are whole runs, and so cost the same."""
         return Need.PAUSES not in self.needs
 
-    def informed(self, correlations: Mapping[int, float]) -> Strategy:
+    def informed(self, correlations: Mapping[int, float]) -> Self:
         """A copy that knows how early scores go with final ones, by the number of steps made; most do not ask."""
         return self
 
@@ -105,9 +105,8 @@ class Strategy(ABC):
 
     def expected(self) -> int | None:
         """NFEs of the whole search of a prompt, where they are known."""
-        if (price := self.budget.prices.get(WHOLE)) is None:
-            return None
-        return price * self.num_candidates
+        price = self.budget.prices.get(WHOLE)
+        return None if price is None or self.num_candidates is None else price * self.num_candidates
 
     @property
     def best(self) -> Node:

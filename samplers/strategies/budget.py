@@ -60,6 +60,11 @@ class Budget:
                 return count
         return len(nodes)
 
+    def extend(self, extra: int) -> None:
+        """Let that many NFEs more be spent, where there is a bound."""
+        if self.nfe is not None:
+            self.nfe += extra
+
     def estimates(self, legs: Sequence[Steps], reached: int) -> list[int]:
         """NFEs of a candidate by leg of a bracket, as one knows them who has reached leg `reached`.
 
@@ -69,7 +74,12 @@ class Budget:
         Args:
             legs: of a candidate, in their order.
             reached: the last whose price is read.
+
+        Raises:
+            ValueError: without `calls`.
         """
+        if self.calls is None:
+            raise ValueError("prices of later legs follow from their model calls; give the budget calls=")
         calls = [self.calls(*leg) for leg in legs]
         known = [self.prices[leg] for leg in legs[: reached + 1]]
         return known + [

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from itertools import count as numbers
 from itertools import pairwise
+from typing import Self
 
 from .base import Strategy
 from .budget import Budget, BudgetError, Steps
@@ -66,7 +67,7 @@ class Halving(Strategy):
         known = correlations and {int(step): float(value) for step, value in correlations.items()}
         self.correlations, self.threshold = known, threshold
 
-    def informed(self, correlations: Mapping[int, float]) -> Halving:
+    def informed(self, correlations: Mapping[int, float]) -> Self:
         """A copy with the rank correlations of a calibration; its own, where it has some, are kept."""
         strategy = copy.copy(self)
         strategy.correlations = correlations if self.correlations is None else self.correlations
@@ -91,7 +92,8 @@ class Halving(Strategy):
             return [*(step for step in self.rungs if step >= first), num_steps]
         growth = 1 / self.keep
         length = num_steps * (growth - 1) / (growth**self.rungs - 1)
-        length, ends, end = max(length, first), [], 0.0
+        length, end = max(length, first), 0.0
+        ends: list[int] = []
         while len(ends) < self.rungs - 1 and round(end + length) < num_steps:
             end += length
             # A length below one step gives the same end twice.
@@ -139,7 +141,7 @@ class Halving(Strategy):
         num_candidates: int | None = None,
         budget: Budget | None = None,
         num_steps: int | None = None,
-    ) -> Halving:
+    ) -> Self:
         """A copy that searches one prompt.
 
         Args:
@@ -157,7 +159,7 @@ class Halving(Strategy):
         if num_candidates is not None and num_candidates < 1:
             raise ValueError(f"num_candidates is {num_candidates}; give at least 1")
         search = super().start(seed, num_candidates, budget, num_steps)
-        *before, _ = search._ends = self.ends(num_steps)
+        *before, _ = self.ends(num_steps)
         search.legs = list(zip([0, *before], [*before, None], strict=True))
         search.rung, search.racing, search.scores, search._before = 0, [], [], 0
         search._begin(1 if num_candidates is None else num_candidates)
@@ -167,8 +169,8 @@ class Halving(Strategy):
     """Steps of each rung."""
     rung: int
     """The one under way, from 0."""
-    racing: list[Node | None]
-    """Where those stand that run in it, in the order in which they do; None at the begin."""
+    racing: list[Node]
+    """The candidates that run in it, in that order: in the first rung as they begin, then as they stood before it."""
     scores: list[float]
     """Of those that did."""
 
@@ -230,13 +232,13 @@ class Halving(Strategy):
         return self.rung == len(self.legs) - 1 and len(self.scores) == len(self.racing)
 
     def check_budget(self) -> None:
-        if self._entrants() == 0:
-            raise BudgetError(self.budget.nfe, self._least())
+        if self.budget.nfe is not None and self._entrants() == 0:
+            raise BudgetError(self.budget.nfe, self._least_above(self.budget.nfe))
 
-    def _least(self) -> int:
+    def _least_above(self, budget: int) -> int:
         """The smallest budget above this one that ends a bracket, as far as prices are known."""
         prices = self.budget.estimates(self.legs, self.rung)
-        return next(nfe for nfe in numbers(self.budget.nfe + 1) if self._ends_with(nfe, prices))
+        return next(nfe for nfe in numbers(budget + 1) if self._ends_with(nfe, prices))
 
     def _ends_with(self, nfe: int, prices: Sequence[int]) -> bool:
         entering, spent = 0, 0
@@ -253,8 +255,9 @@ class Halving(Strategy):
         if self.legs[0] not in self.budget.prices:
             return None
         prices = self.budget.estimates(self.legs, 0)
-        count = self.num_candidates or self.affordable(self.budget.nfe, prices)
-        return self.price(count, prices)
+        if self.num_candidates is not None:
+            return self.price(self.num_candidates, prices)
+        return None if self.budget.nfe is None else self.price(self.affordable(self.budget.nfe, prices), prices)
 
     @property
     def best(self) -> Node:
