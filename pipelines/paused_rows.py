@@ -80,16 +80,16 @@ class _Window:
     """What the steps of a window show, and where they end.
 
     Attributes:
-        stops: whether the call ends with the last step.
         begins: latents with which the loop begins, as `prepare_latents` gave them; None before.
+        stops: whether the call ends with the last step.
         latents: where the rows stand after the last step; None before, and where the call goes on to its own end.
         steps: calls of `step` so far.
         begun: whether the scheduler was told the steps.
     """
 
     scheduler: WindowedScheduler
+    begins: Tensor | None
     stops: bool
-    begins: Tensor | None = field(default=None, init=False)
     latents: Tensor | None = field(default=None, init=False)
     steps: int = field(default=0, init=False)
     begun: bool = field(default=False, init=False)
@@ -178,7 +178,7 @@ class PausedRows:
         self, prompt: str | int | None, scheduler: WindowedScheduler, generator: torch.Generator
     ) -> tuple[list[Any], Tensor]:
         """Call the pipeline up to its first model call: what that is given, and what the loop begins with."""
-        pipe, window = self.call.pipe, _Window(scheduler, stops=False)
+        pipe, window = self.call.pipe, _Window(scheduler, None, stops=False)
         arguments = {**self.call.row_arguments([prompt]), "generator": [generator]}
         with ExitStack() as stack:
             stack.enter_context(scheduled(pipe, scheduler))
@@ -220,7 +220,7 @@ class PausedRows:
         goes_on = begins is None or not _back(nodes[0])
         (scheduler.set_window if goes_on else scheduler.begin_anew)(nodes[0].start, nodes[0].stop)
         generators = [torch.Generator().manual_seed(node.seed) for node in nodes]
-        window = _Window(scheduler, stops=nodes[0].stop is not None)
+        window = _Window(scheduler, None, stops=nodes[0].stop is not None)
         early, out = self._run(prompt, nodes, window, begins, generators)
         if early is None or window.latents is None:
             return finished_pixels(out)
