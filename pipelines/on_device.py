@@ -1,20 +1,17 @@
-"""A pipeline by name, on the device where it is to run."""
+"""A pipeline by name, on the device where it is to run. Libraries are imported when they are needed."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-import torch
-from diffusers.utils import logging as diffusers_logging
-from transformers.utils import logging as transformers_logging
-
 from ..foreign_errors import in_one_sentence
-from . import loading
 
 
 def default_device() -> str:
     """The GPU where there is one, else the CPU; of several processes that torchrun started, each its own GPU."""
+    import torch
+
     if not torch.cuda.is_available():
         return "cpu"
     local_rank = os.environ.get("LOCAL_RANK")
@@ -27,6 +24,8 @@ def check_device(device: str | None, offload: bool = False) -> None:
     Raises:
         ValueError: with the reason.
     """
+    import torch
+
     if offload and not torch.accelerator.is_available():
         raise ValueError("offload moves parts to a GPU, and there is none here; leave it out")
     if device is None:
@@ -49,6 +48,12 @@ def load_on_device(model: str, dtype: str = "float32", device: str | None = None
     Raises:
         ValueError: where it cannot be loaded or moved, in one sentence.
     """
+    import torch
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    from . import loading
+
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     check_device(device, offload)

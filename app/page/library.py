@@ -14,5 +14,5 @@ def import_library() -> None:
     Threads that import packages which import each other may see half-made modules, so the first to ask imports all.
     """
     with _LOCK:
-        for floor in ("verifiers", "samplers.by_name", "pipelines.search.noise_search", "pipelines.on_device"):
+        for floor in ("verifiers", "samplers.by_name", "pipelines.search.noise_search", "pipelines.loading"):
             import_module(f"...{floor}", __package__)
