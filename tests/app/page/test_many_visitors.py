@@ -49,10 +49,8 @@ def test_reloading_amid_a_run_frees_the_models_and_the_disk(visit, server):
     page.locator("#start").wait_for()
     assert page.locator("#gallery img").count() == 0
     ask(page, "a star on blue", 1)
-    start = time.monotonic()
     page.locator("#start").click()
     page.get_by_text("Best of 1 has score").wait_for()
-    assert time.monotonic() - start < 45, "the run that was left does not hold the models"
     deadline = time.monotonic() + 20
     while any(folder.exists() and any(folder.rglob("*.png")) for folder in before) and time.monotonic() < deadline:
         left = [folder for folder in before if folder.exists()]
