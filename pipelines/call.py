@@ -68,8 +68,8 @@ class PipelineCall:
         """The arguments that make one candidate per condition in one call, but for their generators.
 
         Args:
-            conditions: of the rows, equal ones too. Of several, the first time, the right form is found by trying
-                (`find_form`).
+            conditions: of the rows; they may be equal. The first time that there are several, `find_form` tries
+                which form of the call is right.
 
         Raises:
             ValueError: for several rows where the pipeline makes one per call.

@@ -1,4 +1,4 @@
-"""Several candidates in one call of a pipeline: which arguments are repeated, and by whom, is found by trying.
+"""Several candidates in one call of a pipeline: trying tells which arguments are repeated, and by whom.
 
 A list of pictures means one per row in one pipeline and several references of each row in another; some repeat texts
 and embeddings themselves, some only texts, some nothing. So each form of the call is tried up to its first model call,

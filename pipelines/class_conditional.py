@@ -2,8 +2,8 @@
 
 Why not a stock one: `DiTPipeline` needs a VAE, hard-codes ImageNet's null class 1000 and hands the *scaled* input to
 `step`, which is wrong for Euler and Heun; `ConsistencyModelPipeline` runs a class-conditional UNet2DModel but knows no
-guidance, no scheduler without a generator (PNDM) and no DiT. Cost: a model call a step, of twice the rows where guided
-(classifier-free guidance, Ho and Salimans, arXiv 2207.12598, eq. 6).
+guidance, no scheduler without a generator (PNDM) and no DiT. Cost: one model call per step, of twice the rows with
+guidance (classifier-free guidance, Ho and Salimans, arXiv 2207.12598, eq. 6).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
             Names of the labels that the model was trained on; others are refused. None: every row of the class
             embedding is a label without a name.
         null_class (`int`, *optional*):
-            Label of "no class", which guidance needs and which can be asked for too. None: a DiT's own, the last row
+            Label of "no class", which guidance needs and which is a label like others. None: a DiT's own, the last row
             of its class embedding; a UNet then has none.
 
     Raises:
@@ -84,7 +84,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
 
     @property
     def known_labels(self) -> list[int]:
-        """Labels that can be asked for, the null class included."""
+        """Labels that the pipeline takes, the null class included."""
         null, labels = self.null_class, self.labels.values()
         if null is None:  # of a UNet
             return sorted({*(labels or range(self.unet.config.num_class_embeds))})
@@ -118,7 +118,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
                 raise ValueError(f"{one!r} is no class of this model; known: {', '.join(known)}")
             numbers.append(number)
         if not numbers:
-            raise ValueError("class_labels is empty; give a label an image")
+            raise ValueError("class_labels is empty; give one label per image")
         return numbers
 
     def _check(
@@ -138,7 +138,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
         if guidance_scale > 1 and self.null_class is None:
             raise ValueError("guidance needs a null class and this model has none; leave guidance_scale at 1")
         if isinstance(generator, list) and len(generator) != rows:
-            raise ValueError(f"{rows} class labels but {len(generator)} generators; give one a label, or one for all")
+            raise ValueError(f"{rows} class labels but {len(generator)} generators; give one per label, or one for all")
         if eta and "eta" not in inspect.signature(self.scheduler.step).parameters:
             raise ValueError(f"eta is {eta} but {type(self.scheduler).__name__} takes none; leave it at 0")
         if output_type not in OUTPUT_TYPES:
@@ -180,7 +180,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
     ) -> ImagePipelineOutput | tuple[Any]:
         """
-        Make one image a label.
+        Make one image per label.
 
         Args:
             class_labels (`int`, `str`, a list of them, or `torch.Tensor`):
@@ -190,7 +190,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
             guidance_scale (`float`, defaults to 1.0):
                 Above 1, the prediction goes from the null class's to the label's and beyond it by this factor.
             generator (`torch.Generator` or a list, *optional*):
-                Of the noise; with one a row, an image does not depend on the others.
+                Of the noise; with one per row, an image does not depend on the others.
             latents (`torch.Tensor`, *optional*):
                 Initial noise of unit variance, (batch, channels, height, width).
             eta (`float`, defaults to 0.0):
@@ -241,7 +241,7 @@ class ClassConditionalPipeline(DiffusionPipeline):
         return ImagePipelineOutput(images=images) if return_dict else (images,)
 
     def _predict(self, sample: Tensor, t: Tensor, labels: Tensor, guidance_scale: float) -> Tensor:
-        """The model's output at a time, guided where `labels` hold a null class a row before the classes."""
+        """The model's output at a time, guided where `labels` hold a null class per row before the classes."""
         guided = len(labels) == 2 * len(sample)
         model_input = torch.cat([sample] * 2) if guided else sample
         if hasattr(self.scheduler, "scale_model_input"):

@@ -12,7 +12,7 @@ from PIL import Image, ImageSequence, PngImagePlugin
 _FRAMES = "frames"
 
 FRAME_MS = 125
-"""For how long a frame is shown: the rate says nothing about the model's own."""
+"""For how long a frame is shown, in milliseconds: a viewer's rate, not the model's."""
 
 
 @dataclass(frozen=True)

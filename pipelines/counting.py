@@ -38,8 +38,8 @@ def denoisers(pipe: Any) -> list[nn.Module]:
     Raises:
         ValueError: where it has none.
     """
-    if found := timed_networks(pipe):
-        return found
+    if networks := timed_networks(pipe):
+        return networks
     raise ValueError(f"{type(pipe).__name__} has no network that takes a sample and a time: its NFEs cannot be counted")
 
 
@@ -98,10 +98,10 @@ def count_verifier_calls(verifiers: Sequence[Verifier | None]) -> Iterator[Count
 
 def _autoencoders(pipe: Any) -> list[nn.Module]:
     """The modules of a pipeline, nested ones included, that turn latents into pictures."""
-    found: dict[int, nn.Module] = {}
+    modules: dict[int, nn.Module] = {}
     for one in vars(pipe).values():
         if isinstance(one, nn.Module) and callable(getattr(one, "decode", None)):
-            found[id(one)] = one
+            modules[id(one)] = one
         elif isinstance(one, DiffusionPipeline):
-            found |= {id(inner): inner for inner in _autoencoders(one)}
-    return list(found.values())
+            modules |= {id(inner): inner for inner in _autoencoders(one)}
+    return list(modules.values())

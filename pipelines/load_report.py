@@ -20,9 +20,9 @@ class _Reports(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = _COLOURS.sub("", record.getMessage())
-        found = _DIFFUSERS.search(text) or (_TRANSFORMERS.search(text) if "| MISSING" in text else None)
-        if found:
-            self.lacking.append(f"the weights in {found[2]} are not those of its {found[1]}")
+        match = _DIFFUSERS.search(text) or (_TRANSFORMERS.search(text) if "| MISSING" in text else None)
+        if match:
+            self.lacking.append(f"the weights in {match[2]} are not those of its {match[1]}")
 
 
 @contextmanager

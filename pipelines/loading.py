@@ -89,12 +89,12 @@ def _read_index(folder: Path) -> dict[str, Any]:
     if not index.is_file():
         raise ValueError(f"{folder} has no model_index.json: it is no folder of a diffusers pipeline")
     try:
-        found = json.loads(index.read_text())
+        values = json.loads(index.read_text())
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        values = None
+    if not isinstance(values, dict):
         raise ValueError(f"{index} is no index of a diffusers pipeline; it is damaged, or another file")
-    return found
+    return values
 
 
 def _check_parts(folder: Path, index: dict[str, Any], given: dict[str, Any]) -> None:

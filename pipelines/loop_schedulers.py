@@ -17,8 +17,8 @@ def loop_schedulers(pipe: Any) -> dict[str, Any]:
     """
     inner = {name: one for name, one in vars(pipe).items() if isinstance(one, DiffusionPipeline)}
     if not inner:
-        found = getattr(pipe, "scheduler", None)
-        return {} if found is None else {"scheduler": found}
+        own = getattr(pipe, "scheduler", None)
+        return {} if own is None else {"scheduler": own}
     return {f"{name}.{key}": one for name, held in inner.items() for key, one in loop_schedulers(held).items()}
 
 

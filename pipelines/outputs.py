@@ -1,4 +1,4 @@
-"""What a pipeline's call gives back, as 8-bit pictures or clips: found by its output's first field, however named."""
+"""What a pipeline's call gives back, as 8-bit pictures or clips: the first field of its output, however it is named."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Candidates that stop at a step of an unmodified pipeline's run, are looked at there, and go on, some of them.
 
-Seams: the scheduler, in windows (`WindowedScheduler`); `prepare_latents`, whose noise gives way to where a row stands,
-in the form that the pipeline's own steps have; and `generator=`, the same objects in each window. A row goes on from
-its latents, its history in the solver and its generators, alone or beside rows of other batches; the last window's
-image is the plain run's. A window ends with its last step: nothing is decoded but what is looked at. Cost: a decode
-where a clean prediction is looked at; no NFEs.
+Seams: the scheduler, in windows (`WindowedScheduler`); `prepare_latents`, whose noise is replaced by the latents at
+which a row stands, in the form that the pipeline's own steps have; and `generator=`, the same objects in each window. A
+row goes on from its latents, its history in the solver and its generators, alone or beside rows of other batches; the
+last window's image is the plain run's. A window ends with its last step: only what is looked at is decoded. Cost: a
+decode where a clean prediction is looked at; no NFEs.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class RunLength:
 
     Attributes:
         steps: as windows count them.
-        asked: as the scheduler was asked; another number for PNDM, whose windows count calls.
-        order: model calls a step.
+        num_inference_steps: as the scheduler was told; another number for PNDM, whose windows count calls.
+        order: model calls per step.
         calls: in the whole run.
     """
 
     steps: int
-    asked: int
+    num_inference_steps: int
     order: int
     calls: int
 
@@ -268,7 +268,7 @@ class PausedRows:
     def _gathered(self, nodes: Sequence[Node]) -> _Paused | None:
         """A batch of rows from where their parents stand, as the nodes' moves leave them; None where none has a parent.
 
-        The parents' batches stay as they are, so that it can be made again.
+        The parents' batches stay as they are, so that this batch can be made again.
         """
         parents = [parent for node in nodes if (parent := node.parent) is not None]
         if not parents:

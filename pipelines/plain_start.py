@@ -1,4 +1,4 @@
-"""Arguments with which the plain pipeline starts from a moved noise: found by trying what its model is then given."""
+"""Arguments with which the plain pipeline starts from a moved noise; trying tells which give its model the same."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Previews:
     def __init__(self, scheduler: Any, steps: Iterable[int | float] | None):
         self.latents: dict[int, Tensor] = {}
         self._shown, self._scheduler = scheduler, innermost(scheduler)
-        self._asked = None if steps is None else list(steps)
+        self._steps = None if steps is None else list(steps)
         self.reset()
 
     def reset(self) -> None:
@@ -36,14 +36,14 @@ class Previews:
         self._call: int | None = None
 
     def step_of(self, step: int | float) -> int:
-        """Number of a step of the run, which was asked for by its number or by a share of the run."""
+        """Number of a step of the run, which `steps` names by its number or by a share of the run."""
         return range(self._num_steps)[_early(step, self._num_steps) if isinstance(step, float) else step]
 
     def see(self, model_output: Tensor, timestep: float | Tensor, sample: Tensor) -> None:
         """Record a call of `step`.
 
         Raises:
-            ValueError: at the first call of a run that lacks a step that was asked for.
+            ValueError: at the first call of a run that lacks a step to be recorded.
         """
         call = self._begin(timestep) if self._call is None else self._call
         step = max(0, call - self._warmup) // self._scheduler.order
@@ -62,10 +62,12 @@ class Previews:
         # PNDM makes more calls than steps: as in pipelines' progress bars, those of its start count as its first step.
         self._warmup = max(0, len(self._times) - steps * order)
         known, self._num_steps = range(steps), steps
-        asked = known if self._asked is None else [_early(s, steps) if isinstance(s, float) else s for s in self._asked]
-        if missing := [step for step in asked if not -steps <= step < steps]:
+        wanted = (
+            known if self._steps is None else [_early(s, steps) if isinstance(s, float) else s for s in self._steps]
+        )
+        if missing := [step for step in wanted if not -steps <= step < steps]:
             raise ValueError(f"no step {', '.join(map(str, missing))} in a run of {steps}; give 0 to {steps - 1}")
-        self._wanted = {known[step] for step in asked}
+        self._wanted = {known[step] for step in wanted}
         return call
 
 

@@ -29,9 +29,9 @@ class Allocation:
 
     def __str__(self) -> str:
         success = "" if self.success is None else f", success {self.success:.3f}"
-        more = ", at least: so many candidates were not calibrated" if self.beyond else ""
+        more = ", at least: the calibration has no pools of so many candidates" if self.beyond else ""
         return (
-            f"{self.candidates} candidates of {self.num_inference_steps} steps ({self.nfe} NFEs a prompt): "
+            f"{self.candidates} candidates of {self.num_inference_steps} steps ({self.nfe} NFEs per prompt): "
             f"score {self.score:.3f}{success}{more}"
         )
 
@@ -39,12 +39,12 @@ class Allocation:
 def best_allocation(calibration: Calibration, budget: int, by: str | None = None) -> Allocation:
     """The number of steps and of candidates with the highest expected outcome; of equals the cheapest.
 
-    Beyond the calibrated candidates a curve is held at its last value, which is the least that a guide's score has
-    there: a number of steps wins only by what was measured.
+    Beyond the calibrated candidates a curve is held at its last value, a lower bound of a guide's score there: a number
+    of steps wins only by what was measured.
 
     Args:
         calibration: of the model.
-        budget: NFEs a prompt.
+        budget: NFEs per prompt.
         by: "success" or "score"; success where it is known when left out.
 
     Raises:

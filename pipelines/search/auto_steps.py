@@ -25,7 +25,7 @@ def allocate(
         calibration: of the pipeline and verifier.
         pipe: a diffusers pipeline.
         verifier: guides the search.
-        budget: NFEs a prompt.
+        budget: NFEs per prompt.
         arguments: of the pipeline's call.
 
     Raises:

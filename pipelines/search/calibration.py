@@ -103,16 +103,16 @@ class Calibration:
         """The text of its file."""
         return to_json(asdict(self), indent=2)
 
-    def check(self, **asked: Any) -> None:
-        """Refuse to stand for another model.
+    def check(self, **expected: Any) -> None:
+        """Refuse a model, a call or a verifier that this is no calibration of.
 
         Args:
-            asked: any of `pipeline`, `scheduler`, `guidance_scale` and `verifier`.
+            expected: any of `pipeline`, `scheduler`, `guidance_scale` and `verifier`.
 
         Raises:
             ValueError: naming the first difference.
         """
-        for key, value in asked.items():
+        for key, value in expected.items():
             if value != getattr(self, key):
                 raise ValueError(
                     f"the calibration is of the {key.replace('_', ' ')} {getattr(self, key)!r}, not {value!r}; "

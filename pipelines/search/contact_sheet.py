@@ -1,4 +1,4 @@
-"""Many small pictures on one sheet, each with a line under it."""
+"""Many small pictures on one sheet, each with lines under it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def contact_sheet(
 
     Args:
         images: brought to (at most) `side` pixels.
-        captions: lines under each picture, parted by newlines.
-        columns: pictures a row.
+        captions: lines under each picture, separated by newlines.
+        columns: pictures per row.
         marked: numbers of the pictures that get a green frame.
         disputed: numbers of the pictures that get a red frame.
         title: a line on top.

@@ -44,7 +44,7 @@ class Limits:
         num_candidates: that begin, per prompt; None where the budget bounds them.
         seed: of the first candidate of the first prompt.
         batch_size: nodes in one call of the pipeline, at most.
-        stop_at: a score that ends a prompt's search; None for none.
+        stop_at: a score that ends a prompt's search; None where no score does.
     """
 
     budget: int | None
@@ -63,7 +63,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What `on_batch` is told: the records and images of a batch, the cost so far, and how to get the result so far."""
+    """What `on_batch` is called with: a batch's records and images, the cost so far, a call for the result so far."""
 
     records: list[Record]
     images: list[Image.Image | None]
@@ -81,7 +81,7 @@ class Engine:
         limits: of each prompt.
         prompts: all, of which `indices` are searched.
         calibration: tells a strategy how early scores go with final ones; None where that is not known.
-        on_batch: is told each batch; where it returns False, the search ends.
+        on_batch: called with a report of each batch; where it returns False, the search ends.
     """
 
     def __init__(
@@ -133,14 +133,16 @@ class Engine:
         return SearchResult(best, pools, self.ledger, self.scorer.guide.name, self.scorer.judge_name, evaluated)
 
     def _prepare(self) -> None:
-        """Ask what a run of the pipeline is like, without an NFE."""
+        """Learn what a run of the pipeline is like, without an NFE."""
         prompt = self.prompts[self.indices[0]]
         for check in checks_of(self.strategy):
             check.call(self.call, prompt)
         if Need.PAUSES in self.strategy.needs:
             self.length = self.evaluator.rows.run_length(prompt)
             if self.calibration is not None:
-                self.strategy = self.strategy.informed(self.calibration.early_correlations(self.length.asked))
+                self.strategy = self.strategy.informed(
+                    self.calibration.early_correlations(self.length.num_inference_steps)
+                )
 
     def _begin(self, i: int) -> None:
         limits, length = self.limits, self.length
@@ -164,7 +166,7 @@ class Engine:
             search.observe(search.propose(len(pool)), [candidate.score for candidate in pool])
 
     def _go_on(self, i: int) -> None:
-        """Go through a prompt's batches until its budget is spent or its score reached."""
+        """Go through a prompt's batches until its budget is spent or its score is reached."""
         search = self.searches[i]
         while not (search.done or self._reached(i) or self.stopped):
             batch = self._payable(search)

@@ -1,7 +1,7 @@
-"""Nodes made into pictures: whole runs by one call of the pipeline, others from where their parents stand.
+"""Makes pictures of nodes: of whole runs by one call of the pipeline, of others from where their parents stand.
 
-What a node goes on from is kept while its prompt is searched. After a stop it is made again, by the batches that it was
-made in, so that the same rows stand beside it and the same bits come out; those evaluations are counted as lost.
+What a node goes on from is kept while its prompt is searched. After a stop it is made again in the batches of the first
+time, so that the same rows stand beside it and the same bits come out; those evaluations are counted as lost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..row import Row
 
 @dataclass(frozen=True)
 class Made:
-    """What a batch of nodes came out as.
+    """What a batch of nodes was made into.
 
     Attributes:
         images: uint8 (batch, height, width, 3), or clips (batch, frames, height, width, 3).
@@ -60,8 +60,8 @@ class Evaluator:
 
     Args:
         call: of the pipeline.
-        preview_at: share of the run at which verifiers want a preview; None for none.
-        looks: numbers of steps made after which clean predictions are kept; None for each step, empty for none.
+        preview_at: share of the run at which verifiers want a preview; None where none does.
+        looks: after how many steps clean predictions are kept; None for each step, empty for no step.
 
     Attributes:
         rows: the paused ones.
@@ -111,7 +111,7 @@ class Evaluator:
         return self.rows.decoder([prompt] * len(latents), latents)
 
     def _make_parents(self, prompt: str | int | None, batch: Sequence[Node]) -> None:
-        """Let all stand that the batch goes on from."""
+        """Make what the batch goes on from, where it is not kept."""
         for node in batch:
             parent = node.parent
             if parent is not None and not self.rows.holds(parent):

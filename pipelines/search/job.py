@@ -1,4 +1,4 @@
-"""What a user asks of a search: one value behind the command line, the page, programs and files.
+"""A search as its user describes it: one value behind the command line, the page, programs and files.
 
 `NoiseSearch` takes objects, a job names them. Its fields are the options of `samplesmith search`.
 """
@@ -232,24 +232,24 @@ class SearchJob:
             ValueError: for a text that is no job.
         """
         try:
-            found = json.loads(text)
+            values = json.loads(text)
         except ValueError as error:
             raise ValueError(f"the job is no JSON: {error}") from None
-        return cls.from_dict(found)
+        return cls.from_dict(values)
 
     @classmethod
-    def from_dict(cls, found: Any) -> SearchJob:
+    def from_dict(cls, values: Any) -> SearchJob:
         """The job of fields by name, such as `job` in the `run.json` of a search; what is left out has its default.
 
         Raises:
             ValueError: for what is no job.
         """
-        if not isinstance(found, dict) or "prompts" not in found:
+        if not isinstance(values, dict) or "prompts" not in values:
             raise ValueError("the job is no JSON object with prompts")
         known = [one.name for one in fields(cls)]
-        if unknown := [name for name in found if name not in known]:
+        if unknown := [name for name in values if name not in known]:
             raise ValueError(f"a job has no {unknown[0]!r}; known: {', '.join(known)}")
-        return cls(**found)
+        return cls(**values)
 
     def command(self) -> str:
         """The command line of this job, quoted for a shell.

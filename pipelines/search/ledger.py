@@ -1,4 +1,4 @@
-"""What a search has cost: a sum of what its records count, and what no candidate is to blame for."""
+"""What a search has cost: the sum over its records, and what belongs to no candidate."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ class Ledger:
 
 
 def shares(total: int, count: int) -> list[int]:
-    """Whole shares of a batch's cost, as even as can be, whose sum it is; the largest first."""
+    """A batch's cost in whole shares, as even as can be; the largest first."""
     return [-(-(total - k) // count) for k in range(count)]

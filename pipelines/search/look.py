@@ -15,7 +15,7 @@ class Look:
 
     Attributes:
         verifier: scores the decoded clean predictions.
-        steps: numbers of steps made, from 1, after which it looks; None for each step.
+        steps: after how many steps it looks, each from 1; None for each step.
     """
 
     verifier: Verifier
@@ -28,11 +28,11 @@ class Look:
             raise ValueError(f"{self.verifier.name} has no score for one picture alone, so it cannot look at one")
 
     def name(self, step: int) -> str:
-        """Of the score after so many steps."""
+        """Name of the score after so many steps."""
         return look_name(self.verifier.name, step)
 
     def describe(self) -> dict[str, Any]:
-        """What `run.json` says of it."""
+        """Its description in `run.json`."""
         return {"verifier": self.verifier.identity(), "steps": None if self.steps is None else list(self.steps)}
 
 
@@ -42,7 +42,7 @@ def look_name(verifier: str, step: int) -> str:
 
 
 def steps_of(looks: Sequence[Look]) -> list[int] | None:
-    """Numbers of steps made after which somebody looks; None where that is each."""
+    """After how many steps a verifier looks; None for each step."""
     steps: set[int] = set()
     for look in looks:
         if look.steps is None:

@@ -47,10 +47,10 @@ def _merge(folder: Path, names: list[str]) -> None:
     if not names:
         return
     whole = folder / "records.jsonl"
-    found: dict[tuple[int, int], Record] = {}
+    by_place: dict[tuple[int, int], Record] = {}
     for file in (whole, *(folder / f"records.{name}.jsonl" for name in names)):
-        found |= {(one.prompt_index, one.index): one for one in read_records(file)}
-    records = [found[key] for key in sorted(found)]
+        by_place |= {(one.prompt_index, one.index): one for one in read_records(file)}
+    records = [by_place[key] for key in sorted(by_place)]
     ledgers = [folder / f"ledger.{name}.json" for name in names]
     total = Ledger(seconds=seconds_of(folder / "ledger.json") + max(map(seconds_of, ledgers)))
     total.nfe_lost = sum(map(_lost, (folder / "ledger.json", *ledgers)))

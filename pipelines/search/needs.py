@@ -17,16 +17,16 @@ class NeedCheck:
     """How one need is checked; each method raises ValueError with one sentence."""
 
     def pipeline(self, pipe: Any, strategy: Strategy) -> None:
-        """As far as the pipeline tells."""
+        """What the pipeline tells by itself."""
 
     def verifiers(self, guide: Verifier, judge: Verifier | None, strategy: Strategy) -> None:
-        """As far as the verifiers tell."""
+        """What the verifiers tell."""
 
     def arguments(self, pipe: Any, arguments: Mapping[str, Any]) -> None:
-        """As far as the arguments of its calls tell."""
+        """What the arguments of its calls tell."""
 
     def call(self, call: PipelineCall, prompt: str | int | None) -> None:
-        """By calling the pipeline up to its first model call: no NFE is spent."""
+        """What a call of the pipeline tells, up to its first model call: no NFE is spent."""
 
 
 class _MovedNoise(NeedCheck):
@@ -74,7 +74,7 @@ CHECKS: dict[Need, NeedCheck] = {
     Need.RUNNING_SCORES: _RunningScores(),
     Need.STOCHASTIC_STEPS: _StochasticSteps(),
 }
-"""In the order in which they are asked."""
+"""In the order in which they are checked."""
 
 
 def checks_of(strategy: Strategy) -> Sequence[NeedCheck]:

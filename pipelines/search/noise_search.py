@@ -46,10 +46,10 @@ class NoiseSearch:
         strategy: a name in `samplesmith.samplers.strategies.STRATEGIES`, or a `Strategy`.
         judge: scores each finished candidate too, but takes no part in the choice: an honest measure of the gain. Where
             it fails, its score is None in the record, with the reason; where the guide fails, the candidate is lost.
-        calibration: of the pipeline and verifier, or its file; steps "auto" are read from it, and where halving may end
-            its first rung.
+        calibration: of the pipeline and verifier, or its file; it tells the steps that "auto" stands for, and where
+            halving may end its first rung.
 
-    A verifier that compares images with previews costs a decode more per candidate, and the memory of their latents.
+    A verifier that compares images with previews costs one more decode per candidate, and the memory of their latents.
 
     Attributes:
         job: what made this search by names; `run.json` shows it.
@@ -105,7 +105,7 @@ class NoiseSearch:
         Args:
             prompt: a prompt, or a class label, or a list of them; None where `prompt_embeds` are among the arguments.
             budget: NFEs per prompt (one forward of one row; a guided step costs two), never exceeded. The very first
-                candidate runs alone, to learn what one costs. Either this or `num_candidates`.
+                candidate runs alone, which tells what each costs. Either this or `num_candidates`.
             num_candidates: candidates per prompt; with halving, those that start.
             seed: of the first candidate, at least 0; with the random strategy candidate k of prompt i has seed
                 `seed + k + i * 100_000`.
@@ -234,13 +234,13 @@ def _check(
     prompts: Sequence[str | int | None], budget: int | None, num_candidates: int | None, seed: int, batch_size: int
 ) -> None:
     if (budget is None) == (num_candidates is None):
-        raise ValueError("give just one of budget= (NFEs a prompt) and num_candidates= (candidates a prompt)")
+        raise ValueError("give just one of budget= (NFEs per prompt) and num_candidates= (candidates per prompt)")
     if not prompts or any(isinstance(prompt, str) and not prompt.strip() for prompt in prompts):
         raise ValueError("the prompt is empty; say what to draw")
     check_numbers(budget=budget, num_candidates=num_candidates, batch_size=batch_size, seed=seed)
     if num_candidates is not None and num_candidates > SEEDS_PER_PROMPT:
         raise ValueError(
-            f"num_candidates is {num_candidates}; at most {SEEDS_PER_PROMPT} a prompt have seeds of their own"
+            f"num_candidates is {num_candidates}; give at most {SEEDS_PER_PROMPT}: each prompt has that many seeds"
         )
 
 
@@ -248,6 +248,10 @@ def _check_shards(output_dir: str | Path | None, stop_at: float | None, prompts:
     if output_dir is None:
         raise ValueError("several processes share their records through output_dir; give one")
     if stop_at is not None:
-        raise ValueError("stop_at hands a prompt's rest to others, which several processes cannot; leave it out")
+        raise ValueError(
+            "stop_at hands what one prompt did not spend to others, which several processes cannot; leave it out"
+        )
     if len(prompts) < shard.size:
-        raise ValueError(f"{shard.size} processes share {len(prompts)} prompts, one at least each; start fewer")
+        raise ValueError(
+            f"{shard.size} processes share {len(prompts)} prompts, and each needs at least one; start fewer processes"
+        )

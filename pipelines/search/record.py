@@ -1,4 +1,4 @@
-"""What is on record of an evaluated node: how it was made, what it cost, and what it is worth."""
+"""The record of an evaluated node: how it was made, what it cost, and what it is worth."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Record:
         file: its picture, within the folder; None without one.
         status: finished, or a preview (the clean prediction of a step), or failed: of a failed one, `reason` says why.
         score: of the guide; None where it failed, or where only whole pools are ranked.
-        scores: by verifier; None where one gave none.
+        scores: by verifier; None where a verifier gave none.
         reason: why it failed; None where it did not.
         missing: why a judge gave no score, by the score's name.
         own_noise: whether it holds noise that the plain pipeline would not draw.
@@ -64,7 +64,7 @@ class Record:
 
     @property
     def may_recover(self) -> bool:
-        """Whether a verifier failed on it: it may score it when it is asked again."""
+        """Whether a verifier failed on it: it may give a score when it is called again."""
         return bool(self.missing) or (self.failed and self.reason != UNUSABLE)
 
     def scored(self, scored: Scored, guide: str, extra_calls: int = 0) -> Record:
@@ -87,7 +87,7 @@ class Record:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON value; what is not so is left out (`reason` of a good one, `steps` of a run that is not paused)."""
+        """A JSON value; what does not apply is left out (`reason` where none failed, `steps` without pauses)."""
         values = asdict(self) | {"id": self.node.id, "seed": self.node.seed, "legs": self.node.legs_json()}
         del values["node"]
         optional: dict[str, Any] = {

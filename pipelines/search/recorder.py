@@ -61,7 +61,7 @@ class FileRecorder(Recorder):
 
     Args:
         file: of the folder.
-        scorer: is asked again for scores that are missing.
+        scorer: scores again what lacks a score.
     """
 
     def __init__(self, file: RecordFile, scorer: Scorer):
@@ -76,12 +76,12 @@ class FileRecorder(Recorder):
         return f"images/{prompt_index:04d}_{index:05d}.png"
 
     def recall(self, prompt_index: int, batch: Sequence[Node], make_again: MakeAgain) -> list[Record]:
-        """The records of a batch; none where it is to be evaluated, whole, so that batches stay what they were.
+        """The records of a batch; none where it is to be evaluated: always as a whole, so that batches stay the same.
 
         Args:
             prompt_index: number of the prompt.
-            batch: nodes of it.
-            make_again: is asked where pictures are gone, or where a verifier wants more than the picture.
+            batch: nodes of the prompt.
+            make_again: called where pictures are gone, or where a verifier needs more than the picture.
 
         Raises:
             RecordsError: for records of nodes that this search does not evaluate.

@@ -1,4 +1,4 @@
-"""The records of a search on disk: JSON lines, appended a batch at a time, whole or absent; and what was asked for."""
+"""The records of a search on disk: JSON lines, appended batch by batch, whole or absent; and the run's description."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RecordFile:
 
     Args:
         folder: made where it is missing.
-        run: what was asked for, JSON values; a folder that holds another run is refused. `versions` and `job` are for
+        run: its description, JSON values; a folder that holds another run is refused. `versions` and `job` are for
             readers, and not compared.
         shard: of several processes that share the folder, this one; records are then in a file of its own, beside what
             the whole file holds, until they are merged (`shards`).

@@ -29,7 +29,7 @@ from .records import load_picture, write_atomically
 
 @dataclass(frozen=True)
 class Candidate:
-    """A scored candidate that can be made again; one that was scored on the way is made in full.
+    """A scored candidate that can be made again; of one that was scored before its end, the finished image is made.
 
     Attributes:
         record: as in `records.jsonl`.
@@ -164,7 +164,7 @@ class SearchResult:
 
     Attributes:
         best: the chosen candidate of each prompt, in their order.
-        candidates: those that were finished, a list per prompt; in all but halving that is every one.
+        candidates: those that were finished, a list per prompt; without halving, all candidates.
         ledger: the cost.
         verifier: name of the score that the choice went by.
         judge: name of a held-out score beside it; None without one.

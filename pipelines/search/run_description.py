@@ -1,4 +1,4 @@
-"""What a search was asked for, as `run.json` says it: a folder goes on with a run that reads the same, and no other."""
+"""The description of a run in `run.json`: a folder goes on with a run of the same description, and with no other."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _HASHED: WeakKeyDictionary[nn.Module, tuple[Any, str]] = WeakKeyDictionary()
 
 
 def describe_model(pipe: Any) -> dict[str, Any]:
-    """What makes the images: classes, the scheduler's config, and the weights by their hashes.
+    """The description of what makes the images: classes, the scheduler's config, and the weights by their hashes.
 
     A name tells little: another folder may have it, and weights change. About a second for each GB of weights, once.
     """
-    found = schedulers(pipe)
+    parts = schedulers(pipe)
     return {
         "pipeline": type(pipe).__name__,
         "model": _portable(pipe.config.get("_name_or_path")),
         "weights": weights_of(pipe),
-        "scheduler": ", ".join(type(scheduler).__name__ for scheduler in found),
-        "scheduler_config": _config(found[0]) if len(found) == 1 else [_config(scheduler) for scheduler in found],
+        "scheduler": ", ".join(type(scheduler).__name__ for scheduler in parts),
+        "scheduler_config": _config(parts[0]) if len(parts) == 1 else [_config(scheduler) for scheduler in parts],
         "dtype": str(pipe.dtype),
         "device": str(getattr(pipe, "_execution_device", "cpu")),
     }
@@ -45,7 +45,7 @@ def _config(scheduler: Any) -> dict[str, Any]:
 
 
 def describe_verifiers(guide: Verifier, judge: Verifier | None) -> dict[str, Any]:
-    """Who scores: the names of the scores, and all that decides them."""
+    """The description of who scores: the names of the scores, and all that decides them."""
     return {
         "verifier": guide.name,
         "verifier_identity": guide.identity(),
@@ -55,7 +55,7 @@ def describe_verifiers(guide: Verifier, judge: Verifier | None) -> dict[str, Any
 
 
 def describe_versions() -> dict[str, str]:
-    """Of the libraries, for the reader: they are not compared."""
+    """Versions of the libraries, for the reader: they are not compared."""
     return {name: version(name) for name in ("torch", "diffusers", "transformers")}
 
 
@@ -97,11 +97,11 @@ def _portable(name: Any) -> str | None:
 def differences(before: Any, now: Any, path: str = "") -> list[str]:
     """How two descriptions differ, a sentence for each place."""
     if isinstance(before, dict) and isinstance(now, dict):
-        found = (
+        lists = (
             differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)
             for key in sorted({*before, *now})
         )
-        return [one for several in found for one in several]
+        return [one for several in lists for one in several]
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         return [
             one for k, pair in enumerate(zip(before, now, strict=True)) for one in differences(*pair, f"{path}[{k}]")

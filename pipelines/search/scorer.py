@@ -1,4 +1,4 @@
-"""What a batch is worth: the guide's scores, the judge's of finished images, and those of early looks."""
+"""Scores of a batch: the guide's, the judge's of finished images, and those of early looks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Worth:
 
 
 class Scorer:
-    """Asks the verifiers of a search.
+    """Calls the verifiers of a search.
 
     Args:
         guide: chooses; where it fails, the candidate is lost.
@@ -60,24 +60,24 @@ class Scorer:
         """Score a batch.
 
         Args:
-            prompt: of all of it.
-            node: one of it: the judge sees finished images only.
+            prompt: of the whole batch.
+            node: any of the batch: the judge sees finished images only.
             made: the batch.
             evaluator: decodes clean predictions for early looks.
         """
         text, judge = "" if prompt is None else str(prompt), self._judge_of(node)
         everyone = [self.guide, judge, *(look.verifier for look in self.looks)]
         with count_verifier_calls(everyone) as counted, count_costs(evaluator.call.pipe) as decoded:
-            found = score_batch(self.guide, made.images, made.usable, text, made.previews, judge)
+            rows = score_batch(self.guide, made.images, made.usable, text, made.previews, judge)
             for step, latents in sorted(made.early.items()):
                 pictures, whole = evaluator.pictures(prompt, latents)
                 for look in self.looks:
                     if look.steps is None or step in look.steps:
-                        measure_look(look.verifier, look.name(step), found, pictures, whole, text)
-        return Worth(found, counted.verifier_calls, decoded.decodes)
+                        measure_look(look.verifier, look.name(step), rows, pictures, whole, text)
+        return Worth(rows, counted.verifier_calls, decoded.decodes)
 
     def score_again(self, record: Record, made: Made | None, k: int, folder: Path) -> Worth:
-        """Ask again whoever gave no score: the guide, or the judge alone.
+        """Call again the verifier that gave no score: the guide, or the judge alone.
 
         Args:
             record: of the node.

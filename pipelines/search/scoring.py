@@ -62,12 +62,12 @@ def score_batch(
         images: uint8 (batch, height, width, 3).
         usable: False for an image with NaN or blacked by a safety checker: it is lost.
         prompt: of all of them.
-        previews: earlier clean predictions, one an image, uint8 (batch, height, width, 3) of any size; read only by
+        previews: earlier clean predictions, one per image, uint8 (batch, height, width, 3) of any size; read only by
             verifiers that need them.
         judge: measures beside the guide.
 
     Returns:
-        one for each image.
+        one per image.
 
     Raises:
         ValueError: where a verifier needs previews and there are none.
@@ -76,28 +76,28 @@ def score_batch(
     for verifier in (guide, judge):
         if verifier is not None and previews is None and verifier.needs_previews:
             raise ValueError(f"{verifier.name} compares images with earlier previews of them, and none were recorded")
-    found = [Scored(row, reason) for row, reason in _checked_rows(guide, images, prompt, previews)]
-    for one, good in zip(found, usable, strict=True):
+    batch = [Scored(row, reason) for row, reason in _checked_rows(guide, images, prompt, previews)]
+    for one, good in zip(batch, usable, strict=True):
         one.reason = one.reason if good else UNUSABLE
         if one.reason is not None:
             one.scores = dict.fromkeys(one.scores)
             warnings.warn(f"candidate lost for {prompt!r}: {one.reason}", stacklevel=2)
     if judge is not None:
-        measure(judge, guide, found, images, prompt, previews)
-    return found
+        measure(judge, guide, batch, images, prompt, previews)
+    return batch
 
 
 def measure(
     judge: Verifier,
     guide: Verifier,
-    found: Sequence[Scored],
+    batch: Sequence[Scored],
     images: np.ndarray,
     prompt: str,
     previews: np.ndarray | None = None,
 ) -> None:
-    """Add the judge's scores to what the guide found, under names that are told apart; arguments as `score_batch`."""
+    """Add the judge's scores to the guide's, under names that are told apart; arguments as `score_batch`."""
     names = told_apart([guide, judge])[1]
-    for one, (row, reason) in zip(found, _checked_rows(judge, images, prompt, previews), strict=True):
+    for one, (row, reason) in zip(batch, _checked_rows(judge, images, prompt, previews), strict=True):
         if one.reason == UNUSABLE:
             row, reason = dict.fromkeys(row), None
         one.scores |= {names.get(key, key): value for key, value in row.items()}
@@ -107,20 +107,20 @@ def measure(
 
 
 def measure_look(
-    verifier: Verifier, name: str, found: Sequence[Scored], images: np.ndarray, usable: Sequence[bool], prompt: str
+    verifier: Verifier, name: str, rows: Sequence[Scored], images: np.ndarray, usable: Sequence[bool], prompt: str
 ) -> None:
-    """Add a verifier's scores of early pictures to what was found, under a name.
+    """Add a verifier's scores of early pictures to the others, under a name.
 
     Args:
         verifier: that looks.
         name: of its scores there.
-        found: one per picture.
+        rows: one per picture.
         images: uint8 (batch, height, width, 3).
         usable: False for a picture with NaN: it has no score.
         prompt: of all of them.
     """
-    rows = _checked_rows(verifier, images, prompt, None)
-    for scored, (row, reason), good in zip(found, rows, usable, strict=True):
+    looked = _checked_rows(verifier, images, prompt, None)
+    for scored, (row, reason), good in zip(rows, looked, usable, strict=True):
         reason = reason if good else UNUSABLE
         scored.scores[name] = row.get(verifier.name) if reason is None else None
         if reason is not None:

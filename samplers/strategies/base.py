@@ -53,7 +53,7 @@ class Strategy(ABC):
 
         Args:
             seed: of the first candidate.
-            num_candidates: how many begin; None where the strategy itself finds out what the budget buys.
+            num_candidates: how many begin; None where the strategy itself learns what the budget buys.
             budget: of the prompt; None for one without a bound.
             num_steps: of a whole run, for a strategy that needs pauses.
         """
@@ -69,7 +69,7 @@ class Strategy(ABC):
         return Need.PAUSES not in self.needs
 
     def informed(self, correlations: Mapping[int, float]) -> Self:
-        """A copy that knows how early scores go with final ones, by the number of steps made; most do not ask."""
+        """A copy that knows how early scores go with final ones, by the number of steps made; most do not use it."""
         return self
 
     @abstractmethod
@@ -94,7 +94,7 @@ class Strategy(ABC):
         return not self.left(1)
 
     def check_budget(self) -> None:
-        """Whether the budget buys a candidate, with the prices that are known; asked each time that one was counted.
+        """Whether the budget buys a candidate, with the prices that are known; called whenever a price was counted.
 
         Raises:
             BudgetError: where it does not.

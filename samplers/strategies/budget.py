@@ -23,7 +23,7 @@ class Budget:
     """NFEs of one prompt.
 
     Args:
-        nfe: the bound; None for none.
+        nfe: the bound; None where there is none.
         prices: NFEs of one candidate by its steps, as counted; those of all prompts share one.
         calls: says how many model calls some steps make, where that is known.
 
@@ -66,10 +66,10 @@ class Budget:
             self.nfe += extra
 
     def estimates(self, legs: Sequence[Steps], reached: int) -> list[int]:
-        """NFEs of a candidate by leg of a bracket, as one knows them who has reached leg `reached`.
+        """NFEs of a candidate by leg of a bracket, as known when leg `reached` is under way.
 
-        A leg beyond is held to cost as much per model call as the dearest up to there. What it did cost other prompts
-        is left out, so that the order of the prompts does not tell.
+        A later leg is taken to cost as much per model call as the dearest leg so far. What it cost other prompts
+        is left out, so that the order of the prompts does not matter.
 
         Args:
             legs: of a candidate, in their order.

@@ -168,14 +168,14 @@ class Halving(Strategy):
     legs: list[Steps]
     """Steps of each rung."""
     rung: int
-    """The one under way, from 0."""
+    """Number of the rung under way, from 0."""
     racing: list[Node]
-    """The candidates that run in it, in that order: in the first rung as they begin, then as they stood before it."""
+    """Candidates of that rung, in the order in which they run: as they begin, and later as they stood before it."""
     scores: list[float]
-    """Of those that did."""
+    """Scores of those that have run in it."""
 
     def _begin(self, count: int) -> None:
-        """Let so many candidates race from the begin."""
+        """Let so many candidates begin."""
         self.racing = [Node.draw(self.seed + k, stop=self.legs[0][1]) for k in range(count)]
 
     def _entrants(self) -> int | None:
@@ -186,7 +186,7 @@ class Halving(Strategy):
         return self.affordable(self.budget.nfe - self._before, prices)
 
     def _fit(self) -> None:
-        """Let no more race than the budget lets finish, beside those whose scores are known."""
+        """Let no more candidates run than the budget lets finish, beside those whose scores are known."""
         if (entrants := self._entrants()) is None:
             return
         if self.rung == 0 and self.num_candidates is None:

@@ -1,4 +1,4 @@
-"""What a candidate is: a seed, and the path that was gone from its noise. Nothing else decides it."""
+"""What a candidate is: a seed, and the path from its noise. Nothing else decides it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Node:
         Args:
             seed: of the noise.
             turns: moves of the noise.
-            stop: the step before which it is looked at; None for a whole run.
+            stop: the step before which it is scored; None for a whole run.
         """
         return cls(seed, (Leg(0, stop, turns),))
 
@@ -92,7 +92,7 @@ class Node:
 
         Args:
             moves: made first.
-            stop: the step before which it is looked at; None for the end of the run.
+            stop: the step before which it is scored; None for the end of the run.
 
         Raises:
             ValueError: for a node that is finished, a child without steps, or one that goes back to a later step.

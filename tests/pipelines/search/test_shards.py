@@ -153,7 +153,7 @@ def test_a_refused_run_leaves_the_folder_unlocked(finished):
     [
         ({}, "share their records through output_dir"),
         ({"output_dir": "x", "stop_at": 0.5}, "several processes cannot"),
-        ({"output_dir": "x"}, "2 processes share 1 prompts, one at least each; start fewer"),
+        ({"output_dir": "x"}, "2 processes share 1 prompts, and each needs at least one; start fewer processes"),
     ],
 )
 def test_what_processes_cannot_do_is_one_sentence(monkeypatch, tmp_path, arguments, message):
