@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ...samplers.strategies import Budget, Need, Node, Strategy
+from ...samplers.strategies import Budget, Need, Node, Renoise, Strategy
 from ...samplers.strategies.base import WHOLE
 from ...samplers.strategies.budget import Steps
 from ..call import PipelineCall
@@ -175,9 +175,9 @@ class Engine:
             search.observe(batch, [candidate.score for candidate in self._batch(i, batch)])
 
     def _payable(self, search: Strategy) -> list[Node]:
-        """The next batch: nodes of the same steps, as many as the budget pays; one alone where it tells the price."""
+        """The next batch: nodes of the same way, as many as the budget pays; one alone where it tells the price."""
         nodes = search.propose(self.limits.batch_size)
-        batch = list(takewhile(lambda one: (one.start, one.stop) == (nodes[0].start, nodes[0].stop), nodes))
+        batch = list(takewhile(lambda node: _way(node) == _way(nodes[0]), nodes))
         if batch and not search.budget.knows(batch[0]):
             return batch[:1]
         return batch[: search.budget.pays(batch)]
@@ -297,6 +297,11 @@ class Engine:
             completed=self.ledger.nfe,
             best=f"best {max(scores):.3f}" if scores else "",
         )
+
+
+def _way(node: Node) -> tuple[int, int | None, bool, bool]:
+    """What the nodes of one batch have in common: their steps, and whether they begin, go on or go back."""
+    return node.start, node.stop, node.parent is None, any(isinstance(move, Renoise) for move in node.moves)
 
 
 @contextmanager

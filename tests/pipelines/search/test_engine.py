@@ -52,11 +52,25 @@ SETUPS = {
 }
 
 
-def search(setup, **arguments):
+class Mixed(Scripted):
+    """Nodes of the same steps, of which some begin, some go on and some go back."""
+
+    def rounds(self):
+        yield [Node.draw(self.seed + k, stop=3) for k in range(2)]
+        first, second = (node for node, _ in self.observed[:2])
+        yield [first.child(Renoise(0, key=1), stop=3), Node.draw(self.seed + 2, stop=3), first.child(stop=5)]
+        yield [second.child(), self.observed[4][0].child(Renoise(3, key=2)), second.child(Noise(1))]
+
+    @property
+    def done(self):
+        return len(self.observed) == 8
+
+
+def search(setup, strategy=None, **arguments):
     name, scheduler = SETUPS[setup]
     pipe = toys.build(name)
     pipe.scheduler = scheduler
-    made = NoiseSearch(pipe, Brightness(), Scripted())
+    made = NoiseSearch(pipe, Brightness(), strategy or Scripted())
     call = {**toys.TOYS[name][2], "num_inference_steps": STEPS, "num_candidates": 2, "progress": False, **arguments}
     with count_nfe(pipe) as counted:
         result = made("a cat", **call)
@@ -82,6 +96,16 @@ def test_children_and_steps_back_in_any_batches(setup):
     assert np.abs(again - np.asarray(best.image)).max() <= 1
     with pytest.raises(ValueError, match="make the image again with reproduce"):
         best.pipeline_kwargs(pipe)
+
+
+@pytest.mark.parametrize("setup", ["SD3, SDE", "SD, DPM++"])
+def test_nodes_that_begin_go_on_and_go_back_do_not_share_a_batch(setup):
+    results = [search(setup, Mixed(), batch_size=size)[1] for size in (8, 1)]
+    together, alone = (result.records for result in results)
+    assert [record["batch"] for record in together] == [0, 0, 1, 2, 3, 4, 5, 6]
+    assert [record["id"] for record in together] == [record["id"] for record in alone]
+    assert [record["nfe"] for record in together] == [record["nfe"] for record in alone]
+    assert [r["score"] for r in together] == pytest.approx([r["score"] for r in alone], abs=1e-4)
 
 
 @pytest.mark.parametrize("setup", ["SD3, SDE", "SD, DPM++"])
