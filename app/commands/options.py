@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -98,10 +98,12 @@ def prompts_in(file: Path) -> list[str]:
     return [line for line in lines if line and line != "#" and not line.startswith("# ")]
 
 
-def read_steps(text: str | None) -> int | str | None:
+def read_steps(text: str | None) -> int | Literal["auto"] | None:
     """A number of steps, or "auto"."""
-    if text is None or text == "auto":
-        return text
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
     if not text.isdecimal():
         raise ValueError(f"--steps is {text!r}; give a whole number of at least 1, or auto")
     return int(text)

@@ -143,7 +143,7 @@ def _search_summary(result: SearchResult) -> dict[str, Any]:
         summary["allocation"] = asdict(result.allocation)
     sizes = {len(pool) for pool in result.candidates}
     if result.judge and _all_finished(result) and len(sizes) == 1 and result.verifier in result.best[0].scores:
-        summary |= _best_of(result, min(sizes))
+        summary |= _best_of(result, result.judge, min(sizes))
     return summary
 
 
@@ -164,15 +164,15 @@ def _chosen(best: Candidate, pool: list[Candidate]) -> dict[str, Any]:
     }
 
 
-def _best_of(result: SearchResult, size: int) -> dict[str, Any]:
+def _best_of(result: SearchResult, judge: str, size: int) -> dict[str, Any]:
     from dataclasses import asdict
 
     from ...evaluation.scaling import best_of, ranking_accuracy
 
     ks = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k <= size]
     try:
-        rows = best_of(result.records, ks, result.verifier, result.judge)
-        accuracy = ranking_accuracy(result.records, result.verifier, result.judge)
+        rows = best_of(result.records, ks, result.verifier, judge)
+        accuracy = ranking_accuracy(result.records, result.verifier, judge)
     except ValueError as error:
         return {"best_of": None, "right_above_wrong": None, "best_of_reason": str(error)}
     found = {"best_of": [asdict(row) for row in rows], "right_above_wrong": accuracy}
