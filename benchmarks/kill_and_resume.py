@@ -66,7 +66,11 @@ def main() -> None:
             folder = Path(work) / f"killed{k}"
             process = start(folder, strategy)
             begun(folder)
-            time.sleep(moments.uniform(0.0, 1.0) * seconds[strategy])
+            total = expected[strategy].count(b"\n")
+            until = moments.randrange(total)
+            while whole_lines(folder / "records.jsonl").count(b"\n") < until and process.poll() is None:
+                time.sleep(0.005)
+            time.sleep(moments.uniform(0.0, 1.0) * seconds[strategy] / total)
             process.send_signal(signal.SIGKILL)
             process.wait()
             before = whole_lines(folder / "records.jsonl")

@@ -77,4 +77,4 @@ def train(folder, steps, task=None, callbacks=(), **changes):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    train(Path(sys.argv[1]), int(sys.argv[2]), seed=3)
+    train(Path(sys.argv[1]), int(sys.argv[2]), seed=3).close()

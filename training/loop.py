@@ -183,6 +183,11 @@ class Loop:
                 bar.update(shown, completed=self.progress.images)
                 self._report(figures)
 
+    def close(self) -> None:
+        """Let the processes of a run part, once all are here: the end of a script that several of them run."""
+        self._accelerator.wait_for_everyone()
+        self._accelerator.end_training()
+
     def log(self, **figures: Any) -> None:
         """Append an entry to the log and print it; only the first process does.
 

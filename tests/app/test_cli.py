@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -80,7 +81,8 @@ class TestInterrupted:
     def test_a_search_goes_on_from_there(self, samplesmith, tmp_path):
         arguments = ["search", EASY, "--candidates", "6", "--steps", "6", "--batch-size", "1", "--output", "out"]
         command = [sys.executable, "-m", "samplesmith", *arguments]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        heeds = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a shell's background jobs do not
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=heeds)
         records = tmp_path / "out/records.jsonl"
         while not (records.exists() and records.read_text().count("\n") >= 2):
             assert process.poll() is None, process.stderr.read()
