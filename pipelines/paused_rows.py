@@ -217,7 +217,7 @@ class PausedRows:
             return np.concatenate([pixels for pixels, _ in made]), [good for _, usable in made for good in usable]
         begins = self._gathered(nodes)
         scheduler = WindowedScheduler.from_scheduler(self.call.pipe.scheduler) if begins is None else begins.scheduler
-        goes_on = begins is None or not _back(nodes[0])
+        goes_on = begins is None or not nodes[0].goes_back
         (scheduler.set_window if goes_on else scheduler.begin_anew)(nodes[0].start, nodes[0].stop)
         generators = [torch.Generator().manual_seed(node.seed) for node in nodes]
         window = _Window(scheduler, None, stops=nodes[0].stop is not None)
@@ -307,10 +307,6 @@ class PausedRows:
 
 _RENOISE = 2**30
 """Above the numbers of all calls of `step`: the noise of a move is none of a step's."""
-
-
-def _back(node: Node) -> bool:
-    return any(isinstance(move, Renoise) for move in node.moves)
 
 
 def _state(node: Node, source: _Paused, row: int, scheduler: WindowedScheduler) -> Tensor:

@@ -1,4 +1,4 @@
-"""Several processes on one job, as torchrun or accelerate start them: who am I, and a group that can wait."""
+"""Several processes on one job, as torchrun or accelerate start them: who am I, and a group of them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,6 @@ class Team:
 
     rank: int = 0
     size: int = 1
-
-    def wait(self) -> None:
-        """Until all are here."""
-        if self.size > 1:
-            torch.distributed.barrier()
 
 
 @contextmanager

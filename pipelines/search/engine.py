@@ -10,20 +10,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 
 import numpy as np
 from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ...samplers.strategies import Budget, Need, Node, Renoise, Strategy
+from ...samplers.strategies import Budget, Need, Node, Strategy
 from ...samplers.strategies.base import WHOLE
 from ...samplers.strategies.budget import Steps
 from ..call import PipelineCall
 from ..clip import Clip, as_picture
 from ..paused_rows import RunLength
 from .calibration import Calibration
-from .evaluator import Evaluator, Made
+from .evaluator import Evaluator
 from .ledger import Ledger, shares
 from .needs import checks_of
 from .record import Record
@@ -184,15 +185,11 @@ class Engine:
 
     def _batch(self, i: int, batch: list[Node]) -> list[Candidate]:
         """Recall a batch, or make, score and record it."""
-        prompt, search, number = self.prompts[i], self.searches[i], self._batches(i)
-
-        def make_again(nodes: Sequence[Node]) -> Made:
-            return self.evaluator.make_again(prompt, nodes)
-
-        records = self.recorder.recall(i, batch, make_again)
+        search = self.searches[i]
+        records = self.recorder.recall(i, batch, partial(self.evaluator.make_again, self.prompts[i]))
         pictures: Sequence[Image.Image | Clip | None] = [None] * len(records)
         if not records:
-            records, pictures = self._evaluate(i, batch, number)
+            records, pictures = self._evaluate(i, batch)
         search.budget.learn(batch[0], records[0].nfe)
         search.budget.spent += sum(record.nfe for record in records)
         self.evaluator.remember(batch)
@@ -206,7 +203,7 @@ class Engine:
         """Number of the batches of a prompt so far."""
         return 1 + self.pools[i][-1].record.batch if self.pools[i] else 0
 
-    def _evaluate(self, i: int, batch: list[Node], number: int) -> tuple[list[Record], list[Image.Image | Clip]]:
+    def _evaluate(self, i: int, batch: list[Node]) -> tuple[list[Record], list[Image.Image | Clip]]:
         """Make and score a batch, and write its records."""
         prompt, pool, search = self.prompts[i], self.pools[i], self.searches[i]
         made = self.evaluator.make(prompt, batch)
@@ -223,7 +220,7 @@ class Engine:
                 prompt=prompt,
                 prompt_index=i,
                 index=index,
-                batch=number,
+                batch=self._batches(i),
                 strategy=self.strategy.name,
                 node=node,
                 nfe=costs[k],
@@ -301,7 +298,7 @@ class Engine:
 
 def _way(node: Node) -> tuple[int, int | None, bool, bool]:
     """What the nodes of one batch have in common: their steps, and whether they begin, go on or go back."""
-    return node.start, node.stop, node.parent is None, any(isinstance(move, Renoise) for move in node.moves)
+    return node.start, node.stop, node.parent is None, node.goes_back
 
 
 @contextmanager

@@ -135,16 +135,22 @@ class FileRecorder(Recorder):
             made = make_again(batch)
             for k in absent:
                 self.file.save_image(known[k], as_picture(made.images[k]))
-        for k in recovers:
-            worth = self.scorer.score_again(known[k], made, k, self.file.folder)
-            before, known[k] = known[k], known[k].scored(worth.scored[0], self.scorer.guide.name, worth.verifier_calls)
-            self._put(before, known[k])
+        changed: dict[int, Record] = {}
+        try:
+            for k in recovers:
+                worth = self.scorer.score_again(known[k], made, k, self.file.folder)
+                record = known[k].scored(worth.scored[0], self.scorer.guide.name, worth.verifier_calls)
+                changed[id(known[k])], known[k] = record, record
+        finally:  # what one verifier gave is kept where another is down
+            if changed:
+                self._put(changed)
         return known
 
-    def _put(self, before: Record, record: Record) -> None:
-        """Put a record in place of one on file."""
-        self._changed.add(record.prompt_index)
-        if any(one is before for one in self.file.records):
-            self.file.replace([record if one is before else one for one in self.file.records])
-        else:  # of the whole file, which a shard does not write to
-            self.file.append([record])
+    def _put(self, changed: dict[int, Record]) -> None:
+        """Put records in place of those on file, which are given by their identity, in one write."""
+        self._changed |= {record.prompt_index for record in changed.values()}
+        own = [changed.pop(id(record), record) for record in self.file.records]
+        if own != self.file.records:
+            self.file.replace(own)
+        if changed:  # of the whole file, which a shard does not write to
+            self.file.append(list(changed.values()))

@@ -130,6 +130,11 @@ class Node:
         return self.stop is None
 
     @property
+    def goes_back(self) -> bool:
+        """Whether its last leg begins at a noisier step than its parent stands at."""
+        return any(isinstance(move, Renoise) for move in self.moves)
+
+    @property
     def moves(self) -> tuple[Move, ...]:
         """Those of its last leg."""
         return self.legs[-1].moves
