@@ -25,7 +25,7 @@ def moments(scheduler, call):
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
-@pytest.mark.parametrize(("call", "to_call"), [(9, 4), (5, 1), (10, 6)])
+@pytest.mark.parametrize(("call", "to_call"), [(9, 4), (5, 1), (10, 6), (5, 4), (9, 8)])
 def test_samples_of_one_time_become_samples_of_the_other(name, call, to_call):
     """x_t = alpha x_0 + sigma eps with x_0 from N(1, 0.5^2): mean alpha', variance (alpha' / 2)^2 + sigma'^2."""
     scheduler, count = SCHEDULERS[name], 200_000

@@ -129,3 +129,28 @@ def test_the_result_so_far(tmp_path):
     assert [len(result.records) for result in seen] == [2, 4, 5, 7, 8, 10, 11]
     assert [result.best[0].finished for result in seen] == [False] * 5 + [True] * 2
     assert [len(result.candidates[0]) for result in seen] == [2, 2, 3, 5, 6, 2, 3]
+
+
+class Endless(Strategy):
+    """Looks at draws after two steps and finishes each, for as long as it is paid."""
+
+    name = "endless"
+    needs = frozenset({Need.PAUSES})
+
+    def propose(self, count):
+        made = [node for node, _ in self.observed]
+        if made and not made[-1].finished:
+            return [made[-1].child()]
+        return [Node.draw(self.seed + len(made), stop=2)]
+
+
+@pytest.mark.parametrize("budget", [6, 11, 12, 13, 40])
+def test_a_strategy_that_plans_nothing_stops_within_its_budget(budget):
+    """Two steps, then four, of one model call each without guidance."""
+    pipe = toys.build("StableDiffusion3")
+    call = {**toys.SMALL, "num_inference_steps": STEPS, "guidance_scale": 1.0, "progress": False}
+    with count_nfe(pipe) as counted:
+        result = NoiseSearch(pipe, Brightness(), Endless())("a cat", budget=budget, **call)
+    expected = [2, 4] * (budget // 6) + [2] * (budget % 6 >= 2)
+    assert [record["nfe"] for record in result.records] == expected
+    assert counted.nfe == result.ledger.nfe == sum(expected) <= budget
