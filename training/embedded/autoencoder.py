@@ -211,7 +211,7 @@ class ReconstructionTask:
         return {"psnr": decibels.mean(), "worst": decibels.min()}
 
 
-def train(output: Path, total_images: int, seed: int) -> AutoencoderKL:
+def train(output: Path, total_images: int, seed: int, bf16: bool = True) -> AutoencoderKL:
     """Train, or go on training, until `total_images` crops were seen; a whole scene counts as four.
 
     Returns:
@@ -230,7 +230,7 @@ def train(output: Path, total_images: int, seed: int) -> AutoencoderKL:
         schedule,
         average_decay=lambda update: EMA_DECAY if update > 1 else 0.0,  # the first weights are no part of it
         gradient_norm=1.0,
-        bf16=True,
+        bf16=bf16,
         cpu=True,
         log_every=LOG_EVERY,
         evaluate_every=EVALUATE_EVERY,
@@ -255,7 +255,7 @@ def main() -> None:
     parser = recipe_parser(__doc__, images=140_000, needs_autoencoder=False)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    train(arguments.output, arguments.images, arguments.seed)
+    train(arguments.output, arguments.images, arguments.seed, bf16=not arguments.float32)
 
 
 if __name__ == "__main__":

@@ -266,6 +266,7 @@ def train(
     peak_learning_rate: float = PEAK_LEARNING_RATE,
     share: float = 1.0,
     measures: tuple[Measure, ...] = (),
+    bf16: bool = True,
 ) -> open_clip.CLIP:
     """Train, or go on training.
 
@@ -280,6 +281,7 @@ def train(
         share: of the trained weights in the result, the rest being those of `start`. Going on from a good model, the
             mean of both is often better than either (arXiv 2109.01903).
         measures: what else the log is to show.
+        bf16: whether it computes in bfloat16.
 
     Raises:
         WrongRunError: where the folder holds another run.
@@ -308,7 +310,7 @@ def train(
         seed,
         lambda progress: schedule(progress) + LEAST_LEARNING_RATE / peak_learning_rate,
         gradient_norm=1.0,
-        bf16=True,
+        bf16=bf16,
         cpu=True,
         log_every=LOG_EVERY,
         evaluate_every=EVALUATE_EVERY,
@@ -334,7 +336,14 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     shutil.rmtree(arguments.output / NAME, ignore_errors=True)
     autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder).eval()
-    train(arguments.output, as_generated(autoencoder), arguments.images, arguments.seed, start=arguments.start)
+    train(
+        arguments.output,
+        as_generated(autoencoder),
+        arguments.images,
+        arguments.seed,
+        start=arguments.start,
+        bf16=not arguments.float32,
+    )
 
 
 if __name__ == "__main__":

@@ -82,13 +82,13 @@ def clean_predictions(
 Predict = Callable[[Tensor, list[str], Tensor, torch.Generator], Tensor]
 
 
-def predictor(model: str) -> Predict:
+def predictor(model: str, bf16: bool = True) -> Predict:
     """`clean_predictions` of a shipped pipeline, guided as its call defaults say."""
     pipe, defaults = load(model), assets.call_defaults(model)
     guidance, length = defaults["guidance_scale"], defaults["max_sequence_length"]
 
     def predict(x: Tensor, captions: list[str], sigmas: Tensor, generator: torch.Generator) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             return clean_predictions(pipe, x, captions, sigmas, generator, guidance, length)
 
     return predict
@@ -145,7 +145,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     shutil.rmtree(arguments.output / NAME, ignore_errors=True)
-    predict = predictor(MODEL)
+    bf16 = not arguments.float32
+    predict = predictor(MODEL, bf16)
     train(
         arguments.output,
         as_previews(predict),
@@ -156,6 +157,7 @@ def main() -> None:
         peak_learning_rate=PEAK_LEARNING_RATE,
         share=SHARE,
         measures=(PreviewAccuracy(predict),),
+        bf16=bf16,
     )
 
 

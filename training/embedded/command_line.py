@@ -12,7 +12,7 @@ from ..loop import NonFiniteError
 
 
 def recipe_parser(description: str, images: int, needs_autoencoder: bool = True) -> argparse.ArgumentParser:
-    """A parser with `--output`, `--images`, `--seed`, `--threads` and, where it is needed, `--autoencoder`.
+    """A parser with `--output`, `--images`, `--seed`, `--threads`, `--float32` and, if needed, `--autoencoder`.
 
     Args:
         description: the recipe's docstring.
@@ -28,6 +28,11 @@ def recipe_parser(description: str, images: int, needs_autoencoder: bool = True)
     parser.add_argument("--images", type=int, default=images, help="where the run ends")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--float32",
+        action="store_true",
+        help="compute in float32, not in bfloat16: twice as fast on processors with AVX-512 bf16 but without AMX",
+    )
     return parser
 
 

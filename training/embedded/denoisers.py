@@ -30,7 +30,12 @@ def schedule(progress: Progress) -> float:
 
 
 def denoiser_settings(
-    total_images: int, seed: int, evaluate_every: int, first_weights: int, about: Mapping[str, Any]
+    total_images: int,
+    seed: int,
+    evaluate_every: int,
+    first_weights: int,
+    about: Mapping[str, Any],
+    bf16: bool = True,
 ) -> LoopSettings:
     """The settings of a denoiser's run.
 
@@ -40,6 +45,7 @@ def denoiser_settings(
         evaluate_every: steps.
         first_weights: how much the first weights count in the average: as if it had seen that many updates before.
         about: what tells the run from others.
+        bf16: whether it computes in bfloat16.
     """
     return LoopSettings(
         total_images,
@@ -48,7 +54,7 @@ def denoiser_settings(
         schedule,
         average_decay=lambda update: rising_decay(update, EMA_DECAY, first_weights, first_weights + 10),
         gradient_norm=1.0,
-        bf16=True,
+        bf16=bf16,
         cpu=True,
         log_every=LOG_EVERY,
         evaluate_every=evaluate_every,

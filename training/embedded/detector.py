@@ -1,8 +1,9 @@
-"""The judge: `python -m samplesmith.training.embedded.detector --output runs/detector --autoencoder FOLDER`.
+"""The judge: `python -m samplesmith.training.embedded.detector --output runs/detector --generator FOLDER`.
 
-Trained on scenes of which half hold sprites that are spoiled or run into each other, under blur and noise, some of them
-after the autoencoder with noise on their latents: what a generator's pictures look like. What is malformed counts as no
-object and has a map of its own.
+Two thirds of a batch are scenes, of which half hold sprites that are spoiled or run into each other, under blur and
+noise, some of them after the autoencoder with noise on their latents. One third are pictures that a generator drew
+(`--generator`), labelled by `generated_scenes.py`: spoiled sprites alone do not teach what melted ones look like. What
+is malformed counts as no object and has a map of its own.
 Focal loss on heat maps of centres (arXiv 1904.07850, eq. 1), L1 of the boxes at the centres (eq. 2 and 3),
 cross-entropy of the background.
 Needs: `pip install samplesmith[train]`. About 80 images/s on one core.
@@ -11,13 +12,14 @@ Needs: `pip install samplesmith[train]`. About 80 images/s on one core.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, StableDiffusion3Pipeline
 from torch import Tensor
 
 from ... import scenes
@@ -30,16 +32,21 @@ from ..randomness import initial_weights
 from ..schedules import Progress, linear_decay, warm_up
 from .autoencoder import reconstruct
 from .command_line import recipe_parser, run_recipe
+from .generated_scenes import GeneratedScene, generate_scenes
 from .pixels import images_to_tensor
 from .sprite_maps import focal_loss
 
 BATCH = 64
 PEAK_LEARNING_RATE, LEAST_LEARNING_RATE, WARM_UP_IMAGES = 2e-3, 1e-5, 6400
 SPOILED_SHARE, MERGED_SHARE, CHANGED_SHARE = 0.35, 0.15, 0.1
-GENERATED_EVERY, LATENT_NOISE = 3, 0.3
-"""How often half of a batch goes through the autoencoder, and the largest noise on its latents, in their deviations."""
+REBUILT_EVERY, LATENT_NOISE = 3, 0.3
+"""How often half of a batch's scenes go through the autoencoder, and the largest noise on their latents, in their
+deviations."""
+GENERATED_SHARE = 1 / 3
+GENERATED_SEED, MOVED = 90_000, 12
+"""Of the generated pictures, and by how many pixels they are moved at most, each time that they are shown."""
 LOG_EVERY, EVALUATE_EVERY = 50, 400
-HELD_OUT_SEED, HELD_OUT = 4242, 1000
+HELD_OUT_SEED, HELD_OUT, UNSEEN = 4242, 1000, 250
 
 
 def training_scene(rng: np.random.Generator) -> DrawnScene:
@@ -58,39 +65,73 @@ def training_scene(rng: np.random.Generator) -> DrawnScene:
 
 
 class Targets(NamedTuple):
-    """What the detector is to say of a batch: heat maps, boxes and where they count, and numbers of backgrounds."""
+    """What the detector is to say of a batch: maps of objects and boxes, where each counts, and backgrounds."""
 
     heat: Tensor
     box: Tensor
     centre: Tensor
+    counted: Tensor
     background: Tensor
 
 
-def targets(drawn: Sequence[DrawnScene]) -> Targets:
+def targets(drawn: Sequence[DrawnScene | GeneratedScene]) -> Targets:
     """What is to be said of scenes, by the cells of the detector.
 
     Returns:
         heat maps (batch, 25, 16, 16), a Gaussian of deviation one cell around the cell of each centre; boxes (batch, 3,
         16, 16): where the centre lies in its cell, and the size as a share of the picture; where they count, 1 at the
-        centres (batch, 1, 16, 16); numbers of backgrounds (batch,).
+        centres (batch, 1, 16, 16); where the heat maps count, 0 over what is doubtful (batch, 1, 16, 16); numbers of
+        backgrounds (batch,).
     """
     cells = scenes.IMAGE_SIZE // CELL
     rows, columns = np.mgrid[:cells, :cells]
     heat = np.zeros((len(drawn), len(scenes.OBJECTS) + 1, cells, cells), np.float32)
     box = np.zeros((len(drawn), 3, cells, cells), np.float32)
     centre = np.zeros((len(drawn), 1, cells, cells), np.float32)
+    counted = np.ones((len(drawn), 1, cells, cells), np.float32)
     for i, picture in enumerate(drawn):
         kinds = [(scenes.OBJECTS.index(sprite.object), sprite) for sprite in picture.sprites]
         for k, sprite in kinds + [(len(scenes.OBJECTS), sprite) for sprite in picture.malformed]:
             x, y = (position / CELL for position in sprite.center)
-            column, row = min(cells - 1, int(x)), min(cells - 1, int(y))
+            column, row = int(np.clip(x, 0, cells - 1)), int(np.clip(y, 0, cells - 1))
             bump = np.exp(-((columns - column) ** 2 + (rows - row) ** 2) / 2)
             heat[i, k] = np.maximum(heat[i, k], bump)
             box[i, :, row, column] = x - column - 0.5, y - row - 0.5, sprite.size / scenes.IMAGE_SIZE
             centre[i, 0, row, column] = 1
+        for sprite in picture.doubtful if isinstance(picture, GeneratedScene) else ():
+            (x, y), reach = (position / CELL for position in sprite.center), sprite.size / 2 / CELL
+            counted[i, 0][(np.abs(rows + 0.5 - y) <= reach) & (np.abs(columns + 0.5 - x) <= reach)] = 0
     names: list[str | None] = list(scenes.BACKGROUNDS)
-    backgrounds = [names.index(picture.scene.background) for picture in drawn]
-    return Targets(torch.from_numpy(heat), torch.from_numpy(box), torch.from_numpy(centre), torch.tensor(backgrounds))
+    backgrounds = torch.tensor([names.index(picture.background) for picture in drawn])
+    heat_map, box_map, centres, counts = (torch.from_numpy(some) for some in (heat, box, centre, counted))
+    return Targets(heat_map, box_map, centres, counts, backgrounds)
+
+
+def moved(rng: np.random.Generator, picture: GeneratedScene) -> GeneratedScene:
+    """A picture moved by up to `MOVED` pixels, as far as what is seen in it allows."""
+    seen = (*picture.sprites, *picture.malformed, *picture.doubtful)
+    dx, dy = (
+        _shift(rng, [(start, sprite.size) for start, sprite in zip(starts, seen, strict=True)])
+        for starts in ([sprite.x for sprite in seen], [sprite.y for sprite in seen])
+    )
+    image = np.empty_like(picture.image)
+    image[:] = scenes.BACKGROUNDS[picture.background]
+    side = len(image)
+    image[max(dy, 0) : side + min(dy, 0), max(dx, 0) : side + min(dx, 0)] = picture.image[
+        max(-dy, 0) : side + min(-dy, 0), max(-dx, 0) : side + min(-dx, 0)
+    ]
+    parts = (
+        tuple(replace(sprite, x=sprite.x + dx, y=sprite.y + dy) for sprite in some)
+        for some in (picture.sprites, picture.malformed, picture.doubtful)
+    )
+    return GeneratedScene(image, picture.background, *parts)
+
+
+def _shift(rng: np.random.Generator, spans: Sequence[tuple[int, int]]) -> int:
+    """By how much all of (start, size) may move along a side and stay in the picture."""
+    low = min([MOVED, *(start for start, _ in spans)])
+    high = min([MOVED, *(scenes.IMAGE_SIZE - start - size for start, size in spans)])
+    return int(rng.integers(-max(low, 0), max(high, 0) + 1))
 
 
 def degrade(x: Tensor, generator: torch.Generator) -> Tensor:
@@ -126,11 +167,39 @@ def exact_match(judge: DetectorVerifier, x: Tensor, drawn: Sequence[DrawnScene])
     return right / len(x)
 
 
+def agreement(judge: DetectorVerifier, x: Tensor, generated: Sequence[GeneratedScene]) -> float:
+    """Share of generated pictures of which the judge says what their labels say, the doubtful left out.
+
+    That is: the background, whether anything is malformed, and, where nothing is, the sprites.
+
+    Args:
+        judge: of the detector.
+        x: the pictures (batch, 3, height, width) in [-1, 1].
+        generated: their labels.
+    """
+    seen = judge.detect((x + 1) / 2)
+    plain = [(sighting, label) for sighting, label in zip(seen, generated, strict=True) if not label.doubtful]
+    right = [
+        bool(sighting.malformed) == bool(label.malformed)
+        and sighting.background == label.background
+        and (
+            bool(label.malformed)
+            or sorted(spot.object for spot in sighting.found) == sorted(sprite.object for sprite in label.sprites)
+        )
+        for sighting, label in plain
+    ]
+    return sum(right) / max(1, len(right))
+
+
 def through(
-    autoencoder: AutoencoderKL, x: Tensor, noise: float = 0.0, generator: torch.Generator | None = None
+    autoencoder: AutoencoderKL,
+    x: Tensor,
+    noise: float = 0.0,
+    generator: torch.Generator | None = None,
+    bf16: bool = True,
 ) -> Tensor:
     """Pictures (batch, 3, height, width) in [-1, 1] as a generator's latents would show them."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         return reconstruct(autoencoder, x, noise, generator)
 
 
@@ -145,30 +214,49 @@ class DetectionTask:
     Args:
         model: with its first weights.
         autoencoder: that some pictures go through.
+        generated: pictures of a generator.
+        bf16: whether it computes in bfloat16.
     """
 
-    def __init__(self, model: SceneDetector, autoencoder: AutoencoderKL):
-        self.networks, self.autoencoder = model, autoencoder
+    def __init__(
+        self,
+        model: SceneDetector,
+        autoencoder: AutoencoderKL,
+        generated: Sequence[GeneratedScene] = (),
+        bf16: bool = True,
+    ):
+        self.networks, self.autoencoder, self.bf16 = model, autoencoder, bf16
+        self.generated, self.unseen = generated[UNSEEN:], generated[:UNSEEN]
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=1e-3)
         rng = np.random.default_rng(HELD_OUT_SEED)
         images, self.real = scenes.draw_batch(rng, HELD_OUT)
         self.spoiled = [negatives.spoil(rng, drawn) for drawn in self.real]
         self.x_real = images_to_tensor(images)
         self.x_spoiled = images_to_tensor(np.stack([drawn.image for drawn in self.spoiled]))
-        self.x_rebuilt = through(autoencoder, self.x_real)
+        self.x_rebuilt = through(autoencoder, self.x_real, bf16=bf16)
+        if self.unseen:
+            self.x_unseen = images_to_tensor(np.stack([picture.image for picture in self.unseen]))
 
     def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
-        drawn = [training_scene(loop.rng) for _ in range(loop.settings.batch_size)]
-        x = images_to_tensor(np.stack([scene.image for scene in drawn]))
-        if loop.progress.step % GENERATED_EVERY == 0:
+        count = round(loop.settings.batch_size * GENERATED_SHARE) if self.generated else 0
+        drawn = [training_scene(loop.rng) for _ in range(loop.settings.batch_size - count)]
+        generated = [moved(loop.rng, self.generated[loop.rng.integers(len(self.generated))]) for _ in range(count)]
+        shown: list[DrawnScene | GeneratedScene] = [*drawn, *generated]
+        x = images_to_tensor(np.stack([picture.image for picture in shown]))
+        if loop.progress.step % REBUILT_EVERY == 0:
             noise = LATENT_NOISE * float(torch.rand((), generator=loop.generator))
-            x[::2] = through(self.autoencoder, x[::2], noise, loop.generator)
-        x = degrade(x, loop.generator)
-        wanted = targets(drawn)
+            rebuilt = slice(0, len(drawn), 2)
+            x[rebuilt] = through(self.autoencoder, x[rebuilt], noise, loop.generator, self.bf16)
+        x[: len(drawn)] = degrade(x[: len(drawn)], loop.generator)
+        wanted = targets(shown)
         with loop.autocast():
             heat, box, background = self.networks(x)
         error = (wanted.centre * (box.float() - wanted.box).abs()).sum() / wanted.centre.sum().clamp_min(1)
-        loss = focal_loss(heat.float(), wanted.heat) + error + F.cross_entropy(background.float(), wanted.background)
+        loss = (
+            focal_loss(heat.float(), wanted.heat, wanted.counted)
+            + error
+            + F.cross_entropy(background.float(), wanted.background)
+        )
         return loss, {"loss": loss}
 
     def evaluate(self, loop: Loop) -> Figures:
@@ -178,12 +266,29 @@ class DetectionTask:
             "rebuilt": exact_match(judge, self.x_rebuilt, self.real),
             "spoiled": exact_match(judge, self.x_spoiled, self.spoiled),
         }
+        if self.unseen:
+            figures["generated"] = agreement(judge, self.x_unseen, self.unseen)
         self.networks.train().requires_grad_(True)  # a verifier sets both
         return figures
 
 
-def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int) -> SceneDetector:
+def train(
+    output: Path,
+    autoencoder: AutoencoderKL,
+    total_images: int,
+    seed: int,
+    generated: Sequence[GeneratedScene] = (),
+    bf16: bool = True,
+) -> SceneDetector:
     """Train, or go on training; the model is left in the folder as well.
+
+    Args:
+        output: folder of the run.
+        autoencoder: that some pictures go through.
+        total_images: where the run ends.
+        seed: of the run.
+        generated: pictures of a generator, of which the first `UNSEEN` are held out.
+        bf16: whether it computes in bfloat16.
 
     Raises:
         WrongRunError: where the folder holds another run.
@@ -196,13 +301,13 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
         BATCH,
         seed,
         schedule,
-        bf16=True,
+        bf16=bf16,
         cpu=True,
         log_every=LOG_EVERY,
         evaluate_every=EVALUATE_EVERY,
-        about={"recipe": "detector"},
+        about={"recipe": "detector", "generated": len(generated)},
     )
-    loop = Loop(output, DetectionTask(model.train(), autoencoder), settings)
+    loop = Loop(output, DetectionTask(model.train(), autoencoder, generated, bf16), settings)
     loop.run()
     model.eval().save_pretrained(output / "emoji-detector")
     return model
@@ -210,11 +315,18 @@ def train(output: Path, autoencoder: AutoencoderKL, total_images: int, seed: int
 
 def main() -> None:
     """The command line."""
-    parser = recipe_parser(__doc__, images=160_000)
+    parser = recipe_parser(__doc__, images=160_000, needs_autoencoder=False)
+    parser.add_argument("--generator", type=Path, required=True, help="folder of an emoji-sd3, with its autoencoder")
+    parser.add_argument("--generated", type=int, default=3000, help="pictures that it draws; 0.7 s each on one core")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder).eval()
-    train(arguments.output, autoencoder, arguments.images, arguments.seed)
+    bf16 = not arguments.float32
+    pipeline = StableDiffusion3Pipeline.from_pretrained(
+        arguments.generator, text_encoder_3=None, tokenizer_3=None, dtype=torch.float32
+    )
+    folder = arguments.output / "generated"
+    generated = generate_scenes(pipeline, arguments.generated, GENERATED_SEED, folder, bf16=bf16)
+    train(arguments.output, pipeline.vae, arguments.images, arguments.seed, generated, bf16)
 
 
 if __name__ == "__main__":

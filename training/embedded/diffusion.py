@@ -100,7 +100,13 @@ class Diffusion(Generator):
 
 
 def train(
-    output: Path, autoencoder: AutoencoderKL, total_images: int, scene_count: int, seed: int, compiled: bool
+    output: Path,
+    autoencoder: AutoencoderKL,
+    total_images: int,
+    scene_count: int,
+    seed: int,
+    compiled: bool,
+    bf16: bool = True,
 ) -> StableDiffusionPipeline:
     """Train, or go on training; the pipeline is left in the folder `pipeline` as well.
 
@@ -111,6 +117,7 @@ def train(
         scene_count: scenes that are encoded once, in hundreds.
         seed: of the run; the scenes have their own.
         compiled: whether the denoiser is compiled.
+        bf16: whether it computes in bfloat16.
 
     Raises:
         WrongRunError: where the folder holds another run.
@@ -121,10 +128,20 @@ def train(
     tokenizer = build_tokenizer(output / "tokenizer")
     with initial_weights(seed):
         net = Diffusion(build_unet(), build_text_encoder(tokenizer, projected=False))
-    data = LatentScenes.of(encode_scenes(autoencoder, scene_count, seed + 5, output / "latents.pt"), tokenizer)
+    data = LatentScenes.of(encode_scenes(autoencoder, scene_count, seed + 5, output / "latents.pt", bf16), tokenizer)
     about = {"recipe": "diffusion"}
     return train_generator(
-        net.train(), data, autoencoder, output, total_images, seed, PEAK_LEARNING_RATE, compiled, SHEET_ARGUMENTS, about
+        net.train(),
+        data,
+        autoencoder,
+        output,
+        total_images,
+        seed,
+        PEAK_LEARNING_RATE,
+        compiled,
+        SHEET_ARGUMENTS,
+        about,
+        bf16,
     )
 
 
@@ -136,7 +153,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder, dtype=torch.float32).eval().requires_grad_(False)
-    train(arguments.output, autoencoder, arguments.images, arguments.scenes, arguments.seed, compiled=arguments.compile)
+    train(
+        arguments.output,
+        autoencoder,
+        arguments.images,
+        arguments.scenes,
+        arguments.seed,
+        compiled=arguments.compile,
+        bf16=not arguments.float32,
+    )
 
 
 if __name__ == "__main__":

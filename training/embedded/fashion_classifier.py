@@ -102,7 +102,9 @@ class ClassifierTask:
         return {"accuracy": accuracy(loop.average, *self.held_out)}
 
 
-def train(output: Path, training: Split, held_out: Split, total_images: int, seed: int) -> FashionClassifier:
+def train(
+    output: Path, training: Split, held_out: Split, total_images: int, seed: int, bf16: bool = True
+) -> FashionClassifier:
     """Train, or go on training; the averaged weights are returned, and left in fp16 in the folder.
 
     Raises:
@@ -119,7 +121,7 @@ def train(output: Path, training: Split, held_out: Split, total_images: int, see
         schedule,
         average_decay=lambda update: rising_decay(update, EMA_DECAY, 1, 10),
         average_buffers=True,
-        bf16=True,
+        bf16=bf16,
         cpu=True,
         log_every=LOG_EVERY,
         evaluate_every=EVALUATE_EVERY,
@@ -139,7 +141,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     training, held_out = read_split("train", arguments.data), read_split("test", arguments.data)
-    train(arguments.output, training, held_out, arguments.images, arguments.seed)
+    train(arguments.output, training, held_out, arguments.images, arguments.seed, bf16=not arguments.float32)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,14 @@ def draw_sheet(pipeline: ClassConditionalPipeline, file: Path) -> None:
 
 
 def train(
-    output: Path, name: str, training: Split, held_out: Split, total_images: int, seed: int, compiled: bool
+    output: Path,
+    name: str,
+    training: Split,
+    held_out: Split,
+    total_images: int,
+    seed: int,
+    compiled: bool,
+    bf16: bool = True,
 ) -> ClassConditionalPipeline:
     """Train, or go on training, on the classes that the pictures hold; returns the pipeline of the averaged weights.
 
@@ -172,9 +179,8 @@ def train(
         transformer = build_transformer()
     classes = training[1].unique().tolist()
     task = NoiseTask(transformer, training, held_out, build_scheduler())
-    settings = denoiser_settings(
-        total_images, seed, EVALUATE_EVERY, first_weights=10, about={"recipe": "fashion_ddpm", "classes": classes}
-    )
+    about = {"recipe": "fashion_ddpm", "classes": classes}
+    settings = denoiser_settings(total_images, seed, EVALUATE_EVERY, first_weights=10, about=about, bf16=bf16)
     loop = Loop(output, task, settings, [Every(SHEET_EVERY, show, at_end=True)])
     if compiled:
         task.compile()
@@ -198,7 +204,16 @@ def main() -> None:
     without_flash_attention()
     name, classes = MODELS[arguments.classes]
     training, held_out = (read_split(split, classes, arguments.data) for split in ("train", "test"))
-    train(arguments.output, name, training, held_out, arguments.images, arguments.seed, compiled=arguments.compile)
+    train(
+        arguments.output,
+        name,
+        training,
+        held_out,
+        arguments.images,
+        arguments.seed,
+        compiled=arguments.compile,
+        bf16=not arguments.float32,
+    )
 
 
 if __name__ == "__main__":

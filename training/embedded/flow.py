@@ -7,7 +7,8 @@ of an earlier emoji-sd3 (`--start`) or, with `--autoencoder`, from new ones.
 - The pipeline appends `max_sequence_length` zero tokens in place of a T5 encoder. They have no position, so n of them
   act as one with an attention bias of log n. Training uses mostly one, sometimes 16, and 256 (the pipeline's default)
   in a few late steps: all three calls work, and the shipped call default of 1 is the fastest.
-Needs: `pip install samplesmith[train]`. 70 to 85 images/s on two cores with AVX-512 bf16 and `--compile`.
+Needs: `pip install samplesmith[train]`. About 70 images/s on two cores with `--compile`: in bfloat16 with AMX, or with
+`--float32` without it.
 """
 
 from __future__ import annotations
@@ -158,6 +159,7 @@ def train(
     seed: int,
     compiled: bool,
     start: Path | None = None,
+    bf16: bool = True,
 ) -> StableDiffusion3Pipeline:
     """Train, or go on training; the pipeline is left in the folder `pipeline` as well.
 
@@ -169,6 +171,7 @@ def train(
         seed: of the run; the scenes have their own.
         compiled: whether the denoiser is compiled.
         start: folder of a pipeline whose weights and words it goes on from; None for new ones.
+        bf16: whether it computes in bfloat16.
 
     Raises:
         WrongRunError: where the folder holds another run.
@@ -177,11 +180,11 @@ def train(
     """
     output.mkdir(parents=True, exist_ok=True)
     net, tokenizer = first_weights(output / "tokenizer", seed, start)
-    data = LatentScenes.of(encode_scenes(autoencoder, scene_count, seed + 5, output / "latents.pt"), tokenizer)
+    data = LatentScenes.of(encode_scenes(autoencoder, scene_count, seed + 5, output / "latents.pt", bf16), tokenizer)
     rate = PEAK_LEARNING_RATE if start is None else TRAINED_ON_LEARNING_RATE
     about = {"recipe": "flow", "start": "new weights" if start is None else hash_weights(net.denoiser)}
     return train_generator(
-        net.train(), data, autoencoder, output, total_images, seed, rate, compiled, SHEET_ARGUMENTS, about
+        net.train(), data, autoencoder, output, total_images, seed, rate, compiled, SHEET_ARGUMENTS, about, bf16
     )
 
 
@@ -206,6 +209,7 @@ def main() -> None:
         arguments.seed,
         compiled=arguments.compile,
         start=arguments.start,
+        bf16=not arguments.float32,
     )
 
 

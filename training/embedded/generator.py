@@ -98,6 +98,7 @@ def train_generator(
     compiled: bool,
     sheet_arguments: dict[str, Any],
     about: dict[str, Any],
+    bf16: bool = True,
 ) -> DiffusionPipeline:
     """Train, or go on training.
 
@@ -112,6 +113,7 @@ def train_generator(
         compiled: whether the denoiser is compiled.
         sheet_arguments: of the pipeline's call for the pictures in the folder.
         about: what tells the run from others.
+        bf16: whether it computes in bfloat16.
 
     Returns:
         the pipeline of the averaged weights.
@@ -126,7 +128,7 @@ def train_generator(
         save_pipeline(pipeline, output / "pipeline")
 
     about = {**about, "scenes": len(data.scenes)}
-    settings = denoiser_settings(total_images, seed, EVALUATE_EVERY, first_weights=40, about=about)
+    settings = denoiser_settings(total_images, seed, EVALUATE_EVERY, first_weights=40, about=about, bf16=bf16)
     loop = Loop(output, GeneratorTask(net, data, peak_learning_rate), settings, [Every(SHEET_EVERY, show)])
     if compiled:
         net.compile()

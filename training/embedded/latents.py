@@ -38,7 +38,7 @@ class Batch(NamedTuple):
 
 
 @torch.no_grad()
-def encode_scenes(autoencoder: AutoencoderKL, count: int, seed: int, cache: Path) -> dict[str, Any]:
+def encode_scenes(autoencoder: AutoencoderKL, count: int, seed: int, cache: Path, bf16: bool = True) -> dict[str, Any]:
     """Random scenes through an autoencoder, once; a rerun reads them from a file.
 
     Args:
@@ -46,6 +46,7 @@ def encode_scenes(autoencoder: AutoencoderKL, count: int, seed: int, cache: Path
         count: of scenes, rounded up to hundreds.
         seed: of the scenes.
         cache: the file; written in one move.
+        bf16: whether it computes in bfloat16.
 
     Returns:
         `latents` (count, 8, 16, 16) in float16, `maps` (count, 64, 24) of patches as uint8, and `captions`.
@@ -66,7 +67,7 @@ def encode_scenes(autoencoder: AutoencoderKL, count: int, seed: int, cache: Path
     shift, scale = autoencoder.config.shift_factor, autoencoder.config.scaling_factor
     for start in range(0, count, ENCODED_AT_ONCE):
         images, drawn = scenes.draw_batch(rng, ENCODED_AT_ONCE)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             z = autoencoder.encode(images_to_tensor(images)).latent_dist.mode()
         latents.append(((z.float() - shift) * scale).half())
         maps.append(patch_maps(list(drawn)).to(torch.uint8))

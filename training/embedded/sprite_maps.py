@@ -24,15 +24,17 @@ def patch_maps(drawn: Sequence[DrawnScene]) -> torch.Tensor:
     return maps
 
 
-def focal_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def focal_loss(logits: torch.Tensor, target: torch.Tensor, counted: torch.Tensor | None = None) -> torch.Tensor:
     """Objects as Points (arXiv 1904.07850), eq. 1 with alpha = 2 and beta = 4, per centre.
 
     Args:
         logits: of any shape.
         target: of the same shape, 1 at the centres and below 1 elsewhere.
+        counted: 1 where the loss counts, 0 where nothing is known; broadcast; None: everywhere.
     """
     p = logits.sigmoid().clamp(1e-4, 1 - 1e-4)
-    centre = (target == 1).float()
+    centre = (target == 1).float() if counted is None else (target == 1) * counted
+    elsewhere = 1 - (target == 1).float() if counted is None else (target != 1) * counted
     positive = centre * (1 - p) ** 2 * p.log()
-    negative = (1 - centre) * (1 - target) ** 4 * p**2 * (1 - p).log()
+    negative = elsewhere * (1 - target) ** 4 * p**2 * (1 - p).log()
     return -(positive + negative).sum() / centre.sum().clamp_min(1)
