@@ -15,7 +15,9 @@ def test_a_scene_is_explained_by_its_own_sprites(caption):
     """Also thin ones, and those whose colour is nearly the background's."""
     drawn = scenes.draw(np.random.default_rng(1), scenes.parse(caption))
     seen = label(drawn.image, explain(drawn.image))
-    assert seen.background == drawn.background and not seen.malformed and not seen.doubtful
+    assert seen.background == drawn.background
+    assert not seen.malformed
+    assert not seen.doubtful
     places = sorted((sprite.object, *sprite.center) for sprite in seen.sprites)
     for found, true in zip(places, sorted((s.object, *s.center) for s in drawn.sprites), strict=True):
         assert found[0] == true[0]
@@ -35,7 +37,8 @@ def test_a_spoiled_sprite_is_malformed_and_the_others_stay_whole(how):
 def test_an_empty_picture_holds_nothing():
     image = np.full((128, 128, 3), scenes.BACKGROUNDS["green"], np.uint8)
     seen = explain(image)
-    assert seen.background == "green" and seen.fits == seen.strays == ()
+    assert seen.background == "green"
+    assert seen.fits == seen.strays == ()
 
 
 @settings(max_examples=20, deadline=None)

@@ -17,12 +17,14 @@ def few(monkeypatch):
 def test_pictures_are_drawn_once_and_a_rerun_reads_them(few, tmp_path, monkeypatch):
     pipeline = load("emoji-sd3")
     first = generate_scenes(pipeline, 3, 7, tmp_path)
-    assert len(first) == 4 and first[0].image.shape == (128, 128, 3)
+    assert len(first) == 4
+    assert first[0].image.shape == (128, 128, 3)
     monkeypatch.setattr(generated_scenes, "redraw", None)
     again = generate_scenes(pipeline, 4, 7, tmp_path)
     for one, other in zip(first, again, strict=True):
         assert np.array_equal(one.image, other.image)
-        assert one.malformed == other.malformed and one.sprites == other.sprites
+        assert one.malformed == other.malformed
+        assert one.sprites == other.sprites
     with pytest.raises(FolderError, match="another run"):
         generate_scenes(pipeline, 4, 8, tmp_path)
 
@@ -38,8 +40,10 @@ def seen(sprites=(), malformed=(), doubtful=()):
 def test_the_loss_passes_over_what_is_doubtful_and_only_that():
     wanted = detector.targets([seen((Sprite("cat", 0, 0, 32),), doubtful=(Sprite("dog", 64, 64, 32),))])
     passed = (wanted.counted[0, 0] == 0).nonzero()
-    assert passed.amin(0).tolist() == [8, 8] and passed.amax(0).tolist() == [11, 11]
-    assert wanted.heat[0, scenes.OBJECTS.index("cat"), 2, 2] == 1 and wanted.centre.sum() == 1
+    assert passed.amin(0).tolist() == [8, 8]
+    assert passed.amax(0).tolist() == [11, 11]
+    assert wanted.heat[0, scenes.OBJECTS.index("cat"), 2, 2] == 1
+    assert wanted.centre.sum() == 1
 
 
 def test_a_moved_picture_takes_its_labels_along():
