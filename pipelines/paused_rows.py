@@ -3,16 +3,19 @@
 Seams: the scheduler, in windows (`WindowedScheduler`); `prepare_latents`, whose noise is replaced by the latents at
 which a row stands, in the form that the pipeline's own steps have; and `generator=`, the same objects in each window. A
 row goes on from its latents, its history in the solver and its generators, alone or beside rows of other batches; the
-last window's image is the plain run's. A window ends with its last step: only what is looked at is decoded. Cost: a
-decode where a clean prediction is looked at; no NFEs.
+last window's image is the plain run's. A window ends with its last model call: the clean prediction that is formed
+there is looked at, and the step that follows is made by whoever goes on, with noise of its own (`PendingStep`), so that
+several children of one row share the call. Cost: a decode where a clean prediction is looked at; no NFEs.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -30,7 +33,8 @@ from .decoding import Decoder, scheduled
 from .dry_run import first_model_inputs, near, same_inputs
 from .moved_noise import moved_noise
 from .outputs import finished_pixels
-from .previews import record_previews
+from .pending_step import PendingStep
+from .previews import Previews, record_previews
 from .shadow import shadowed
 from .started_from import started_from
 from .step_noise import step_noise
@@ -59,20 +63,54 @@ class RunLength:
 
 @dataclass(frozen=True, eq=False)
 class _Paused:
-    """A batch that stands at a step: what it takes to go on.
+    """A batch that stands after a model call: what it takes to go on.
+
+    Attributes:
+        scheduler: whose run stands there.
+        step: that follows.
+        states: of the generators that the pipeline is given.
+        own_noise: whether noise was drawn so far that the plain pipeline would not draw.
+    """
+
+    scheduler: WindowedScheduler
+    step: PendingStep
+    states: list[Tensor]
+    own_noise: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """A batch before the first model call of a window that goes on.
 
     Attributes:
         latents: (batch, ...), in the form of the pipeline's steps.
-        states: of the generators that the pipeline is given.
+        scheduler, states, own_noise: as of `_Paused`.
     """
 
     scheduler: WindowedScheduler
     latents: Tensor
     states: list[Tensor]
+    own_noise: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Advanced:
+    """Nodes as their last legs leave them.
+
+    Attributes:
+        images: uint8 (batch, height, width, 3), of the clean predictions or, at the end of the run, of the finished
+            images.
+        usable: whether each is, as `PipelineCall` says.
+        own_noise: whether noise was drawn on their paths that the plain pipeline would not draw.
+    """
+
+    images: np.ndarray
+    usable: list[bool]
+    own_noise: bool
 
 
 class _Reached(Exception):
-    """Ends a pipeline's call with the last step of a window."""
+    """Ends a pipeline's call with the last model call of a window."""
 
 
 @dataclass
@@ -81,8 +119,9 @@ class _Window:
 
     Attributes:
         begins: latents with which the loop begins, as `prepare_latents` gave them; None before.
-        stops: whether the call ends with the last step.
-        latents: where the rows stand after the last step; None before, and where the call goes on to its own end.
+        stops: whether the call ends with the last model call.
+        previews: told of that call, whose step is not made; None where nobody looks.
+        pending: the step after it; None before, and where the call goes on to its own end.
         steps: calls of `step` so far.
         begun: whether the scheduler was told the steps.
     """
@@ -90,7 +129,8 @@ class _Window:
     scheduler: WindowedScheduler
     begins: Tensor | None
     stops: bool
-    latents: Tensor | None = field(default=None, init=False)
+    previews: Previews | None = field(default=None, init=False)
+    pending: PendingStep | None = field(default=None, init=False)
     steps: int = field(default=0, init=False)
     begun: bool = field(default=False, init=False)
 
@@ -104,20 +144,21 @@ class _Window:
         return out
 
     def step(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+        call, begins = inspect.signature(original).bind(*args, **kwargs), self.begins
         if not self.steps:
-            sample = inspect.signature(original).bind(*args, **kwargs).arguments["sample"]
-            begins = self.begins
+            sample = call.arguments["sample"]
             if begins is None or sample.shape != begins.shape or not near(sample, begins.to(sample)):
                 raise ValueError(
                     "the pipeline changes its latents between prepare_latents and its first step, so its runs cannot "
                     "be resumed; use the random strategy"
                 )
-        out = original(*args, **kwargs)
         self.steps += 1
-        if self.steps == len(self.scheduler.timesteps) and self.stops:
-            self.latents = out[0] if isinstance(out, tuple) else out.prev_sample
-            raise _Reached
-        return out
+        if self.steps < len(self.scheduler.timesteps) or not self.stops:
+            return original(*args, **kwargs)
+        self.pending = PendingStep(call)
+        if self.previews is not None:
+            self.previews.see(*(call.arguments[name] for name in ("model_output", "timestep", "sample")))
+        raise _Reached
 
 
 class PausedRows:
@@ -198,50 +239,50 @@ class PausedRows:
             )
         return inputs, window.begins
 
-    def advance(self, prompt: str | int | None, nodes: Sequence[Node]) -> tuple[np.ndarray, list[bool]]:
+    def advance(self, prompt: str | int | None, nodes: Sequence[Node]) -> Advanced:
         """Make the last leg of each node.
 
         Args:
             prompt: of all of them.
             nodes: one per row, whose last legs have the same steps; the parents stand (`holds`).
 
-        Returns:
-            uint8 images (batch, height, width, 3), of the clean predictions or, at the end of the run, of the finished
-            images; and whether each is usable, as `PipelineCall` says.
-
         Raises:
             ValueError: at the first step, for a pipeline that changes its latents before it.
         """
         if len(nodes) > 1 and not self.call.makes_rows([prompt] * len(nodes)):
             made = [self.advance(prompt, [node]) for node in nodes]
-            return np.concatenate([pixels for pixels, _ in made]), [good for _, usable in made for good in usable]
+            images = np.concatenate([one.images for one in made])
+            return Advanced(images, [good for one in made for good in one.usable], any(one.own_noise for one in made))
         begins = self._gathered(nodes)
         scheduler = WindowedScheduler.from_scheduler(self.call.pipe.scheduler) if begins is None else begins.scheduler
         goes_on = begins is None or not nodes[0].goes_back
         (scheduler.set_window if goes_on else scheduler.begin_anew)(nodes[0].start, nodes[0].stop)
         generators = [torch.Generator().manual_seed(node.seed) for node in nodes]
         window = _Window(scheduler, None, stops=nodes[0].stop is not None)
-        early, out = self._run(prompt, nodes, window, begins, generators)
-        if early is None or window.latents is None:
-            return finished_pixels(out)
+        early, out, drew = self._run(prompt, nodes, window, begins, generators)
+        own_noise = drew or (begins is not None and begins.own_noise)
+        if early is None or window.pending is None:
+            return Advanced(*finished_pixels(out), own_noise)
         # If memory ends here, the rows still stand where they did.
         pictures = self.decoder([prompt] * len(nodes), early)
-        standing = _Paused(scheduler, window.latents, [generator.get_state() for generator in generators])
+        states = [generator.get_state() for generator in generators]
+        standing = _Paused(scheduler, window.pending, states, own_noise)
         self._standing |= {node.id: (standing, row) for row, node in enumerate(nodes)}
-        return pictures
+        return Advanced(*pictures, own_noise)
 
     def _run(
         self,
         prompt: str | int | None,
         nodes: Sequence[Node],
         window: _Window,
-        begins: _Paused | None,
+        begins: _Begun | None,
         generators: list[torch.Generator],
-    ) -> tuple[Tensor | None, Any]:
+    ) -> tuple[Tensor | None, Any, bool]:
         """Call the pipeline for a window, from where the rows stand or from their noises.
 
         Returns:
-            the clean prediction of the window's last step, where the call stops with it; else the call's output.
+            the clean prediction of the window's last model call, where the call stops with it; the call's output, where
+            it does not; and whether noise was drawn that the plain pipeline would not draw.
         """
         pipe, scheduler, out = self.call.pipe, window.scheduler, None
         arguments = {**self.call.row_arguments([prompt] * len(nodes)), "generator": generators}
@@ -255,17 +296,18 @@ class PausedRows:
                 stack.enter_context(started_from(pipe, begins.latents, generators, begins.states))
             stack.enter_context(shadowed(pipe, "prepare_latents", window.prepare_latents))
             steps = stack.enter_context(step_noise(pipe, seeds, keys, nodes[0].start * scheduler.order))
-            previews = stack.enter_context(record_previews(pipe)) if window.stops else None
+            window.previews = stack.enter_context(record_previews(pipe)) if window.stops else None
             stack.enter_context(shadowed(scheduler, "step", window.step))
             with suppress(_Reached):
                 out = pipe(**arguments)
         self.call.gives_noise |= steps.given
-        if previews is None:
-            return None, out
+        if window.previews is None:
+            return None, out, steps.given
         pipe.maybe_free_model_hooks()  # as the pipeline does at its end
-        return previews.latents[max(previews.latents)], out
+        latents = window.previews.latents
+        return latents[max(latents)], out, steps.given
 
-    def _gathered(self, nodes: Sequence[Node]) -> _Paused | None:
+    def _gathered(self, nodes: Sequence[Node]) -> _Begun | None:
         """A batch of rows from where their parents stand, as the nodes' moves leave them; None where none has a parent.
 
         The parents' batches stay as they are, so that this batch can be made again.
@@ -274,23 +316,25 @@ class PausedRows:
         if not parents:
             return None
         standing = [self._standing[parent.id] for parent in parents]
-        parts: list[tuple[_Paused, list[int]]] = []
-        places = []
-        for source, row in standing:  # a row that several nodes go on from is taken from as many copies of its batch
-            k = next((k for k, (one, rows) in enumerate(parts) if one is source and row not in rows), len(parts))
-            if k == len(parts):
-                parts.append((source, []))
-            parts[k][1].append(row)
-            places.append((k, len(parts[k][1]) - 1))
-        scheduler = WindowedScheduler.joined([(source.scheduler, rows) for source, rows in parts])
-        # They come out by parts, and go on in the order of the nodes.
-        in_order = [(k, place) for k, (_, rows) in enumerate(parts) for place in range(len(rows))]
-        scheduler.keep_rows([in_order.index(place) for place in places])
-        rows = [source.latents[row] for source, row in standing]
+        made = parents[0].stop * standing[0][0].scheduler.order - 1  # calls of step so far
+        scheduler = _joined([(source.scheduler, row) for source, row in standing], made)
+        keys = [_next_key(*pair) for pair in zip(nodes, parents, strict=True)]
+        states = [source.states[row] for source, row in standing]
+        generators = [torch.Generator() for _ in nodes]
+        for generator, state, node, key in zip(generators, states, nodes, keys, strict=True):
+            generator.set_state(state) if key is None else generator.manual_seed(step_seed(node.seed, key, made + 1))
+        streams = [parent.noise_key if key is None else key for parent, key in zip(parents, keys, strict=True)]
+        step = PendingStep.gathered([(source.step, row) for source, row in standing])
+        pipe, seeds = self.call.pipe, [node.seed for node in nodes]
+        with scheduled(pipe, scheduler), step_noise(pipe, seeds, streams, made) as drawn, torch.no_grad():
+            rows = step.make(scheduler, generators)
         begun = zip(nodes, parents, rows, strict=True)
         latents = torch.stack([self._moved(node, parent, latent, scheduler) for node, parent, latent in begun])
-        states = [_state(node, *one, scheduler) for node, one in zip(nodes, standing, strict=True)]
-        return _Paused(scheduler, latents, states)
+        for generator, node, key in zip(generators, nodes, keys, strict=True):
+            if any(isinstance(move, Noise) for move in node.moves) and key is None:  # after a step back
+                generator.manual_seed(step_seed(node.seed, node.noise_key, node.start * scheduler.order))
+        own_noise = drawn.given or any(source.own_noise for source, _ in standing)
+        return _Begun(scheduler, latents, [generator.get_state() for generator in generators], own_noise)
 
     def _moved(self, node: Node, parent: Node, latent: Tensor, scheduler: WindowedScheduler) -> Tensor:
         """A row's latents, where the parent stands, after the moves of the node that goes on from there."""
@@ -309,9 +353,32 @@ _RENOISE = 2**30
 """Above the numbers of all calls of `step`: the noise of a move is none of a step's."""
 
 
-def _state(node: Node, source: _Paused, row: int, scheduler: WindowedScheduler) -> Tensor:
-    """Where the generator stands that the pipeline is given for a node: another noise is another stream."""
-    if any(isinstance(move, Noise) for move in node.moves):
-        call = node.start * scheduler.order
-        return torch.Generator().manual_seed(step_seed(node.seed, node.noise_key, call)).get_state()
-    return source.states[row]
+def _next_key(node: Node, parent: Node) -> int | None:
+    """Key of the noise in the step that the parent left; None where it is the parent's: no other was chosen there."""
+    before = takewhile(lambda move: not isinstance(move, Renoise), node.moves)
+    keys = [move.key for move in before if isinstance(move, Noise)]
+    return keys[-1] if keys else None
+
+
+def _joined(rows: Sequence[tuple[WindowedScheduler, int]], made: int) -> WindowedScheduler:
+    """A run that goes on with rows of several, in their order; those runs are left as they are.
+
+    Args:
+        rows: runs, and a row of each.
+        made: calls of `step` so far, in each of them.
+    """
+    if not made:  # no row has a history yet
+        return copy.deepcopy(rows[0][0])
+    parts: list[tuple[WindowedScheduler, list[int]]] = []
+    places = []
+    for source, row in rows:  # a row that several nodes go on from is taken from as many copies of its batch
+        k = next((k for k, (one, chosen) in enumerate(parts) if one is source and row not in chosen), len(parts))
+        if k == len(parts):
+            parts.append((source, []))
+        parts[k][1].append(row)
+        places.append((k, len(parts[k][1]) - 1))
+    scheduler = WindowedScheduler.joined(parts)
+    # They come out by parts, and go on in the order of the nodes.
+    in_order = [(k, place) for k, (_, chosen) in enumerate(parts) for place in range(len(chosen))]
+    scheduler.keep_rows([in_order.index(place) for place in places])
+    return scheduler

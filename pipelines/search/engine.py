@@ -228,7 +228,7 @@ class Engine:
                 decodes=decodes[k],
                 verifier_calls=calls[k],
                 file=self.recorder.file_name(i, index),
-                own_noise=self.call.gives_noise,
+                own_noise=made.own_noise,
                 steps=None if self.length is None else self.length.steps,
                 steps_done=None if self.length is None else self.length.steps if node.finished else node.stop,
             )

@@ -33,6 +33,7 @@ class Made:
         usable: whether each is free of NaN and not blacked by a safety checker.
         previews: earlier clean predictions of the same form, for verifiers that compare.
         early: clean predictions as latents, by the number of steps made, for early looks.
+        own_noise: whether noise was drawn for them that the plain pipeline would not draw.
         nfe, decodes: of the whole batch, as counted.
     """
 
@@ -40,6 +41,7 @@ class Made:
     usable: list[bool]
     previews: np.ndarray | None = None
     early: dict[int, Tensor] = field(default_factory=dict)
+    own_noise: bool = False
     nfe: int = 0
     decodes: int = 0
 
@@ -50,6 +52,7 @@ class Made:
             self.usable + other.usable,
             previews,
             {step: torch.cat([latents, other.early[step]]) for step, latents in self.early.items()},
+            self.own_noise or other.own_noise,
             self.nfe + other.nfe,
             self.decodes + other.decodes,
         )
@@ -119,10 +122,11 @@ class Evaluator:
 
     def _run(self, prompt: str | int | None, batch: Sequence[Node]) -> Made:
         if batch[0].parent is not None or not batch[0].finished:
-            return Made(*self.rows.advance(prompt, batch))
+            advanced = self.rows.advance(prompt, batch)
+            return Made(advanced.images, advanced.usable, own_noise=advanced.own_noise)
         rows = [Row(prompt, node.seed, node.turns, node.noise_key) for node in batch]
         if self.preview_at is None and self.looks == ():
-            return Made(*self.call(rows))
+            return Made(*self.call(rows), own_noise=self.call.gives_noise)
         if len(batch) > 1 and not self.call.makes_rows([prompt] * len(batch)):
             return reduce(add, (self._run(prompt, [node]) for node in batch))
         share = [] if self.preview_at is None else [self.preview_at]
@@ -136,4 +140,5 @@ class Evaluator:
             pictures, whole = self.pictures(prompt, early[previews.step_of(self.preview_at) + 1])
             usable = [a and b for a, b in zip(usable, whole, strict=True)]
         looked_at = early.keys() if self.looks is None else self.looks
-        return Made(images, usable, pictures, {step: early[step] for step in looked_at})
+        looked = {step: early[step] for step in looked_at}
+        return Made(images, usable, pictures, looked, self.call.gives_noise)
