@@ -25,6 +25,9 @@ from .scaling import best_of, pools, score_table
 MIN_CANDIDATES = 3
 """Fewer candidates have no meaningful ranks."""
 
+SHARES = np.linspace(0, 1, 11)
+"""Of a step's scores: the quantiles that a calibration keeps."""
+
 
 def calibrate(
     pipe: Any,
@@ -122,8 +125,9 @@ def measure_previews(
         early = score_table(records, look_name(guide, step))
         chosen = np.arange(len(early)), early.argmax(1)
         success = None if judged is None else float(judged[chosen].mean())
-        correlation = rank_correlation(early, final)
-        rows.append(Preview(num_inference_steps, step, correlation, float(final[chosen].mean()), success))
+        correlation, score = rank_correlation(early, final), float(final[chosen].mean())
+        quantiles = tuple(map(float, np.quantile(early, SHARES)))
+        rows.append(Preview(num_inference_steps, step, correlation, score, success, quantiles))
     return tuple(rows)
 
 

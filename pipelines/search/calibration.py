@@ -5,11 +5,12 @@ A calibration is a JSON file:
     {"pipeline": "StableDiffusion3Pipeline", "scheduler": "FlowMatchEulerDiscreteScheduler", "guidance_scale": 3.0,
      "verifier": "emoji-clip", "judge": "emoji-detector", "prompts": 40,
      "steps": [{"num_inference_steps": 8, "nfe": 16, "score": [0.91, 0.93], "success": [0.70, 0.78]}, ...],
-     "previews": [{"num_inference_steps": 28, "step": 9, "rank_correlation": 0.4, "score": 0.92, "success": 0.7}, ...]}
+     "previews": [{"num_inference_steps": 28, "step": 9, "rank_correlation": 0.4, "score": 0.92, "success": 0.7,
+                   "quantiles": [0.1, 0.6, 0.9]}, ...]}
 
 `nfe` is the cost of one candidate of so many steps; `score` is the verifier's mean score of best-of-k for k = 1, 2 and
 so on, `success` the judge's of the same choices. `judge` and `success` are null where nothing was judged. `previews`
-may be left out. Other keys are for other readers.
+and their `quantiles` may be left out. Other keys are for other readers.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Preview:
             mean over prompts.
         score: the verifier's of the finished candidate whose preview scored highest.
         success: the judge's of the same choices; None where there was no judge.
+        quantiles: of the previews' scores over all prompts and candidates, at even shares from the lowest to the
+            highest; None where they were not measured.
     """
 
     num_inference_steps: int
@@ -58,6 +61,7 @@ class Preview:
     rank_correlation: float
     score: float
     success: float | None = None
+    quantiles: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,14 +139,31 @@ class Calibration:
         Raises:
             ValueError: for a calibration without previews.
         """
+        nearest = self._nearest(num_inference_steps)
+        known = sorted(self._correlations(nearest).items())
+        return {ceil(step * num_inference_steps / nearest): value for step, value in known}
+
+    def early_quantiles(self, num_inference_steps: int) -> dict[int, tuple[float, ...]] | None:
+        """Quantiles of previews' scores by the steps made in a run of so many; None where they were not measured.
+
+        Where runs of another length were calibrated, the nearest is read by the share of the run.
+
+        Raises:
+            ValueError: for a calibration without previews.
+        """
+        nearest = self._nearest(num_inference_steps)
+        rows = sorted((row for row in self.previews if row.num_inference_steps == nearest), key=lambda row: row.step)
+        known = {ceil(row.step * num_inference_steps / nearest): row.quantiles for row in rows if row.quantiles}
+        return known or None
+
+    def _nearest(self, num_inference_steps: int) -> int:
+        """The nearest length of runs whose previews were measured."""
         lengths = {row.num_inference_steps for row in self.previews}
         if not lengths:
             raise ValueError(
-                "the calibration has no previews, by which halving sets its first rung; calibrate anew, or leave it out"
+                "the calibration has no previews, by which early scores are judged; calibrate anew, or leave it out"
             )
-        nearest = min(lengths, key=lambda length: (abs(length - num_inference_steps), length))
-        known = sorted(self._correlations(nearest).items())
-        return {ceil(step * num_inference_steps / nearest): value for step, value in known}
+        return min(lengths, key=lambda length: (abs(length - num_inference_steps), length))
 
 
 def _step_count(row: dict[str, Any]) -> StepCount:
@@ -161,7 +182,10 @@ def _preview(row: dict[str, Any]) -> Preview:
     correlation, score = float(row["rank_correlation"]), float(row["score"])
     if not 1 <= step <= steps or not -1 <= correlation <= 1 or not isfinite(score):
         raise ValueError(f"a preview has step {step} of {steps}, correlation {correlation:g} and score {score:g}")
-    return Preview(steps, step, correlation, score, success)
+    quantiles = tuple(map(float, row.get("quantiles") or ()))
+    if len(quantiles) == 1 or list(quantiles) != sorted(quantiles) or not all(map(isfinite, quantiles)):
+        raise ValueError(f"quantiles of a preview are {list(quantiles)}; give two rising numbers or more, or none")
+    return Preview(steps, step, correlation, score, success, quantiles or None)
 
 
 def _reason(error: Exception) -> str:

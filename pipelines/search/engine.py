@@ -141,9 +141,8 @@ class Engine:
         if Need.PAUSES in self.strategy.needs:
             self.length = self.evaluator.rows.run_length(prompt)
             if self.calibration is not None:
-                self.strategy = self.strategy.informed(
-                    self.calibration.early_correlations(self.length.num_inference_steps)
-                )
+                steps, known = self.length.num_inference_steps, self.calibration
+                self.strategy = self.strategy.informed(known.early_correlations(steps), known.early_quantiles(steps))
 
     def _begin(self, i: int) -> None:
         limits, length = self.limits, self.length

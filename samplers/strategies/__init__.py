@@ -3,13 +3,22 @@
 from ...named_settings import resolve
 from .base import Strategy
 from .budget import Budget, BudgetError
+from .code import Code
 from .halving import Halving
 from .needs import Need
 from .node import Leg, Move, Node, Noise, Renoise, Turn
 from .random import Random
+from .rbf import Rbf
+from .smc import Smc
+from .sop import Sop
+from .svdd import Svdd
+from .threshold import Threshold
+from .tree import Tree
 from .zero_order import ZeroOrder
 
-STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (Random, ZeroOrder, Halving)}
+STRATEGIES: dict[str, type[Strategy]] = {
+    kind.name: kind for kind in (Random, ZeroOrder, Halving, Svdd, Code, Smc, Rbf, Threshold, Sop, Tree)
+}
 """Strategies by name."""
 
 
@@ -29,6 +38,7 @@ __all__ = [
     "STRATEGIES",
     "Budget",
     "BudgetError",
+    "Code",
     "Halving",
     "Leg",
     "Move",
@@ -36,8 +46,14 @@ __all__ = [
     "Node",
     "Noise",
     "Random",
+    "Rbf",
     "Renoise",
+    "Smc",
+    "Sop",
     "Strategy",
+    "Svdd",
+    "Threshold",
+    "Tree",
     "Turn",
     "ZeroOrder",
     "make_strategy",

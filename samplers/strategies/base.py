@@ -1,4 +1,18 @@
-"""The protocol of a search: propose nodes, observe their scores, until done; then the best."""
+"""The protocol of a search: propose nodes, observe their scores, until done; then the best.
+
+A node stands *after a model call and before the step that follows it*. `Node.draw(seed, stop=k)` and `child(stop=k)`
+have made the model calls of steps 0 to k - 1; their score is that of the clean prediction formed in the last of them,
+and the noise of step k - 1 is not drawn yet. It is a child's: `child(Noise(key), stop=k + 1)` makes that step with its
+own noise, calls the model at the sample that came out, and is scored by what was predicted *there*. So a score sees the
+noise that it is to judge; siblings share the call before it; and the call that scores a candidate is the one that its
+own children step from, so nothing is evaluated twice. A finished node has made the last step too, and is scored by its
+image.
+
+Both ways to run a strategy evaluate these same nodes. In windows (`pipelines/paused_rows.py`) a child's window begins
+with the pending step of its parent and ends with its last model call. Within a pipeline's own loop one iteration *is* a
+node of one step: the scheduler's `step` is given the model's output there, has it scored, and returns the sample of the
+child that is proposed next, by the step that its parent left pending.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +82,16 @@ class Strategy(ABC):
         """Whether all of its candidates are whole runs, and so cost the same."""
         return Need.PAUSES not in self.needs
 
-    def informed(self, correlations: Mapping[int, float]) -> Self:
-        """A copy that knows how early scores go with final ones, by the number of steps made; most do not use it."""
+    def informed(
+        self, correlations: Mapping[int, float], quantiles: Mapping[int, Sequence[float]] | None = None
+    ) -> Self:
+        """A copy that knows what a calibration does; most do not use it.
+
+        Args:
+            correlations: rank correlation of early scores with final ones, by the number of steps made.
+            quantiles: of the scores at a step, by the number of steps made, at even shares from the lowest to the
+                highest; None where they were not measured.
+        """
         return self
 
     @abstractmethod

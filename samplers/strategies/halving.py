@@ -67,7 +67,9 @@ class Halving(Strategy):
         known = correlations and {int(step): float(value) for step, value in correlations.items()}
         self.correlations, self.threshold = known, threshold
 
-    def informed(self, correlations: Mapping[int, float]) -> Self:
+    def informed(
+        self, correlations: Mapping[int, float], quantiles: Mapping[int, Sequence[float]] | None = None
+    ) -> Self:
         """A copy with the rank correlations of a calibration; its own, where it has some, are kept."""
         strategy = copy.copy(self)
         strategy.correlations = correlations if self.correlations is None else self.correlations

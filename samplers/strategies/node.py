@@ -23,7 +23,9 @@ class Turn(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Another noise in the stochastic steps from here on.
+    """Another noise in the stochastic steps from here on, that which the parent left to be made the first of them.
+
+    Behind a `Renoise` it begins with the step that is made next there.
 
     Attributes:
         key: 0 is the noise of a node without such a move.
