@@ -220,10 +220,14 @@ class _Watch(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-def draws_in_steps(scheduler: Any) -> bool:
-    """Whether a scheduler's steps can draw noise, by steps of a copy on a sample of two equal rows; no NFE is spent.
+def draws_in_steps(scheduler: Any, eta: float | None = 1.0) -> bool:
+    """Whether a scheduler's steps draw noise, by steps of a copy on a sample of two equal rows; no NFE is spent.
 
     False too for one that cannot be tried so, such as those of tokens: `step_noise` then tells within the run.
+
+    Args:
+        scheduler: of any kind.
+        eta: what its steps are given, where they take it; None for the scheduler's own default.
 
     Raises:
         GlobalNoise: for one that draws from the global generator, or one noise for a whole batch.
@@ -237,7 +241,8 @@ def draws_in_steps(scheduler: Any) -> bool:
         _set_timesteps(tried)
         generators = [torch.Generator().manual_seed(1) for _ in range(2)]
         takes = inspect.signature(tried.step).parameters
-        given = {key: value for key, value in {"generator": generators, "eta": 1.0}.items() if key in takes}
+        offered = {"generator": generators} | ({} if eta is None else {"eta": eta})
+        given = {key: value for key, value in offered.items() if key in takes}
         sample = torch.linspace(-1, 1, 4 * 8 * 8).sin().view(1, 4, 8, 8).repeat(2, 1, 1, 1)
         with watch:
             for t in tried.timesteps:

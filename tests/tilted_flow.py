@@ -1,4 +1,4 @@
-"""A flow in the plane of which the answer is known: Gaussians of unequal widths, tilted by a linear reward, and SMC on it."""
+"""A flow in the plane whose tilt by a linear reward is known: Gaussians of unequal widths; and SMC on it."""
 
 import math
 from dataclasses import dataclass

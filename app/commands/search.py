@@ -51,7 +51,10 @@ def search(
     judge: Annotated[str | None, typer.Option(help="a held-out verifier that measures and does not choose")] = None,
     strategy: Annotated[
         str,
-        typer.Option(help="random; zero-order, as zero-order:neighbours=4,angle=0.4; or halving, as halving:keep=0.5"),
+        typer.Option(
+            help="random; zero-order, as zero-order:neighbours=4,angle=0.4; halving, as halving:keep=0.5; sop; or, with a "
+            "stochastic scheduler, svdd, code, smc, rbf, threshold or tree"
+        ),
     ] = "random",
     budget: Annotated[
         int | None, typer.Option(help="NFEs per prompt: forwards of the denoiser, counted by row")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,6 +66,15 @@ class _StochasticSteps(NeedCheck):
             raise ValueError(
                 f"{strategy.name} chooses among the noises of steps, and the scheduler of {type(pipe).__name__} draws "
                 "none; use a stochastic one, such as FlowSDEScheduler"
+            )
+
+    def arguments(self, pipe: Any, arguments: Mapping[str, Any]) -> None:
+        parameters = inspect.signature(type(pipe).__call__).parameters
+        eta = arguments.get("eta", parameters["eta"].default) if "eta" in parameters else None
+        if not any(draws_in_steps(scheduler, eta) for scheduler in schedulers(pipe)):
+            raise ValueError(
+                f"the steps of {type(pipe.scheduler).__name__} draw no noise at eta={eta}, among which the strategy "
+                "chooses; give eta=1, or use another scheduler"
             )
 
 

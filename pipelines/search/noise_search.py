@@ -185,7 +185,7 @@ class NoiseSearch:
             raise ValueError(f"{self.verifier.name} has no score before a pool is whole; leave stop_at out")
         if Need.PAUSES in self.strategy.needs:
             if stop_at is not None:
-                raise ValueError(f"{self.strategy.name} finishes no candidate before its last rung; leave stop_at out")
+                raise ValueError(f"{self.strategy.name} scores candidates before they are finished; leave stop_at out")
             if looks:
                 raise ValueError(f"{self.strategy.name} looks at its candidates itself; leave looks out")
 

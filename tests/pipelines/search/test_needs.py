@@ -130,7 +130,7 @@ def test_an_argument_is_no_step_because_of_its_letters():
 
 
 def test_a_score_that_stops(pipe):
-    with pytest.raises(ValueError, match="halving finishes no candidate before its last rung; leave stop_at out"):
+    with pytest.raises(ValueError, match="halving scores candidates before they are finished; leave stop_at out"):
         search(pipe, stop_at=0.5)
 
 
@@ -145,6 +145,30 @@ def test_noise_of_steps_that_draw_none():
         NoiseSearch(pipe, Brightness(), AmongSteps())
     pipe.scheduler = FlowSDEScheduler(shift=3.0, diffusion="square")
     NoiseSearch(pipe, Brightness(), AmongSteps())
+
+
+@pytest.mark.parametrize("strategy", ["svdd", "code", "smc", "rbf", "threshold", "tree"])
+def test_an_ode_is_refused_before_anything_is_paid_for(strategy):
+    """Copies of one particle would stay one."""
+    pipe = toys.build("StableDiffusion3")
+    with pytest.raises(ValueError, match=rf"{strategy} chooses among the noises of steps, .* draws none; use a stoch"):
+        NoiseSearch(pipe, Brightness(), strategy)
+    pipe = toys.build("StableDiffusion")
+    pipe.scheduler = DDIMScheduler()
+    call = {**toys.SMALL, "budget": 60, "progress": False}
+    with (
+        pytest.raises(ValueError, match="DDIMScheduler draw no noise at eta=0.0, .* give eta=1"),
+        count_nfe(pipe) as nfe,
+    ):
+        NoiseSearch(pipe, Brightness(), strategy)(toys.PROMPT, **call)
+    assert nfe.nfe == 0
+
+
+def test_search_over_paths_needs_no_noise_in_steps():
+    pipe = toys.build("StableDiffusion3")
+    found = NoiseSearch(pipe, Brightness(), "sop:back=1,on=2")
+    result = found("a cat", budget=30, num_inference_steps=4, progress=False, **toys.TOYS["StableDiffusion3"][2] | {})
+    assert result.best[0].finished
 
 
 def test_every_need_is_checked():

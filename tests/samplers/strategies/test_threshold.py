@@ -14,7 +14,7 @@ def test_a_step_is_left_once_a_candidate_passes_its_calibrated_bar():
     known = {1: (0.1, 0.3, 0.5), 2: (0.3, 0.5, 0.7), 3: (0.4, 0.6, 0.9)}
     rule = Threshold(share=0.5).informed({1: 0.9}, known)
     scores = [0.2, 0.4, 0.55, 0.3, 0.59, 0.4]
-    search, nodes = drive(rule, scripted(*scores, 0.1, 0.2, 0.3), steps=4, budget=3 + 6)
+    _, nodes = drive(rule, scripted(*scores, 0.1, 0.2, 0.3), steps=4, budget=3 + 6)
     assert used(nodes) == [2, 1, 3, 3], "a fourth, then a third, then a half of what is left: 2, 2 and 3 of 9"
     assert nodes[-1].parent == nodes[4], "the best where none passes"
 
