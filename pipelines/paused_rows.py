@@ -10,9 +10,8 @@ several children of one row share the call. Cost: a decode where a clean predict
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -31,6 +30,7 @@ from ..samplers.wrapped import innermost
 from .call import PipelineCall
 from .decoding import Decoder, scheduled
 from .dry_run import first_model_inputs, near, same_inputs
+from .joined_run import joined_run
 from .moved_noise import moved_noise
 from .outputs import finished_pixels
 from .pending_step import PendingStep
@@ -68,12 +68,14 @@ class _Paused:
     Attributes:
         scheduler: whose run stands there.
         step: that follows.
+        nodes: that the rows are.
         states: of the generators that the pipeline is given.
         own_noise: whether noise was drawn so far that the plain pipeline would not draw.
     """
 
     scheduler: WindowedScheduler
     step: PendingStep
+    nodes: Sequence[Node]
     states: list[Tensor]
     own_noise: bool
 
@@ -177,6 +179,10 @@ class PausedRows:
         """Forget where the nodes stand."""
         self._standing.clear()
 
+    def keep(self, needed: Callable[[Node], bool]) -> None:
+        """Forget where those stand that are not needed; a batch's memory is free when none of its rows is."""
+        self._standing = {key: (one, row) for key, (one, row) in self._standing.items() if needed(one.nodes[row])}
+
     def holds(self, node: Node) -> bool:
         """Whether it is known where a node stands, so that another can go on from it."""
         return node.id in self._standing
@@ -266,7 +272,7 @@ class PausedRows:
         # If memory ends here, the rows still stand where they did.
         pictures = self.decoder([prompt] * len(nodes), early)
         states = [generator.get_state() for generator in generators]
-        standing = _Paused(scheduler, window.pending, states, own_noise)
+        standing = _Paused(scheduler, window.pending, nodes, states, own_noise)
         self._standing |= {node.id: (standing, row) for row, node in enumerate(nodes)}
         return Advanced(*pictures, own_noise)
 
@@ -317,12 +323,15 @@ class PausedRows:
             return None
         standing = [self._standing[parent.id] for parent in parents]
         made = parents[0].stop * standing[0][0].scheduler.order - 1  # calls of step so far
-        scheduler = _joined([(source.scheduler, row) for source, row in standing], made)
+        scheduler = joined_run([(source.scheduler, row) for source, row in standing], made)
         keys = [_next_key(*pair) for pair in zip(nodes, parents, strict=True)]
         states = [source.states[row] for source, row in standing]
         generators = [torch.Generator() for _ in nodes]
         for generator, state, node, key in zip(generators, states, nodes, keys, strict=True):
-            generator.set_state(state) if key is None else generator.manual_seed(step_seed(node.seed, key, made + 1))
+            if key is None:
+                generator.set_state(state)
+            else:
+                generator.manual_seed(step_seed(node.seed, key, made + 1))
         streams = [parent.noise_key if key is None else key for parent, key in zip(parents, keys, strict=True)]
         step = PendingStep.gathered([(source.step, row) for source, row in standing])
         pipe, seeds = self.call.pipe, [node.seed for node in nodes]
@@ -358,27 +367,3 @@ def _next_key(node: Node, parent: Node) -> int | None:
     before = takewhile(lambda move: not isinstance(move, Renoise), node.moves)
     keys = [move.key for move in before if isinstance(move, Noise)]
     return keys[-1] if keys else None
-
-
-def _joined(rows: Sequence[tuple[WindowedScheduler, int]], made: int) -> WindowedScheduler:
-    """A run that goes on with rows of several, in their order; those runs are left as they are.
-
-    Args:
-        rows: runs, and a row of each.
-        made: calls of `step` so far, in each of them.
-    """
-    if not made:  # no row has a history yet
-        return copy.deepcopy(rows[0][0])
-    parts: list[tuple[WindowedScheduler, list[int]]] = []
-    places = []
-    for source, row in rows:  # a row that several nodes go on from is taken from as many copies of its batch
-        k = next((k for k, (one, chosen) in enumerate(parts) if one is source and row not in chosen), len(parts))
-        if k == len(parts):
-            parts.append((source, []))
-        parts[k][1].append(row)
-        places.append((k, len(parts[k][1]) - 1))
-    scheduler = WindowedScheduler.joined(parts)
-    # They come out by parts, and go on in the order of the nodes.
-    in_order = [(k, place) for k, (_, chosen) in enumerate(parts) for place in range(len(chosen))]
-    scheduler.keep_rows([in_order.index(place) for place in places])
-    return scheduler

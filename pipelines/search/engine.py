@@ -173,6 +173,7 @@ class Engine:
             if not batch:
                 return
             search.observe(batch, [candidate.score for candidate in self._batch(i, batch)])
+            self.evaluator.keep(search)
 
     def _payable(self, search: Strategy) -> list[Node]:
         """The next batch: nodes of the same way, as many as the budget pays; one alone where it tells the price."""

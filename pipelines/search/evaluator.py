@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...samplers.strategies import Node
+from ...samplers.strategies import Node, Strategy
 from ..call import PipelineCall
 from ..counting import count_costs
 from ..paused_rows import PausedRows
@@ -81,6 +81,10 @@ class Evaluator:
         """Forget the nodes of the prompt before."""
         self.rows.clear()
         self._batches.clear()
+
+    def keep(self, search: Strategy) -> None:
+        """Forget where those nodes stand from which a search goes on no more."""
+        self.rows.keep(search.needs_again)
 
     def remember(self, batch: Sequence[Node]) -> None:
         """Know the batch in which nodes were made, now or in an earlier run."""

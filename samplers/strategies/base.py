@@ -102,6 +102,10 @@ class Strategy(ABC):
         """Take the scores of the first of the proposed nodes; a failed one has -inf."""
         self.observed += zip(nodes, scores, strict=True)
 
+    def needs_again(self, node: Node) -> bool:
+        """Whether a node may still be gone on from; where not, its latents are forgotten."""
+        return True
+
     def extend(self, extra: int) -> None:
         """Let that many candidates more begin."""
         if self.num_candidates is not None:

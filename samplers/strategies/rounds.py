@@ -52,6 +52,9 @@ class Rounds(Stepwise):
         search.kept = []
         return search
 
+    def needs_again(self, node: Node) -> bool:
+        return len(node.legs) > self.level or node in self.kept
+
     def open(self) -> int:
         """How many candidates more the level may have."""
         if self.finishes or self.costs() is None:

@@ -160,6 +160,9 @@ class Smc(Stepwise):
             return [self.node(parent, tried + k) for k in range(min(count, self.room()))]
         return [self.node(self.slots[k], k) for k in range(tried, min(tried + count, len(self.slots)))]
 
+    def needs_again(self, node: Node) -> bool:
+        return len(node.legs) > self.level or node in self.slots
+
     def take(self, node: Node, score: float) -> None:
         self._fit()
         if self._weighed or len(self.here) < len(self.slots):

@@ -53,6 +53,20 @@ def test_the_curves_are_those_of_searches(pipe, found):
         assert row.success == pytest.approx([-2 * value for value in row.score])
 
 
+def test_quantiles_of_the_scores_at_each_step(found, tmp_path):
+    """Of all prompts' candidates, from the lowest to the highest; they outlive the file, and may be missing in one."""
+    assert all(len(row.quantiles) == 11 and list(row.quantiles) == sorted(row.quantiles) for row in found.previews)
+    last = next(row for row in found.previews if (row.num_inference_steps, row.step) == (4, 4))
+    assert last.quantiles[0] <= found.steps[1].score[0] <= last.quantiles[-1]
+    found.save(tmp_path / "calibration.json")
+    again = Calibration.load(tmp_path / "calibration.json")
+    assert again == found
+    assert again.early_quantiles(8) == {2 * row.step: row.quantiles for row in found.previews[2:]}
+    older = re.sub(r',\s*"quantiles": \[[^\]]*\]', "", (tmp_path / "calibration.json").read_text())
+    (tmp_path / "older.json").write_text(older)
+    assert Calibration.load(tmp_path / "older.json").early_quantiles(4) is None
+
+
 def test_previews_end_in_the_image_itself(found):
     """x0-hat of the last step is what the run ends in: the same order, the same choice."""
     rows = [(row.num_inference_steps, row.step) for row in found.previews]

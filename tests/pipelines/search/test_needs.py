@@ -157,7 +157,7 @@ def test_an_ode_is_refused_before_anything_is_paid_for(strategy):
     pipe.scheduler = DDIMScheduler()
     call = {**toys.SMALL, "budget": 60, "progress": False}
     with (
-        pytest.raises(ValueError, match="DDIMScheduler draw no noise at eta=0.0, .* give eta=1"),
+        pytest.raises(ValueError, match=r"DDIMScheduler draw no noise at eta=0\.0, .* give eta=1"),
         count_nfe(pipe) as nfe,
     ):
         NoiseSearch(pipe, Brightness(), strategy)(toys.PROMPT, **call)
@@ -167,7 +167,8 @@ def test_an_ode_is_refused_before_anything_is_paid_for(strategy):
 def test_search_over_paths_needs_no_noise_in_steps():
     pipe = toys.build("StableDiffusion3")
     found = NoiseSearch(pipe, Brightness(), "sop:back=1,on=2")
-    result = found("a cat", budget=30, num_inference_steps=4, progress=False, **toys.TOYS["StableDiffusion3"][2] | {})
+    call = {**toys.TOYS["StableDiffusion3"][2], "num_inference_steps": 4}
+    result = found("a cat", budget=30, progress=False, **call)
     assert result.best[0].finished
 
 

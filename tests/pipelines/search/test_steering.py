@@ -11,6 +11,7 @@ from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler
 from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch
 from samplesmith.pipelines.counting import count_nfe
+from samplesmith.pipelines.paused_rows import PausedRows
 from samplesmith.pipelines.search.calibration import Calibration, Preview, StepCount
 from samplesmith.pipelines.shadow import shadowed
 from samplesmith.samplers import FlowSDEScheduler
@@ -159,6 +160,21 @@ def test_calibrations_say_where_scores_begin_to_tell_and_what_a_step_gains(pipes
     assert [r["nfe"] for r in result.records[:3]] == [4, 4, 2]
     with pytest.raises(ValueError, match="which a calibration with quantiles knows"):
         search(pipes, "rbf:accept=calibrated")
+
+
+@pytest.mark.parametrize("strategy", ["svdd:children=3", "rbf:warm_up=3,quota=2", "smc:particles=3"])
+def test_what_is_gone_on_from_no_more_is_forgotten(pipes, strategy, monkeypatch):
+    """Latents of a level and of those before it that it goes on from, not of the whole search."""
+    standing, keep = [], PausedRows.keep
+
+    def watched(rows, needed):
+        keep(rows, needed)
+        standing.append(len(rows._standing))
+
+    monkeypatch.setattr(PausedRows, "keep", watched)
+    result, _ = search(pipes, strategy, num_inference_steps=8, budget=60)
+    assert max(standing) <= 2 * 3
+    assert result.ledger.nfe_lost == 0
 
 
 def test_a_first_scored_node_and_its_child_cost_one_run(pipes):
