@@ -52,8 +52,8 @@ def search(
     strategy: Annotated[
         str,
         typer.Option(
-            help="random; zero-order, as zero-order:neighbours=4,angle=0.4; halving, as halving:keep=0.5; sop; or with a "
-            "stochastic scheduler svdd, code, smc, rbf, threshold or tree"
+            help="random; zero-order, as zero-order:neighbours=4,angle=0.4; halving, as halving:keep=0.5; sop; or with "
+            "a stochastic scheduler svdd, code, smc, rbf, threshold or tree"
         ),
     ] = "random",
     budget: Annotated[
