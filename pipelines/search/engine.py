@@ -296,9 +296,10 @@ class Engine:
         )
 
 
-def _way(node: Node) -> tuple[int, int | None, bool, bool]:
-    """What the nodes of one batch have in common: their steps, and whether they begin, go on or go back."""
-    return node.start, node.stop, node.parent is None, node.goes_back
+def _way(node: Node) -> tuple[int, int | None, int | None]:
+    """What the nodes of one batch have in common: their steps, and where they come from (None: they begin)."""
+    parent = node.parent
+    return node.start, node.stop, None if parent is None else parent.stop
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, FlowMatchEuler
 from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch
 from samplesmith.pipelines.counting import count_nfe
+from samplesmith.pipelines.search.engine import _way
 from samplesmith.samplers import FlowSDEScheduler
 from samplesmith.samplers.strategies import Need, Node, Noise, Renoise, Strategy
 
@@ -96,6 +97,11 @@ def test_children_and_steps_back_in_any_batches(setup):
     assert np.abs(again - np.asarray(best.image)).max() <= 1
     with pytest.raises(ValueError, match="make the image again with reproduce"):
         best.pipeline_kwargs(pipe)
+
+
+def test_nodes_that_go_back_from_different_steps_do_not_share_a_batch():
+    ways = [_way(Node.draw(0, stop=stop).child(Renoise(1, key=1), stop=6)) for stop in (3, 3, 4)]
+    assert ways[0] == ways[1] != ways[2]
 
 
 @pytest.mark.parametrize("setup", ["SD3, SDE", "SD, DPM++"])
