@@ -11,9 +11,12 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from samplesmith.pipelines.search.contact_sheet import contact_sheet
+from samplesmith.scenes import parse
+from samplesmith.training.embedded.explanation import explain
 from samplesmith.verifiers import load_verifier
 from scipy.stats import binomtest
 
@@ -35,6 +38,24 @@ def share(hits: int, total: int) -> dict[str, float | int]:
     return {"hits": hits, "of": total, "mean": hits / total, "low": interval.low, "high": interval.high}
 
 
+def agreement(said: list[bool], written: list[dict]) -> dict[str, dict]:
+    """How verdicts go with the labels."""
+    label = [one["right"] for one in written]
+    agree = [a == b for a, b in zip(label, said, strict=True)]
+    sure = [same for same, one in zip(agree, written, strict=True) if one["sure"]]
+    return {
+        "agreement": share(sum(agree), len(agree)),
+        "agreement_where_the_label_is_sure": share(sum(sure), len(sure)),
+        "wrong_among_right_verdicts": share(sum(s and not t for s, t in zip(said, label, strict=True)), sum(said)),
+        "missed_among_right_labels": share(sum(t and not s for s, t in zip(said, label, strict=True)), sum(label)),
+    }
+
+
+def twice(written: list[dict]) -> list[bool]:
+    """Whether the second label is the first, of those that have one."""
+    return [one["right"] == one["second"] for one in written if one["second"] is not None]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judge", default="emoji-detector")
@@ -45,21 +66,19 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     pictures, written = labelled()
     verdicts = load_verifier(arguments.judge).verdicts(pictures, [one["prompt"] for one in written])
-    label = [one["right"] for one in written]
     said = [verdict.right for verdict in verdicts]
-    agree = [a == b for a, b in zip(label, said, strict=True)]
-    sure = [same for same, one in zip(agree, written, strict=True) if one["sure"]]
-    twice = [one["right"] == one["second"] for one in written if one["second"] is not None]
+    explained = [explain(np.asarray(picture)) for picture in pictures]
+    drawn_again = [one.shows(parse(w["prompt"])) for one, w in zip(explained, written, strict=True)]
     result = {
-        "agreement": share(sum(agree), len(agree)),
-        "agreement_where_the_label_is_sure": share(sum(sure), len(sure)),
-        "wrong_among_right_verdicts": share(sum(s and not t for s, t in zip(said, label, strict=True)), sum(said)),
-        "missed_among_right_labels": share(sum(t and not s for s, t in zip(said, label, strict=True)), sum(label)),
-        "labelled_twice_alike": share(sum(twice), len(twice)),
+        arguments.judge: agreement(said, written),
+        "whole sprites explain it": agreement(drawn_again, written),
+        "labelled_twice_alike": share(sum(twice(written)), len(twice(written))),
     }
     print(json.dumps(result, indent=2))
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    label = [one["right"] for one in written]
+    agree = [a == b for a, b in zip(label, said, strict=True)]
     if arguments.sheet:
         differs = [i for i, same in enumerate(agree) if not same]
         others = [i for i, same in enumerate(agree) if same]

@@ -2,7 +2,8 @@
 
     python benchmarks/judged_by_kind.py emoji-sd3 OTHER_FOLDER --output benchmarks/results/judged_by_kind.json
 
-The same prompts and seeds for each model, its own call defaults where its folder has them; bfloat16 autocast.
+The same prompts and seeds for each model, its own call defaults where its folder has them; bfloat16 autocast. Judged by
+emoji-detector, and by whether whole sprites explain the picture (`training/embedded/explanation.py`).
 """
 
 import argparse
@@ -16,6 +17,7 @@ from PIL import Image
 from samplesmith import scenes
 from samplesmith.evaluation.comparison import bootstrap_mean
 from samplesmith.pipelines.search.contact_sheet import contact_sheet
+from samplesmith.training.embedded.explanation import explain
 from samplesmith.verifiers import load_verifier
 
 COUNTS = ("one", "two", "three", "four", "five", "six")
@@ -49,17 +51,24 @@ def call_arguments(model: str, changes: dict) -> dict:
 
 
 @torch.no_grad()
-def run(pipe, judge, captions: list[str], seed: int, call: dict) -> tuple[np.ndarray, list]:
+def run(pipe, judge, captions: list[str], seed: int, call: dict, bf16: bool) -> tuple[np.ndarray, list]:
     images, verdicts = [], []
     for start in range(0, len(captions), 32):
         part = captions[start : start + 32]
         generators = [torch.Generator().manual_seed(seed + start + k) for k in range(len(part))]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             out = pipe(part, generator=generators, output_type="np", **call).images
         out = np.nan_to_num(out)
         images.append((out * 255).round().astype(np.uint8))
         verdicts += judge.verdicts([Image.fromarray(one) for one in images[-1]], part)
     return np.concatenate(images), verdicts
+
+
+def by_kind(right: np.ndarray, kinds: np.ndarray) -> dict[str, float | str]:
+    """Share of right pictures of each kind, of one and two objects together, and of all with its interval."""
+    shares = {kind: round(float(right[kinds == kind].mean()), 3) for kind in KINDS if kind in kinds}
+    together = round(float(right[np.isin(kinds, COUNTS[:2])].mean()), 3)
+    return {**shares, "one and two": together, "all": str(bootstrap_mean(right))}
 
 
 def main() -> None:
@@ -73,6 +82,8 @@ def main() -> None:
         "--held-out", action="store_true", help="only prompts with a combination that training never saw"
     )
     parser.add_argument("--sheet", type=Path, help="100 pictures of the last model with their verdicts")
+    parser.add_argument("--names", type=json.loads, default={}, help="JSON: what a model is called in the result")
+    parser.add_argument("--float32", action="store_true", help="no autocast: faster on processors without AMX")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
@@ -87,13 +98,16 @@ def main() -> None:
         pipe = samplesmith.load(model)
         pipe.set_progress_bar_config(disable=True)
         call = call_arguments(model, changes)
-        images, verdicts = run(pipe, judge, captions, 10_000, call)
-        right = np.array([verdict.right for verdict in verdicts], float)
-        table[model] = {kind: round(float(right[kinds == kind].mean()), 3) for kind in KINDS if kind in kinds}
-        table[model]["one and two"] = round(float(right[np.isin(kinds, COUNTS[:2])].mean()), 3)
-        table[model]["all"] = str(bootstrap_mean(right))
-        table[model]["call"] = call
-        print(model, json.dumps(table[model]), flush=True)
+        images, verdicts = run(pipe, judge, captions, 10_000, call, not arguments.float32)
+        explained = [
+            explain(image).shows(scenes.parse(caption)) for image, caption in zip(images, captions, strict=True)
+        ]
+        table[arguments.names.get(model, model)] = {
+            **by_kind(np.array([verdict.right for verdict in verdicts], float), kinds),
+            "explained": by_kind(np.array(explained, float), kinds),
+            "call": call,
+        }
+        print(json.dumps(table), flush=True)
     result = {"images_a_kind": arguments.per_kind * arguments.repeats, "right": table}
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=2) + "\n")
