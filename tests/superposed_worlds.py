@@ -1,10 +1,9 @@
-"""Gaussians and mixtures whose scores and densities are known at every noise level, and runs of superposition on them."""
+"""Gaussians whose scores and densities are known at every noise level, and runs of superposition on them."""
 
 import math
 from dataclasses import dataclass
 
 import torch
-from samplesmith.samplers.interpolants import Linear
 from samplesmith.samplers.superposition import ESTIMATORS, SuperposedRun, steps_along
 from samplesmith.samplers.superposition.operators import make_operator
 
@@ -141,6 +140,3 @@ def superposed(
 def alpha_zero(world, x):
     """Pure noise says nothing: the clean prediction is each mean."""
     return world.means.to(x).view(1, -1, *x.shape[1:]).expand(len(x), -1, *x.shape[1:])
-
-
-PATH = Linear()

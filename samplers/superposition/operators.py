@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor
-
-from .combination import Combination, combined
+from .combination import Combination, columns, combined
 from .dombi import evaluated
 from .equal_densities import EqualDensities
 from .formula import Formula, Or, Prompt
@@ -43,7 +41,7 @@ class Fixed:
     weighted = True
 
     def combine(self, now: Situation) -> Combination:
-        weights = now.relative.new_tensor(self.weights).expand(len(now.relative), -1)
+        weights = columns(self.weights, now.relative[:, 0])
         parts = now.prompts()
         return combined(now.scores, parts, weights, (weights * now.relative).sum(1))
 
@@ -72,8 +70,8 @@ class Logic:
 
     def combine(self, now: Situation) -> Combination:
         biases = self.biases or (0.0,) * len(self.prompts)
-        shifts = now.relative.new_tensor([bias / self.hardness for bias in biases])
-        leaves = dict(zip(self.prompts, now.prompts(shifts), strict=True))
+        parts = now.prompts([bias / self.hardness for bias in biases])
+        leaves = dict(zip(self.prompts, parts, strict=True))
         return evaluated(self.formula, leaves, now.reference(), now.scores, self.hardness)
 
 
@@ -103,8 +101,8 @@ def make_operator(what: str | Sequence[float], count: int, **settings: Any) -> O
     """An operator by its name, by fixed weights, or by a formula's text.
 
     Args:
-        what: a name in `OPERATORS`, one weight per prompt, or the text of a formula over `count` different prompts, whose
-            rows stand in the order of their first appearance.
+        what: a name in `OPERATORS`, one weight per prompt, or the text of a formula over `count` different prompts,
+            whose rows stand in the order of their first appearance.
         count: number of prompts.
         settings: `hardness`, `biases`, `lift`, `feedback`, `kappa_range`; None is the operator's own default.
 
@@ -127,8 +125,8 @@ def make_operator(what: str | Sequence[float], count: int, **settings: Any) -> O
         return OPERATORS[what](count, settings)
     if not set("\"'") & set(what):
         raise ValueError(
-            f'unknown operator {what!r}; known: {", ".join(OPERATORS)}, weights, or a formula such as \'"a cat" & ~"on '
-            "blue\"'"
+            f"unknown operator {what!r}; known: {', '.join(OPERATORS)}, one weight per prompt, or a formula such as "
+            '\'"a cat" & ~"on blue"\''
         )
     formula = parse_formula(what)
     prompts = formula.prompts()
