@@ -25,8 +25,8 @@ class EqualDensities:
     **Predictable (the default).** The step's noise is left out, so that it stays noise; what it did to the densities is
     made good afterwards: r = -feedback eta (log q_i - target_i), at most all of it.
     **As in the paper** (Skreta et al., arXiv 2412.17762, appendix), kappa also cancels what the noise of the step is
-    about to do. The estimated densities are then equal to rounding, but the path's noise is no longer the diffusion's for
-    which the estimate holds: the true ones drift apart, and |kappa| grows with the square root of the number of steps.
+    about to do. The estimated densities are then equal to rounding, but the path's noise is no longer the diffusion's
+    for which the estimate holds: the true ones drift apart, and |kappa| grows with the square root of the steps' number.
 
     Args:
         count: number of prompts, N.
@@ -78,10 +78,9 @@ class EqualDensities:
             wanted = wanted - step.variance**0.5 / step.drift * scores.gram[:, scores.noise, rows]
         wanted = _centred(wanted) / now.guidance_scale
         size = alike.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+        ridge = self.ridge * torch.eye(self.count, dtype=alike.dtype, device=alike.device)
         # Rank one where all weights move alike, which the deviations do not see: the solution has sum 0.
-        matrix = (
-            alike / size + self.ridge * torch.eye(self.count, dtype=alike.dtype, device=alike.device) + 1 / self.count
-        )
+        matrix = alike / size + ridge + 1 / self.count
         solved, _ = torch.linalg.solve_ex(matrix, (wanted[:, :, None] / size))
         return torch.where(size[:, 0] > 0, solved[:, :, 0], 0)  # scores that are equal leave nothing to choose
 

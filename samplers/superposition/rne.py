@@ -16,14 +16,14 @@ from .steps import Step
 class RadonNikodym:
     """The log-density changes by log B_i - log B_q + log q(x') - log q(x), with q the density of Gaussian data.
 
-    B_i and B_q are the reverse kernels of model i and of q. That of q is exact; both get its variance, so that what their
-    Gaussian form has wrong cancels where model i is like q, and the forward kernels cancel exactly. With y ~ N(0, c^2)
-    in the data,
+    B_i and B_q are the reverse kernels of model i and of q. That of q is exact; both get its variance, so that what
+    their Gaussian form has wrong cancels where model i is like q, and the forward kernels cancel exactly. With
+    N(0, c^2) in the data,
 
         log B_i - log B_q = (c^2 + s^2) / (c^2 + s'^2) (I_i - I_q),
 
-    where I is Ito's change in a step of finite length. So the estimator is Ito's with a gain, and with the reference as a
-    control variate. The absolute log-density gains most (its bias at 50 steps falls by an order of magnitude); the
+    where I is Ito's change in a step of finite length. So the estimator is Ito's with a gain, and with the reference as
+    a control variate. The absolute log-density gains most (its bias at 50 steps falls by an order of magnitude); the
     reference itself cancels from differences.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .combination import Combination, combined
+from .combination import Combination, columns, combined
 from .densities import DensityEstimator, LogDensities
 from .operators import Operator
 from .resampling import Resampling, effective_size
@@ -107,7 +107,7 @@ class SuperposedRun:
         if self.guidance_scale == 1 or reference is None:
             return own
         w = self.guidance_scale
-        factors = torch.stack([torch.full_like(own.rate, 1 - w), torch.full_like(own.rate, w)], 1)
+        factors = columns((1 - w, w), own.rate)
         return combined(scores, [reference, own], factors, (1 - w) * reference.log_density + w * own.log_density)
 
     def _resampled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -34,11 +35,11 @@ class Situation:
         """Log-densities of the prompts, (groups, prompts)."""
         return self.densities[:, self.scores.rows - self.scores.prompts :]
 
-    def prompts(self, shifts: Tensor | None = None) -> list[Combination]:
-        """The density of each prompt, its logarithm shifted."""
-        known = self.relative if shifts is None else self.relative + shifts
-        first = self.scores.rows - self.scores.prompts
-        return [Combination.of_row(self.scores, first + k, known[:, k]) for k in range(self.scores.prompts)]
+    def prompts(self, shifts: Sequence[float] | None = None) -> list[Combination]:
+        """The density of each prompt, its logarithm shifted by what is given for each."""
+        first, known = self.scores.rows - self.scores.prompts, self.relative
+        added = shifts or (0.0,) * self.scores.prompts
+        return [Combination.of_row(self.scores, first + k, known[:, k] + shift) for k, shift in enumerate(added)]
 
     def reference(self) -> Combination | None:
         """The density of the reference row, where there is one."""

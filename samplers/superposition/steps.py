@@ -1,17 +1,18 @@
 """The numbers of a run's steps: natural reverse diffusion, in units that stay finite from pure noise to the data.
 
-With s = sigma / alpha, a sample divided by alpha is y = x_0 + s eps, whose forward process has no drift and the diffusion
-g^2 dt = d(s^2): the natural one, for which alone the density estimators hold (`densities.py`). One reverse step goes
-from s to s' = rho s. Divided by s it is
+With s = sigma / alpha, a sample divided by alpha is y = x_0 + s eps, whose forward process has no drift and the
+diffusion g^2 dt = d(s^2): the natural one, for which alone the density estimators hold (`densities.py`). One reverse
+step goes from s to s' = rho s. Divided by s it is
 
     delta = (y' - y) / s = -eta eps + sqrt(nu) z,  z ~ N(0, I),
 
-with `drift` eta, the variance that g spreads in the step by s^2, and `variance` nu, the noise that the step adds by s^2.
+with `drift` eta, what g^2 integrates to in the step, by s^2, and `variance` nu, the noise that the step adds, by s^2.
 Both are at most of the order of one, also where alpha is 0 and s is infinite.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -104,7 +105,7 @@ def steps_along(alphas: Tensor | Sequence[float], sigmas: Tensor | Sequence[floa
     if integrator not in INTEGRATORS:
         raise ValueError(f"unknown integrator {integrator!r}; known: {', '.join(INTEGRATORS)}")
     places = [(float(alpha), float(sigma)) for alpha, sigma in zip(alphas, sigmas, strict=True)]
-    steps = [_step(*here, *there, integrator) for here, there in zip(places, places[1:], strict=False)]
+    steps = [_step(*here, *there, integrator) for here, there in itertools.pairwise(places)]
     count, seen, numbered = sum(step.tracked for step in steps), 0, []
     for step in steps:
         share = 1 / count if step.tracked else 0.0
