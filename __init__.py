@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from .pipelines.class_conditional import ClassConditionalPipeline
     from .pipelines.loading import load
     from .pipelines.support import support
-    from .samplers import FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler
+    from .samplers import FlowSDEScheduler, SuperposedScheduler, TimeShiftScheduler, WindowedScheduler
 
 __version__ = "0.1.0"
 __all__ = [
     "ClassConditionalPipeline",
     "FlowSDEScheduler",
+    "SuperposedScheduler",
     "TimeShiftScheduler",
     "WindowedScheduler",
     "assets",
@@ -33,6 +34,7 @@ _MODULES = {"assets", "evaluation", "fashion", "pipelines", "samplers", "scenes"
 _NAMES = {
     "ClassConditionalPipeline": ".pipelines",
     "FlowSDEScheduler": ".samplers",
+    "SuperposedScheduler": ".samplers",
     "TimeShiftScheduler": ".samplers",
     "WindowedScheduler": ".samplers",
     "load": ".pipelines.loading",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .search.noise_search import NoiseSearch
     from .search.records import RecordsError
     from .search.result import Candidate, SearchResult
+    from .superposition import superpose
+    from .superposition_result import SuperpositionResult
 
 __all__ = [
     "BatchReport",
@@ -31,9 +33,11 @@ __all__ = [
     "RecordsError",
     "SearchJob",
     "SearchResult",
+    "SuperpositionResult",
     "decode",
     "load",
     "record_previews",
+    "superpose",
 ]
 
 _NAMES = {
@@ -48,9 +52,11 @@ _NAMES = {
     "RecordsError": ".search.records",
     "SearchJob": ".search.job",
     "SearchResult": ".search.result",
+    "SuperpositionResult": ".superposition_result",
     "decode": ".decoding",
     "load": ".loading",
     "record_previews": ".previews",
+    "superpose": ".superposition",
 }
 
 

@@ -2,16 +2,19 @@
 
 from . import interpolants, predictions, strategies
 from .flow_sde import FlowSDEScheduler
-from .hooks import apply_per_sample_time
+from .hooks import SuperposedModel, apply_per_sample_time
+from .superposed import SuperposedScheduler
 from .time_shift import TimeShiftScheduler
 from .windowed import WindowedScheduler
 
 # Saved under the package's name, which serves the class when a pipeline is loaded: `import samplesmith` suffices.
-for _public in (FlowSDEScheduler, TimeShiftScheduler, WindowedScheduler):
+for _public in (FlowSDEScheduler, SuperposedScheduler, TimeShiftScheduler, WindowedScheduler):
     _public.__module__ = "samplesmith"
 
 __all__ = [
     "FlowSDEScheduler",
+    "SuperposedModel",
+    "SuperposedScheduler",
     "TimeShiftScheduler",
     "WindowedScheduler",
     "apply_per_sample_time",

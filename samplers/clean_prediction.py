@@ -58,14 +58,33 @@ def clean_prediction(
     if inner is not scheduler:
         index = locate(scheduler, timestep) if index is None else index
         scheduler, timestep = inner, inner.timesteps[index]
+    return clipped(scheduler, prediction(scheduler, model_output, timestep, sample, index).x0)
+
+
+def prediction(
+    scheduler: Any, model_output: Tensor, timestep: float | Tensor, sample: Tensor, index: int | None = None
+) -> Prediction:
+    """The clean sample and the noise that a model's output implies, unclipped.
+
+    Args:
+        scheduler: that wraps no other; else as `clean_prediction`.
+        model_output, timestep, sample, index: as `clean_prediction` takes them.
+
+    Raises:
+        ValueError: as `clean_prediction`.
+    """
     path, t = _place(scheduler, known_path(scheduler), timestep, index)
-    if isinstance(path, Linear):
-        kind = "velocity"
-    else:  # a flow's scheduler far beyond sigma 1 steps along the noise
-        kind = "epsilon" if compat.grows_without_bound(scheduler) else scheduler.config.prediction_type
     if model_output.shape[1] == 2 * sample.shape[1]:
         model_output = model_output[:, : sample.shape[1]]
-    return _clipped(scheduler, Prediction.read(kind, model_output, sample, path, t).x0)
+    return Prediction.read(prediction_kind(scheduler), model_output, sample, path, t)
+
+
+def prediction_kind(scheduler: Any) -> str:
+    """What the model of a scheduler that wraps no other predicts, as `predictions.py` names it."""
+    if isinstance(known_path(scheduler), Linear):
+        return "velocity"
+    # A flow's scheduler far beyond sigma 1 steps along the noise.
+    return "epsilon" if compat.grows_without_bound(scheduler) else scheduler.config.prediction_type
 
 
 def place_of(scheduler: Any, path: Interpolant, call: int) -> tuple[Interpolant, Tensor]:
@@ -107,7 +126,8 @@ def _place(
     return NoiseRatio(preserving), sigmas[index]
 
 
-def _clipped(scheduler: Any, x0: Tensor) -> Tensor:
+def clipped(scheduler: Any, x0: Tensor) -> Tensor:
+    """A clean prediction, held where the scheduler holds its own."""
     if scheduler.config.get("thresholding"):
         return scheduler._threshold_sample(x0)
     if scheduler.config.get("clip_sample"):

@@ -15,6 +15,9 @@ from torch import Tensor
 ONLY_WHERE_THE_CHILD_HAS_THEM = ("add_noise", "scale_noise")
 """Methods by whose presence pipelines and users tell schedulers apart, so that we have them where the child does."""
 
+SHARED_BY_ROWS = frozenset({"img_ids", "txt_ids"})
+"""Arguments of denoisers that hold positions and no rows (FLUX), however many of either there are."""
+
 
 def whole_config(scheduler: Any) -> dict[str, Any]:
     """A scheduler's config for `from_config` of another class, with all that was set.
@@ -45,6 +48,12 @@ def place_step(scheduler: Any, index: int) -> None:
     """
     if getattr(scheduler, "_step_index", 0) is None:
         scheduler._step_index = index
+
+
+def count_step(scheduler: Any, index: int) -> None:
+    """Tell a scheduler that counts its steps that one was made in its place."""
+    if hasattr(scheduler, "_step_index"):
+        scheduler._step_index = index + 1
 
 
 def scales_input(scheduler: Any) -> bool:
@@ -111,6 +120,11 @@ def keeps_variance(scheduler: Any) -> bool:
     The others, where `scale_model_input` is called, let it grow: x_0 + sigma eps.
     """
     return hasattr(scheduler, "lambda_t")
+
+
+def repeats_times(scheduler: Any) -> bool:
+    """Whether a solver of order 1 calls the model twice at a time: PNDM, at its second."""
+    return hasattr(scheduler, "cur_model_output")
 
 
 def calls_between_sigmas(scheduler: Any) -> bool:

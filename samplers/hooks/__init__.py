@@ -4,6 +4,7 @@ from .counters import EvaluationCounter, count_evaluations
 from .denoiser_hook import Attached, DenoiserHook, attach
 from .networks import timed_networks
 from .row_times import PerSampleTime, RowTimes, apply_per_sample_time
+from .superposed_model import SuperposedModel
 
 __all__ = [
     "Attached",
@@ -11,6 +12,7 @@ __all__ = [
     "EvaluationCounter",
     "PerSampleTime",
     "RowTimes",
+    "SuperposedModel",
     "apply_per_sample_time",
     "attach",
     "count_evaluations",

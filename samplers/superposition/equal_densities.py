@@ -26,7 +26,7 @@ class EqualDensities:
     made good afterwards: r = -feedback eta (log q_i - target_i), at most all of it.
     **As in the paper** (Skreta et al., arXiv 2412.17762, appendix), kappa also cancels what the noise of the step is
     about to do. The estimated densities are then equal to rounding, but the path's noise is no longer the diffusion's
-    for which the estimate holds: the true ones drift apart, and |kappa| grows with the square root of the steps' number.
+    for which the estimate holds: the true ones drift apart, and |kappa| grows with the root of the number of steps.
 
     Args:
         count: number of prompts, N.

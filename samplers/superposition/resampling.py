@@ -36,8 +36,8 @@ class Resampling:
 
     Args:
         window: times on the linear path, `Step.time`, between which weights are gathered, (latest, earliest). Outside
-            of it the sample follows the weighted score alone: near the noise the weights say little of the end, and near
-            the data what is resampled can no longer part.
+            of it the sample follows the weighted score alone: near the noise the weights say little of the end, and
+            near the data what is resampled can no longer part.
         clamp: a step's log-weights are centred over the groups and held within +-clamp, as in the authors' code; None
             for unbiased weights.
         threshold: groups are resampled where their effective number falls below this share of them; 1 for each step.

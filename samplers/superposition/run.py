@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -65,7 +65,14 @@ class SuperposedRun:
         self.log_weights: Tensor | None = None
 
     def step(
-        self, call: int, sample: Tensor, x0: Tensor, eps: Tensor, noise: Tensor | None, uniform: Tensor | None = None
+        self,
+        call: int,
+        sample: Tensor,
+        x0: Tensor,
+        eps: Tensor,
+        noise: Tensor | None,
+        uniform: Tensor | None = None,
+        clip: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Lead the samples over one step.
 
@@ -75,6 +82,7 @@ class SuperposedRun:
             x0, eps: predictions of the rows, (groups, rows, ...).
             noise: standard normal, of the sample's shape; None where the step adds none.
             uniform: from [0, 1), a scalar, for resampling; None without.
+            clip: what is done to the clean prediction of the score that is used, before the step is made with it.
 
         Returns:
             the next samples and the clean predictions of the score that was used, (groups, ...) each.
@@ -85,6 +93,7 @@ class SuperposedRun:
         guided = self._guided(scores, densities, step)
         weights = scores.row_weights(guided.coordinates)
         clean, used = (torch.einsum("gr,gr...->g...", weights, value) for value in (x0, eps))
+        clean = clean if clip is None else clip(clean)
         following = step.clean * clean + step.noise * used
         if noise is not None:
             following = following + step.std * noise

@@ -1,0 +1,98 @@
+"""SuperposedModel: N denoisers of one latent space behind one call, so that N models are superposed like N prompts.
+
+Seam: the pipeline's denoiser, in whose place it is set. Each row of the batch goes through its own model. Cost: as many
+evaluations as there are rows, each counted at the model that makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map_with_path, tree_unflatten
+
+from .. import compat
+
+
+class SuperposedModel(nn.Module):
+    """Routes row k of a batch to model k modulo N: the rows of `SuperposedScheduler`, one group after the other.
+
+    ```python
+    pipe.unet = SuperposedModel([pipe.unet, other.unet])
+    superpose(pipe, ["a cat", "a cat"], operator="or")
+    ```
+
+    With an unconditional row before each group's prompts (`unconditional=True`; `superpose` sets it), that row goes
+    through the first model. What a pipeline asks of its denoiser (config, dtype, methods) is the first model's.
+
+    Args:
+        models: N denoisers of one class, latent space and prediction type.
+        unconditional: whether a group is [unconditional, model 1 ... model N].
+
+    Raises:
+        ValueError: for less than two models, or models of different classes or sizes of latents.
+    """
+
+    def __init__(self, models: Sequence[nn.Module], unconditional: bool = False):
+        super().__init__()
+        if len(models) < 2:
+            raise ValueError(f"{len(models)} models are nothing to superpose; give two or more")
+        first = models[0]
+        for other in models[1:]:
+            if type(other) is not type(first):
+                raise ValueError(
+                    f"a {type(other).__name__} and a {type(first).__name__} are called in different ways; give models "
+                    "of one class"
+                )
+            for name in ("in_channels", "out_channels"):
+                theirs, own = (one.config.get(name) if hasattr(one, "config") else None for one in (other, first))
+                if theirs != own:
+                    raise ValueError(f"{name} is {own} and {theirs}: the models do not share a latent space")
+        self.models = nn.ModuleList(models)
+        self.unconditional = unconditional
+
+    def __getattr__(self, name: str) -> Any:
+        """What torch does not find here is the first model's."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "models":  # while the object is made
+                raise
+            return getattr(super().__getattr__("models")[0], name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Predict: arguments are a model's, with the batch first in all that has a row each.
+
+        Raises:
+            ValueError: for rows that are no whole groups.
+        """
+        rows = _rows(args, kwargs)
+        routes = [0] * self.unconditional + list(range(len(self.models)))
+        if rows % len(routes):
+            raise ValueError(f"{rows} rows are no groups of {len(routes)}, one for each model")
+        outputs, places = [], []
+        for number, model in enumerate(self.models):
+            chosen = [row for row in range(rows) if routes[row % len(routes)] == number]
+
+            def taken(path: Any, value: Any, chosen: list[int] = chosen) -> Any:
+                return value[chosen] if _is_of_rows(path, value, rows) else value
+
+            own_args, own_kwargs = tree_map_with_path(taken, (args, kwargs))
+            outputs.append(model(*own_args, **own_kwargs))
+            places.extend(chosen)
+        order = sorted(range(rows), key=places.__getitem__)
+        leaves = [tree_flatten(output) for output in outputs]
+        joined = [torch.cat(parts)[order] for parts in zip(*(flat for flat, _ in leaves), strict=True)]
+        return tree_unflatten(joined, leaves[0][1])
+
+
+def _rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """Rows of the batch: those of the first tensor that is no scalar."""
+    return next(len(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.ndim > 1)
+
+
+def _is_of_rows(path: Any, value: Any, rows: int) -> bool:
+    shared = compat.SHARED_BY_ROWS & {getattr(step, "key", None) for step in path}
+    return isinstance(value, Tensor) and value.ndim > 0 and len(value) == rows and not shared
