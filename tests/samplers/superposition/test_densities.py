@@ -18,11 +18,10 @@ def world(elements):
     return worlds.World.of(elements, WIDTHS, CENTRES)
 
 
-@pytest.mark.parametrize(
-    "elements", [2, 16, pytest.param(256, marks=pytest.mark.slow)], ids=lambda elements: f"{elements} elements"
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("elements", [2, 16, 256])
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("grid", ["vp", pytest.param("flow", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("grid", ["vp", "flow"])
 def test_a_thousand_steps_leave_little_bias(grid, estimator, elements):
     """Of one log-density at most 4 % of the dimension, of their difference, which operators use, 0.5 %."""
     out = worlds.superposed(
