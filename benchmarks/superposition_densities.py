@@ -1,9 +1,10 @@
 """How far the estimated log-densities of superposition are off, by steps, on Gaussians whose densities are known.
 
-    PYTHONPATH=tests python benchmarks/superposition_densities.py --output benchmarks/results/superposition_densities.json
+    PYTHONPATH=tests python benchmarks/superposition_densities.py --output results.json
 
-Two 16-dimensional Gaussians of widths 0.5 and 0.9, OR of them, 500 samples; errors at the last noisy sample, the estimate
-begun at the exact densities where tracking begins. Prints the table of docs/superposition.md.
+Two 16-dimensional Gaussians of widths 0.5 and 0.9, OR of them, 500 samples; errors at the last noisy sample, the
+estimate begun at the exact densities where tracking begins. Prints the table of docs/superposition.md, with the numbers
+of benchmarks/results/superposition_densities.json.
 """
 
 import argparse

@@ -156,6 +156,9 @@ class SuperposedScheduler(RowNoise, Wrapped):
 
     def begin(self, **settings: Any) -> None:
         """Take up the work around a child's state."""
+        if issubclass(self.child_kind, Wrapped):
+            name = self.child_kind.__name__
+            raise ValueError(f"superposition makes its own step in place of {name}'s; give the scheduler that is in it")
         self.set_generators(None)
         self.__run: SuperposedRun | None = None
         self.__sample: Tensor | None = None
@@ -180,8 +183,6 @@ class SuperposedScheduler(RowNoise, Wrapped):
             what = "NOT" if operator.needs_reference else f"guidance_scale={config.guidance_scale:g}"
             raise ValueError(f"{what} needs the unconditional row; set unconditional=True and give that row first")
         self._new_superposition([], operator)
-        if issubclass(self.child_kind, Wrapped):
-            raise ValueError(f"superposition makes its own step in place of {name}'s; give the scheduler that is in it")
         if getattr(self.child, "order", 1) != 1 or not compat.takes_one_time(self.child):
             raise ValueError(
                 f"{name} makes more than one model call per step, or steps between two times; superposition needs a "

@@ -50,6 +50,7 @@ class EqualDensities:
 
     needs_reference = False
     weighted = False
+    total = 1.0
 
     def __post_init__(self) -> None:
         if not self.feedback > 0:

@@ -23,6 +23,9 @@ class Operator(Protocol):
     weighted: bool
     """Whether it has a density of its own, so that Feynman-Kac weights can correct the sampling of it."""
 
+    total: float
+    """What its weights add up to: 1 but for products."""
+
     def combine(self, now: Situation) -> Combination:
         """The combination of the prompts' scores, unguided."""
 
@@ -40,10 +43,13 @@ class Fixed:
     needs_reference = False
     weighted = True
 
+    @property
+    def total(self) -> float:
+        return sum(self.weights)
+
     def combine(self, now: Situation) -> Combination:
         weights = columns(self.weights, now.relative[:, 0])
-        parts = now.prompts()
-        return combined(now.scores, parts, weights, (weights * now.relative).sum(1))
+        return combined(now.scores, now.prompts(), weights, (weights * now.relative).sum(1))
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Logic:
     biases: tuple[float, ...] | None = None
 
     weighted = True
+    total = 1.0
 
     @property
     def needs_reference(self) -> bool:

@@ -60,6 +60,7 @@ class SuperposedRun:
         self.operator, self.estimator, self.prompts = operator, estimator, prompts
         self.guidance_scale = guidance_scale
         self.resampling = resampling
+        self._total = 1 + guidance_scale * (operator.total - 1)
         self.trace = Trace() if keep_trace else None
         self.densities: LogDensities | None = None
         self.log_weights: Tensor | None = None
@@ -92,7 +93,11 @@ class SuperposedRun:
         densities = self.densities or LogDensities.equal(scores)
         guided = self._guided(scores, densities, step)
         weights = scores.row_weights(guided.coordinates)
+        if step.early and self._total != 1:  # where alpha is 0 there is no other step
+            weights = weights / self._total
         clean, used = (torch.einsum("gr,gr...->g...", weights, value) for value in (x0, eps))
+        if (excess := self._total - 1) and not step.early:
+            clean = clean - excess * (step.clean_of_sample * sample)
         clean = clean if clip is None else clip(clean)
         following = step.clean * clean + step.noise * used
         if noise is not None:

@@ -61,6 +61,11 @@ class Step:
         return 1.0 if math.isinf(self.ratio) else self.ratio / (1 + self.ratio)
 
     @property
+    def clean_of_sample(self) -> float:
+        """1 / alpha: the clean prediction where no noise is predicted, by the sample."""
+        return self.ratio / self.sigma
+
+    @property
     def early(self) -> bool:
         """Whether all densities are still taken for equal."""
         return self.time > START

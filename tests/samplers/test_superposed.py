@@ -61,8 +61,9 @@ def outputs(scheduler, x, t, rows=3):
     return found.flatten(0, 1).to(x.dtype)
 
 
-def run(scheduler, groups=4, steps=12, seed=0, dtype=torch.float32):
-    noise = torch.randn(groups, 3, 2, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+def run(scheduler, groups=4, steps=12):
+    noise = torch.randn(groups, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    noise[0] = torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(1))
     scheduler.set_timesteps(steps)
     x = noise.repeat_interleave(3, 0) * getattr(scheduler, "init_noise_sigma", 1.0)
     for t in scheduler.timesteps:
@@ -173,12 +174,15 @@ def test_saved_copied_and_pickled(name, tmp_path):
 
 def test_each_group_has_its_own_noise_whoever_stands_beside_it():
     scheduler = around(CHILDREN["flow"]())
-    generators = [torch.Generator().manual_seed(7 + row // 3) for row in range(12)]
-    scheduler.set_generators(generators)
+
+    def generators(rows):
+        return [torch.Generator().manual_seed(7 + row // 3) for row in range(rows)]
+
+    scheduler.set_generators(generators(12))
     four = run(scheduler)
-    scheduler.set_generators(generators[:3])
+    scheduler.set_generators(generators(3))
     assert torch.allclose(run(scheduler, groups=1), four[:3], atol=1e-5)
-    scheduler.set_generators(generators[:5])
+    scheduler.set_generators(generators(5))
     with pytest.raises(ValueError, match="5 generators for 4 groups of 3 rows"):
         run(scheduler)
 
@@ -215,5 +219,6 @@ def test_resampled_groups_follow_each_other():
     run(scheduler, groups=64, steps=20)
     sizes = scheduler.trace.stacked()["effective_sizes"]
     assert sizes.shape == (20,)
-    assert sizes.min() < 32 or sizes.min() == sizes[-1]
+    assert sizes.min() < 60
+    assert sizes[0] == 64  # nothing is gathered where all densities are equal
     assert scheduler.log_weights.shape == (64,)

@@ -51,7 +51,7 @@ def test_what_cannot_share_a_call_is_refused(two):
     with pytest.raises(ValueError, match="1 models are nothing to superpose"):
         SuperposedModel(two[:1])
     with pytest.raises(ValueError, match="give models of one class"):
-        SuperposedModel([two[0], torch.nn.Linear(1, 1)])
+        SuperposedModel([two[0], torch.nn.Identity()])
     with torch.random.fork_rng():
         wider = toys.unet(in_channels=8)
     with pytest.raises(ValueError, match="in_channels is 4 and 8"):

@@ -38,7 +38,8 @@ def test_the_papers_and_equals_the_estimates_and_not_the_truth():
 
 @pytest.mark.parametrize("count", [3, 4])
 def test_the_equations_of_more_prompts_are_solved(count):
-    several = worlds.World.of(6, (0.4, 0.6, 0.8, 1.0)[:count], (-0.6, 0.4, 0.1, -0.2)[:count])
+    means = torch.randn(count, 6, generator=torch.Generator().manual_seed(count), dtype=torch.float64)
+    several = worlds.World(0.5 * means, torch.tensor((0.4, 0.6, 0.8, 1.0)[:count], dtype=torch.float64))
     _, estimated, _ = gaps("and-paper", 50, several)
     assert estimated < 1e-5
     out = worlds.superposed(several, "vp", 50, operator="and", keep_trace=True)

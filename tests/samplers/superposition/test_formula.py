@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from samplesmith.samplers.superposition import And, Not, Or, Prompt, parse_formula
 
@@ -27,6 +27,7 @@ FORMULAS = st.recursive(
 
 
 @given(FORMULAS)
+@settings(max_examples=30, deadline=None)
 def test_a_formula_is_read_back_from_its_text(formula):
     assert parse_formula(str(formula)) == formula
 
