@@ -1,11 +1,12 @@
 """SuperposedModel: N denoisers of one latent space behind one call, so that N models are superposed like N prompts.
 
 Seam: the pipeline's denoiser, in whose place it is set. Each row of the batch goes through its own model. Cost: as many
-evaluations as there are rows, each counted at the model that makes it.
+evaluations as there are rows: N for each image.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,11 @@ class SuperposedModel(nn.Module):
     Raises:
         ValueError: for less than two models, or models of different classes or sizes of latents.
     """
+
+    def __new__(cls, models: Sequence[nn.Module] = (), unconditional: bool = False) -> SuperposedModel:
+        """An instance of a class made for that of the models, whose `forward` has their signature: it is known by that."""
+        kind = type(models[0]) if len(models) else None
+        return super().__new__(cls if kind is None else _made_for(cls, kind))
 
     def __init__(self, models: Sequence[nn.Module], unconditional: bool = False):
         super().__init__()
@@ -86,6 +92,21 @@ class SuperposedModel(nn.Module):
         leaves = [tree_flatten(output) for output in outputs]
         joined = [torch.cat(parts)[order] for parts in zip(*(flat for flat, _ in leaves), strict=True)]
         return tree_unflatten(joined, leaves[0][1])
+
+
+_MADE: dict[tuple[type, type], type] = {}
+
+
+def _made_for(cls: type, kind: type[nn.Module]) -> type:
+    """The class of superposed models of a class."""
+    if (cls, kind) not in _MADE:
+
+        @functools.wraps(kind.forward)
+        def forward(self: SuperposedModel, *args: Any, **kwargs: Any) -> Any:
+            return SuperposedModel.forward(self, *args, **kwargs)
+
+        _MADE[cls, kind] = type(cls.__name__, (cls,), {"forward": forward, "__doc__": cls.__doc__})
+    return _MADE[cls, kind]
 
 
 def _rows(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:

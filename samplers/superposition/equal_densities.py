@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 
 from .combination import Combination, columns, combined
+from .scores import MEAN
 from .situation import Situation
+
+ROUNDING = 1e-9
+"""Square of the smallest part of a score that is told from rounding in float32, with a margin."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class EqualDensities:
         feedback: the share of a gap that is made good per unit of eta. 2 was best of 1, 2, 4, 8 on Gaussians of unequal
             widths at 100 and 500 steps.
         kappa_range: weights are held within it, if given.
+        least: added to C's diagonal in the predictable form. Where scores are so alike, densities change by less than
+            its root in nats per step, and the weights stay near 1 / N.
         ridge: added to C's diagonal, relative to its mean.
 
     Raises:
@@ -46,6 +52,7 @@ class EqualDensities:
     lift: tuple[float, ...] | None = None
     feedback: float = 2.0
     kappa_range: tuple[float, float] | None = None
+    least: float = 0.01
     ridge: float = 1e-6
 
     needs_reference = False
@@ -78,12 +85,15 @@ class EqualDensities:
         if self.uses_noise:
             wanted = wanted - step.variance**0.5 / step.drift * scores.gram[:, scores.noise, rows]
         wanted = _centred(wanted) / now.guidance_scale
-        size = alike.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
-        ridge = self.ridge * torch.eye(self.count, dtype=alike.dtype, device=alike.device)
+        # What is below rounding tells nothing; and without the noise, weights need not be large to close a small gap.
+        floor = ROUNDING * scores.gram[:, MEAN, MEAN] + (0.0 if self.uses_noise else self.least)
+        size = (alike.diagonal(dim1=1, dim2=2).mean(1) + floor)[:, None, None]
+        ridge = (self.ridge + floor[:, None, None] / size) * torch.eye(
+            self.count, dtype=alike.dtype, device=alike.device
+        )
         # Rank one where all weights move alike, which the deviations do not see: the solution has sum 0.
-        matrix = alike / size + ridge + 1 / self.count
-        solved, _ = torch.linalg.solve_ex(matrix, (wanted[:, :, None] / size))
-        return torch.where(size[:, 0] > 0, solved[:, :, 0], 0)  # scores that are equal leave nothing to choose
+        solved, _ = torch.linalg.solve_ex(alike / size + ridge + 1 / self.count, wanted[:, :, None] / size)
+        return solved[:, :, 0]
 
     def _wanted(self, now: Situation) -> Tensor:
         """What each log-density is to gain in the step, (groups, prompts), but for a common summand."""
