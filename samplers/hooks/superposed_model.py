@@ -37,7 +37,7 @@ class SuperposedModel(nn.Module):
     """
 
     def __new__(cls, models: Sequence[nn.Module] = (), unconditional: bool = False) -> SuperposedModel:
-        """An instance of a class made for that of the models, whose `forward` has their signature: it is known by that."""
+        """An instance of a class made for the models' own, whose `forward` has their signature and is known by it."""
         kind = type(models[0]) if len(models) else None
         return super().__new__(cls if kind is None else _made_for(cls, kind))
 
