@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..samplers import SuperposedModel, SuperposedScheduler, compat
@@ -20,7 +21,7 @@ from ..samplers.superposition import Formula, parse_formula
 from ..samplers.superposition.operators import make_operator
 from ..samplers.wrapped import innermost
 from .call import PipelineCall, encode_once
-from .clip import as_picture
+from .clip import Clip, as_picture
 from .counting import Counts, count_costs, denoisers
 from .decoding import Decoder, scheduled
 from .dry_run import first_model_inputs
@@ -81,6 +82,7 @@ def superpose(
     """
     if isinstance(prompts, str):
         prompts = parse_formula(prompts)
+    conditions: list[str | int]
     if isinstance(prompts, Formula):
         if operator is not None:
             raise ValueError("a formula has its own operators; leave operator= out, or give the prompts as a list")
@@ -153,7 +155,8 @@ class _Request:
 
     def made(self, seeds: list[int], batch_size: int) -> SuperpositionResult:
         """Make the images of some seeds."""
-        counts, batches, images = Counts(), [], []
+        counts, batches = Counts(), []
+        images: list[Image.Image | Clip] = []
         with encode_once(self.pipe), unconditional_rows(self.pipe, self.negatives), count_costs(self.pipe) as counted:
             for start in range(0, len(seeds), batch_size):
                 batch = seeds[start : start + batch_size]

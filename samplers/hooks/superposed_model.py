@@ -7,7 +7,7 @@ evaluations as there are rows: N for each image.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -53,7 +53,7 @@ class SuperposedModel(nn.Module):
                     "of one class"
                 )
             for name in ("in_channels", "out_channels"):
-                theirs, own = (one.config.get(name) if hasattr(one, "config") else None for one in (other, first))
+                theirs, own = (_config(one).get(name) for one in (other, first))
                 if theirs != own:
                     raise ValueError(f"{name} is {own} and {theirs}: the models do not share a latent space")
         self.models = nn.ModuleList(models)
@@ -66,7 +66,8 @@ class SuperposedModel(nn.Module):
         except AttributeError:
             if name == "models":  # while the object is made
                 raise
-            return getattr(super().__getattr__("models")[0], name)
+            models: Any = super().__getattr__("models")
+            return getattr(models[0], name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Predict: arguments are a model's, with the batch first in all that has a row each.
@@ -92,6 +93,11 @@ class SuperposedModel(nn.Module):
         leaves = [tree_flatten(output) for output in outputs]
         joined = [torch.cat(parts)[order] for parts in zip(*(flat for flat, _ in leaves), strict=True)]
         return tree_unflatten(joined, leaves[0][1])
+
+
+def _config(model: Any) -> Mapping[str, Any]:
+    """A model's config; one of a user's own may have none."""
+    return getattr(model, "config", {})
 
 
 _MADE: dict[tuple[type, type], type] = {}

@@ -17,14 +17,17 @@ from .situation import Situation
 class Operator(Protocol):
     """Chooses the weights of the prompts' scores at one model call."""
 
-    needs_reference: bool
-    """Whether it uses the reference row, which stands before the prompts."""
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it uses the reference row, which stands before the prompts."""
 
-    weighted: bool
-    """Whether it has a density of its own, so that Feynman-Kac weights can correct the sampling of it."""
+    @property
+    def weighted(self) -> bool:
+        """Whether it has a density of its own, so that Feynman-Kac weights can correct the sampling of it."""
 
-    total: float
-    """What its weights add up to: 1 but for products."""
+    @property
+    def total(self) -> float:
+        """What its weights add up to: 1 but for products."""
 
     def combine(self, now: Situation) -> Combination:
         """The combination of the prompts' scores, unguided."""
