@@ -11,8 +11,8 @@ from .combination import Combination, columns, combined
 from .scores import MEAN
 from .situation import Situation
 
-ROUNDING = 1e-9
-"""Square of the smallest part of a score that is told from rounding in float32, with a margin."""
+ROUNDING = 300
+"""Multiples of a number's precision that are taken for rounding."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,6 @@ class EqualDensities:
         kappa_range: weights are held within it, if given.
         least: added to C's diagonal in the predictable form. Where scores are so alike, densities change by less than
             its root in nats per step, and the weights stay near 1 / N.
-        ridge: added to C's diagonal, relative to its mean.
 
     Raises:
         ValueError: for a feedback that is not positive, or an empty range.
@@ -53,7 +52,6 @@ class EqualDensities:
     feedback: float = 2.0
     kappa_range: tuple[float, float] | None = None
     least: float = 0.01
-    ridge: float = 1e-6
 
     needs_reference = False
     weighted = False
@@ -86,9 +84,10 @@ class EqualDensities:
             wanted = wanted - step.variance**0.5 / step.drift * scores.gram[:, scores.noise, rows]
         wanted = _centred(wanted) / now.guidance_scale
         # What is below rounding tells nothing; and without the noise, weights need not be large to close a small gap.
-        floor = ROUNDING * scores.gram[:, MEAN, MEAN] + (0.0 if self.uses_noise else self.least)
+        precision = torch.finfo(alike.dtype).eps
+        floor = (ROUNDING * precision) ** 2 * scores.gram[:, MEAN, MEAN] + (0.0 if self.uses_noise else self.least)
         size = (alike.diagonal(dim1=1, dim2=2).mean(1) + floor)[:, None, None]
-        ridge = (self.ridge + floor[:, None, None] / size) * torch.eye(
+        ridge = (10 * precision + floor[:, None, None] / size) * torch.eye(
             self.count, dtype=alike.dtype, device=alike.device
         )
         # Rank one where all weights move alike, which the deviations do not see: the solution has sum 0.

@@ -26,6 +26,7 @@ def drawn(operator, factors, particles, steps, resampling, seed=0):
         steps,
         operator=operator,
         start=start * variance**0.5 + mean,
+        integrator="euler-maruyama",
         resampling=resampling,
         keep_trace=True,
         seed=seed + 1,
