@@ -60,11 +60,11 @@ class SuperposedModel(nn.Module):
         self.unconditional = unconditional
 
     def __getattr__(self, name: str) -> Any:
-        """What torch does not find here is the first model's."""
+        """What torch does not find here is the first model's, but for what libraries leave on it (hooks)."""
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == "models":  # while the object is made
+            if name == "models" or name.startswith("_"):
                 raise
             models: Any = super().__getattr__("models")
             return getattr(models[0], name)
