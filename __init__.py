@@ -10,11 +10,18 @@ if TYPE_CHECKING:
     from .pipelines.class_conditional import ClassConditionalPipeline
     from .pipelines.loading import load
     from .pipelines.support import support
-    from .samplers import FlowSDEScheduler, SuperposedScheduler, TimeShiftScheduler, WindowedScheduler
+    from .samplers import (
+        DiffusionSDEScheduler,
+        FlowSDEScheduler,
+        SuperposedScheduler,
+        TimeShiftScheduler,
+        WindowedScheduler,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
     "ClassConditionalPipeline",
+    "DiffusionSDEScheduler",
     "FlowSDEScheduler",
     "SuperposedScheduler",
     "TimeShiftScheduler",
@@ -33,6 +40,7 @@ __all__ = [
 _MODULES = {"assets", "evaluation", "fashion", "pipelines", "samplers", "scenes", "verifiers"}
 _NAMES = {
     "ClassConditionalPipeline": ".pipelines",
+    "DiffusionSDEScheduler": ".samplers",
     "FlowSDEScheduler": ".samplers",
     "SuperposedScheduler": ".samplers",
     "TimeShiftScheduler": ".samplers",

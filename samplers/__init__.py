@@ -1,6 +1,7 @@
 """What one step, or one round of a search, does."""
 
 from . import interpolants, predictions, strategies
+from .diffusion_sde import DiffusionSDEScheduler
 from .flow_sde import FlowSDEScheduler
 from .hooks import SuperposedModel, apply_per_sample_time
 from .superposed import SuperposedScheduler
@@ -8,10 +9,17 @@ from .time_shift import TimeShiftScheduler
 from .windowed import WindowedScheduler
 
 # Saved under the package's name, which serves the class when a pipeline is loaded: `import samplesmith` suffices.
-for _public in (FlowSDEScheduler, SuperposedScheduler, TimeShiftScheduler, WindowedScheduler):
+for _public in (
+    DiffusionSDEScheduler,
+    FlowSDEScheduler,
+    SuperposedScheduler,
+    TimeShiftScheduler,
+    WindowedScheduler,
+):
     _public.__module__ = "samplesmith"
 
 __all__ = [
+    "DiffusionSDEScheduler",
     "FlowSDEScheduler",
     "SuperposedModel",
     "SuperposedScheduler",

@@ -14,11 +14,16 @@ import diffusers
 from diffusers import SchedulerMixin
 
 from ..named_settings import check_settings, parse, resolve
+from .diffusion_sde import DiffusionSDEScheduler
 from .flow_sde import FlowSDEScheduler
 from .hooks import apply_per_sample_time
 from .time_shift import SOLVERS, TimeShiftScheduler
 
-SCHEDULERS: dict[str, type[SchedulerMixin]] = {"flow-sde": FlowSDEScheduler, "time-shift": TimeShiftScheduler}
+SCHEDULERS: dict[str, type[SchedulerMixin]] = {
+    "flow-sde": FlowSDEScheduler,
+    "diffusion-sde": DiffusionSDEScheduler,
+    "time-shift": TimeShiftScheduler,
+}
 """Schedulers of ours; each has `from_scheduler(current, **settings)`."""
 
 
@@ -48,8 +53,8 @@ def check_scheduler(spec: str) -> tuple[type[SchedulerMixin], dict[str, Any]]:
     """The class and the settings of a scheduler by name, as far as they are known without a pipeline.
 
     Args:
-        spec: a name and maybe settings. Names are those of ours (flow-sde, time-shift), short ones of diffusers (ddim,
-            pndm, dpmsolver++, euler, flow-euler), and classes of diffusers or of ours, such as
+        spec: a name and maybe settings. Names are those of ours (flow-sde, diffusion-sde, time-shift), short ones of
+            diffusers (ddim, pndm, dpmsolver++, euler, flow-euler), and classes of diffusers or of ours, such as
             "UniPCMultistepScheduler:solver_order=1".
 
     Raises:

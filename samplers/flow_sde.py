@@ -1,8 +1,8 @@
 """FlowSDEScheduler: stochastic sampling for flow-matching pipelines (SD3, FLUX, Lumina, Sana, ...).
 
 Any g >= 0 gives a reverse SDE with the flow's marginals (Kim et al., arXiv 2503.19385). Seam: the scheduler. Cost: no
-further model call, but for transitions that make more of them (Heun's method). How a step goes is up to a transition
-(`transitions/`), whose numbers are formed when the timesteps are set.
+further model call, but for transitions that make more of them (Heun's method, GLASS). How a step goes is up to a
+transition (`transitions/`), whose kernels are formed when the timesteps are set.
 """
 
 from __future__ import annotations
@@ -18,21 +18,18 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from . import compat
-from .diffusions import DIFFUSIONS
-from .flow_grids import GRIDS, time_grid
-from .flow_output import FlowSDESchedulerOutput, log_density
+from .flow_grids import time_grid
 from .flow_settings import flow_settings, settings_of
-from .interpolants import Interpolant, Linear, VariancePreserving, expand
+from .flow_transition import flow_transition
+from .interpolants import Linear, expand
 from .live_timesteps import position
-from .row_noise import RowNoise
-from .transitions import TRANSITIONS, CoefficientPreserving, Kept, Transition
+from .predictions import Prediction
+from .transition_output import TransitionOutput, log_density
+from .transition_steps import TransitionSteps
 from .wrapped import OURS, innermost
 
-INTERPOLANTS: dict[str, type[Interpolant]] = {"linear": Linear, "vp": VariancePreserving}
-"""Paths that steps are taken along, by the names that the scheduler takes."""
 
-
-class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
+class FlowSDEScheduler(TransitionSteps, FlowMatchEulerDiscreteScheduler):
     """
     Stochastic (or deterministic) sampling of flow-matching models.
 
@@ -45,16 +42,30 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
 
     Args:
         diffusion (`str`, *optional*):
-            Names g: `"square"` (norm t^2), `"linear"` (norm t), `"constant"` (norm), `"natural"` (the forward
-            process'), with t the clock of `interpolant`; None for the ODE.
+            Names g of `integrator="euler-maruyama"`: `"square"` (norm t^2), `"linear"` (norm t), `"constant"` (norm),
+            `"natural"` (the forward process'), with t the clock of `interpolant`; None for the ODE.
         norm (`float`, defaults to 1.0):
-            Factor of g; with `integrator="cps"` its eta, in [0, 1].
+            Factor of g.
         interpolant (`str`, defaults to `"linear"`):
-            The path that steps are taken along: `"linear"` or `"vp"` (beta 0.1 to 20).
+            The path that Euler-Maruyama's and Heun's steps are taken along: `"linear"` or `"vp"` (beta 0.1 to 20).
         integrator (`str`, defaults to `"euler-maruyama"`):
-            Name of the transition (`transitions/`). Or `"cps"`, which preserves the noise level (arXiv 2509.05952), or
-            `"heun"`, of second order, for the ODE: two model calls per step, one in the last. (FluxImg2ImgPipeline
-            counts those calls as steps, whichever scheduler of second order it has, so a low strength leaves it none.)
+            The transition, with its settings (`transitions/`); those below `heun` decide their noise themselves.
+
+            - `"euler-maruyama"`: of the SDE with g. Any g converges to the flow's marginals.
+            - `"heun"`, of second order, for the ODE: two model calls per step, one in the last. (FluxImg2ImgPipeline
+              counts those calls as steps, whichever scheduler of second order it has, so a low strength leaves it
+              none.)
+            - `"ddpm"`: the reverse process with its posterior's mean frozen. Converges; in few steps the variance is
+              too small.
+            - `"precise:eta=0.7"` (arXiv 2605.23522): the same with less noise, or more. Converges.
+            - `"cps:eta=0.7"` (arXiv 2509.05952): a share of noise that is kept, in [0, 1]. Does not converge: at a
+              fixed eta the variance stays too small however many steps there are. `"cps"` alone takes its eta from
+              `norm`, and is the ODE without a `diffusion`.
+            - `"glass:inner_steps=10"`, or with `rho=0.4` or `kappa=0.5` (arXiv 2509.25170): samples the transition by
+              an ODE of its own, `inner_steps` model calls per step at times between. Nearly the right variance in few
+              steps; both kinds of steps converge, with a constant `rho` below 1 the inner ones alone.
+
+            `num_inference_steps` counts steps: Heun's method and GLASS call the model more often.
         grid (`str`, *optional*):
             Where the times lie before the resolution's shift: `"vp"`, even in the variance-preserving clock, or
             `"log-snr"`, even in the logarithm of the signal-to-noise ratio; None for the parent's. `sigmas` that a
@@ -68,7 +79,7 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             the same images.
 
     Raises:
-        ValueError: for unknown names, a negative norm, Heun's method with a diffusion, or inverted sigmas.
+        ValueError: for unknown names, settings out of their range or that contradict each other, or inverted sigmas.
     """
 
     timesteps: Tensor
@@ -116,54 +127,28 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             stochastic_sampling=stochastic_sampling,
         )
         self.set_generators(None)
-        self._kept: Kept = ()
-        self._transition: Transition | None = None
+        self.kernels = None
+        self._kept = ()
+        self._runs_as_parent = False
         self._check()
 
     def _check(self) -> None:
         """Check the settings, which may have been changed since construction."""
-        config = self.config
-        for name, known in (
-            ("diffusion", (None, *DIFFUSIONS)),
-            ("interpolant", INTERPOLANTS),
-            ("integrator", TRANSITIONS),
-            ("grid", (None, *GRIDS)),
-            ("kind", (None, "ode", "sde")),
-        ):
-            if config[name] not in known:
-                raise ValueError(f"unknown {name} {config[name]!r}; known: {', '.join(map(str, known))}")
-        name, transition = config.integrator, TRANSITIONS[config.integrator]
-        if config.norm < 0:
-            raise ValueError(f"norm is {config.norm}; give at least 0")
-        if config.norm > transition.largest_norm:
-            raise ValueError(f"norm is {config.norm}; with integrator={name!r} give at most {transition.largest_norm}")
-        if not transition.stochastic and config.kind != "ode" and (config.diffusion or config.kind):
-            raise ValueError(f"integrator={name!r} is for the ODE; drop the diffusion, or use 'euler-maruyama'")
-        if config.invert_sigmas:
+        flow_transition(self.config)
+        if self.config.invert_sigmas:
             raise ValueError("invert_sigmas=True (Mochi) runs time backwards; FlowSDEScheduler does not support it")
         if not self._is_parents_ode and compat.grows_without_bound(self):
             raise ValueError(
-                f"the pipeline runs its scheduler with sigmas up to {config.sigma_max:g}, along x_0 + sigma eps; "
+                f"the pipeline runs its scheduler with sigmas up to {self.config.sigma_max:g}, along x_0 + sigma eps; "
                 "FlowSDEScheduler knows linear flows, and there only the plain ODE"
             )
 
     @property
-    def _rule(self) -> tuple[type[Transition], str | None, float]:
-        """Transition of the steps, with its diffusion and norm."""
-        config = self.config
-        transition, diffusion = TRANSITIONS[config.integrator], config.diffusion
-        if config.kind == "ode" or not transition.stochastic:
-            return transition, None, config.norm
-        if diffusion is None and config.kind is None and config.stochastic_sampling:
-            # The parent's: the clean prediction is noised anew, which is what keeps the level with all noise fresh.
-            return CoefficientPreserving, DIFFUSIONS[0], 1.0
-        return transition, diffusion or (DIFFUSIONS[0] if config.kind == "sde" else None), config.norm
-
-    @property
     def _is_parents_ode(self) -> bool:
         """Whether the steps are the parent's own."""
-        plain = self.config.interpolant == "linear" and self.order == 1 and not self.config.stochastic_sampling
-        return plain and not self.is_stochastic
+        transition = flow_transition(self.config)
+        plain = self.config.interpolant == "linear" and not self.config.stochastic_sampling
+        return plain and transition.model_calls == 1 and not transition.is_stochastic
 
     @classmethod
     def from_scheduler(cls, scheduler: Any, **settings: Any) -> FlowSDEScheduler:
@@ -225,13 +210,12 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
     @property
     def order(self) -> int:
         """Model calls per step, by which pipelines count."""
-        return self._rule[0].model_calls
+        return flow_transition(self.config).model_calls
 
     @property
     def is_stochastic(self) -> bool:
         """Whether steps draw noise."""
-        _, diffusion, norm = self._rule
-        return diffusion is not None and norm > 0
+        return flow_transition(self.config).is_stochastic
 
     def set_timesteps(
         self,
@@ -262,18 +246,22 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
                 steps = len(sigmas)
             sigmas = time_grid(self.config.grid, steps).tolist()
         super().set_timesteps(num_inference_steps, device, sigmas, mu, timesteps)
-        self._new_run()
-        self._kept = ()
-        transition, diffusion, norm = self._rule
-        self.timesteps = transition.call_times(self.timesteps)
-        self.sigmas = torch.cat([transition.call_times(self.sigmas[:-1]), self.sigmas[-1:]])
-        if not self._is_parents_ode and compat.exceeds_one(self):
+        self._runs_as_parent = self._is_parents_ode
+        if not self._runs_as_parent and compat.exceeds_one(self):
             raise ValueError("the sigmas go beyond 1, which no linear flow has; only the plain ODE can follow them")
-        path = INTERPOLANTS[self.config.interpolant]()
+        transition, path, device = flow_transition(self.config), Linear(), self.sigmas.device
         times = self.sigmas.detach().double().cpu().clamp_max(1)  # shifts may round the first a little above
-        formed = transition.along(times, path, diffusion, norm)
-        self._noisy_steps = formed.noisy_steps
-        self._transition = formed.to(self.sigmas.device)
+        self._begin_run(transition, times, path, device)
+        if transition.model_calls > 1:
+            self._set_call_times(times, transition.call_times(times, path))
+
+    def _set_call_times(self, times: Tensor, call_times: Tensor) -> None:
+        """Show each model call's time: those of steps stay as they are, others lie between."""
+        found, step = (call_times[:, None] == times).max(1)
+        of_steps = torch.cat([self.timesteps.double().cpu(), times[-1:]])[step]
+        timesteps = torch.where(found, of_steps, call_times * self.config.num_train_timesteps)[:-1]
+        self.timesteps = timesteps.to(self.timesteps)
+        self.sigmas = torch.where(found, self.sigmas.double().cpu()[step], call_times).to(self.sigmas)
 
     def _init_step_index(self, timestep: float | Tensor) -> None:
         """As the parent, but for a host sync where the pipeline passes `timesteps[i]` and no begin index."""
@@ -295,7 +283,7 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
         per_token_timesteps: Tensor | None = None,
         return_dict: bool = True,
         noise: Tensor | None = None,
-    ) -> FlowSDESchedulerOutput | tuple[Tensor]:
+    ) -> TransitionOutput | tuple[Tensor]:
         """
         Go from the sample at this time to the next.
 
@@ -312,50 +300,50 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
                 With it the step traces under `torch.compile(fullgraph=True)`, which no generator does.
 
         Returns:
-            [`FlowSDESchedulerOutput`] or a tuple of the previous sample.
+            [`TransitionOutput`] or a tuple of the previous sample.
 
         Raises:
-            ValueError: for a time per token in a stochastic step, a run that begins in the middle of a Heun step, or a
+            ValueError: for a time per token in a stochastic step, a run that begins in the middle of a step, or a
                 step before `set_timesteps` that is not the parent's.
         """
-        transition, plain = self._transition, self._is_parents_ode
-        if plain and (not return_dict or per_token_timesteps is not None or transition is None):
+        plain = self._is_parents_ode if self.kernels is None else self._runs_as_parent
+        if plain and (not return_dict or per_token_timesteps is not None or self.kernels is None):
             (previous,) = super().step(
                 model_output, timestep, sample, per_token_timesteps=per_token_timesteps, return_dict=False
             )
-            return FlowSDESchedulerOutput(prev_sample=previous) if return_dict else (previous,)
+            return TransitionOutput(prev_sample=previous) if return_dict else (previous,)
         if per_token_timesteps is not None:
             raise ValueError(
-                "per_token_timesteps need the parent's ODE: no diffusion, interpolant='linear' and no Heun step"
+                "per_token_timesteps need the parent's ODE: no noise, interpolant='linear', one model call per step"
             )
-        if transition is None:
+        if self.kernels is None:
             raise ValueError("no timesteps are set; call set_timesteps before the first step")
         if self.step_index is None:
             self._init_step_index(timestep)
         index = self.step_index
-        x0, eps = _prediction(model_output, sample, self.sigmas[index])
+        predicted = self.predict(model_output, sample, index)
         if plain:
             (previous,) = super().step(model_output, timestep, sample, return_dict=False)
             mean, noisy = previous, False
         else:
-            mean, self._kept = transition.mean(index, sample.float(), x0, eps, self._kept)
-            noisy = index % self.order == 0 and index // self.order < self._noisy_steps
-            previous = mean
-            if noisy:
-                z = self._noise(sample, generator) if noise is None else noise.float()
-                previous = mean + transition.std[index] * z
+            (previous, mean, _), noisy = self._move(index, sample, predicted, generator, noise)
             previous = previous.to(model_output.dtype)
             self._step_index += 1
         if not return_dict:
             return (previous,)
-        std = transition.std[index]
-        return FlowSDESchedulerOutput(
-            prev_sample=previous,
-            pred_original_sample=x0,
-            prev_sample_mean=mean,
-            std=std,
-            log_prob=log_density(previous.float(), mean, std) if noisy else None,
-        )
+        return TransitionOutput.of(previous, predicted.x0, mean, self.kernels.std[index], noisy)
+
+    def predict(self, model_output: Tensor, sample: Tensor, call: int | Tensor) -> Prediction:
+        """
+        The clean sample and the noise that a velocity implies, in float32.
+
+        Args:
+            model_output (`torch.Tensor`): the predicted velocity, `(batch, ...)`.
+            sample (`torch.Tensor`): that the model was called at.
+            call (`int` or `torch.Tensor`): number of the model call in the run, or one for each row, `(batch,)`.
+        """
+        sample, velocity, sigma = sample.float(), model_output.float(), expand(self.sigmas[call], sample)
+        return Prediction(x0=sample - sigma * velocity, eps=sample + (1 - sigma) * velocity)
 
     def log_prob(self, model_output: Tensor, timestep: Tensor, sample: Tensor, prev_sample: Tensor) -> Tensor | None:
         """
@@ -370,23 +358,16 @@ class FlowSDEScheduler(RowNoise, FlowMatchEulerDiscreteScheduler):
             prev_sample (`torch.Tensor`): after the step.
 
         Returns:
-            `(batch,)`, `nan` for a row whose step has no noise (the last one); None for the ODE.
+            `(batch,)`, `nan` for a row whose model call adds no noise; None for the ODE.
         """
-        if not self.is_stochastic or self._transition is None:
+        if not self.is_stochastic or self.kernels is None:
             return None
         t = torch.as_tensor(timestep, device=self.timesteps.device, dtype=self.timesteps.dtype).reshape(-1)
-        index = (self.timesteps[None] - t[:, None]).abs().argmin(1).expand(len(sample))
-        sigma, std = expand(self.sigmas[index], sample), expand(self._transition.std[index], sample)
-        x0, eps = _prediction(model_output, sample, sigma)
-        mean, _ = self._transition.mean(index, sample.float(), x0, eps)
+        call = (self.timesteps[None] - t[:, None]).abs().argmin(1).expand(len(sample))
+        predicted, std = self.predict(model_output, sample, call), expand(self.kernels.std[call], sample)
+        mean, _ = self.kernels.mean(call, sample.float(), predicted.x0, predicted.eps)
         density = log_density(prev_sample.float(), mean, std)
         return torch.where(std.flatten() > 0, density, torch.nan)
-
-
-def _prediction(velocity: Tensor, sample: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """The clean sample and the noise that a velocity implies, in float32."""
-    precise, velocity = sample.float(), velocity.float()
-    return precise - sigma * velocity, precise + (1 - sigma) * velocity
 
 
 OURS[FlowSDEScheduler.__name__] = FlowSDEScheduler

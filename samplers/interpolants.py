@@ -129,6 +129,10 @@ class VariancePreserving(Interpolant):
         return 2 * integral / (self.beta_min + (self.beta_min**2 + 2 * slope * integral).sqrt())
 
 
+INTERPOLANTS: dict[str, type[Interpolant]] = {"linear": Linear, "vp": VariancePreserving}
+"""Paths that steps are taken along, by the names that schedulers and transitions take."""
+
+
 class NoiseRatio(Interpolant):
     """Time is sigma / alpha itself, which diffusers calls sigma in most of its solvers.
 
@@ -254,12 +258,12 @@ def change_path(source: Interpolant, target: Interpolant, s: Tensor) -> PathChan
     return PathChange(t, scale, time_dot, torch.where(near_data, by_alpha, by_sigma))
 
 
-def matching_time(path: Interpolant, t: Tensor) -> Tensor:
-    """The path's time of the same signal-to-noise ratio as the linear path's t; its noisiest where t is noisier."""
-    if isinstance(path, Linear):
+def matching_time(clock: Interpolant, path: Interpolant, t: Tensor) -> Tensor:
+    """The clock's time of the same signal-to-noise ratio as the path's t; its noisiest where t is noisier."""
+    if type(clock) is type(path) is Linear:
         return t
-    noisiest = path.log_snr(torch.ones_like(t))
-    return path.time_at(Linear().log_snr(t).clamp_min(noisiest))
+    noisiest = clock.log_snr(torch.ones_like(t))
+    return clock.time_at(path.log_snr(t).clamp_min(noisiest))
 
 
 def expand(values: Tensor, like: Tensor) -> Tensor:

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Self
 
 from torch import Tensor
 
 from ..interpolants import Interpolant
-from .base import LinearTransition
+from .base import LinearKernels, Transition
+from .correlation import frozen_kernels
 
 
-@dataclass(frozen=True, eq=False)
-class CoefficientPreserving(LinearTransition):
-    """A step that keeps the noise level of the linear path exactly (Wang and Yu).
+@dataclass(frozen=True)
+class CoefficientPreserving(Transition):
+    """A step that keeps the path's noise level exactly, with a correlation rho = cos(eta pi / 2) (Wang and Yu).
 
-    std = sigma' sin(eta pi / 2) with eta = norm, and b^2 + std^2 = sigma'^2. It adds the same share of noise at every
-    step, however small: made for few steps, it has no SDE as its limit and keeps no marginals.
+    It adds the same share of noise at every step, however small: made for few steps, it has no SDE as its limit. At a
+    fixed eta it does not converge: the variance stays too small at any number of steps. One model call per step. The
+    same as `glass` with one inner step and a constant rho.
+
+    Args:
+        eta: noise level, in [0, 1]: 0 for the ODE (DDIM), 1 for all noise fresh.
+
+    Raises:
+        ValueError: for another eta.
     """
 
-    largest_norm: ClassVar[float] = 1.0
+    eta: float = 0.7
 
-    @classmethod
-    def along(cls, times: Tensor, path: Interpolant, diffusion: str | None, norm: float) -> Self:
-        t_next = times[1:]
-        std = t_next * math.sin(norm * math.pi / 2) * (0.0 if diffusion is None else 1.0)
-        return cls(std=std, a=1 - t_next, b=(t_next**2 - std**2).clamp_min(0).sqrt())
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta of cps is {self.eta}; give at least 0 and at most 1")
+
+    @property
+    def is_stochastic(self) -> bool:
+        return math.sin(self.eta * math.pi / 2) > 0
+
+    def along(self, times: Tensor, path: Interpolant) -> LinearKernels:
+        angle = self.eta * math.pi / 2
+        return frozen_kernels(times, path, math.cos(angle) if self.eta < 1 else 0.0, math.sin(angle))

@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 import torch
 from known_flow import SDES
-from samplesmith.samplers.interpolants import Linear, VariancePreserving
+from samplesmith.samplers.interpolants import Linear, NoiseRatio
 from samplesmith.samplers.transitions import EulerMaruyama
-
-PATHS = {"linear": Linear(), "vp": VariancePreserving()}
 
 
 def steps_of(settings, steps, start=1.0):
     """Time, a, b and std of each step, as numbers."""
     times = torch.linspace(start, 0, steps + 1, dtype=torch.float64)
-    made = EulerMaruyama.along(times, PATHS[settings["interpolant"]], settings["diffusion"], settings["norm"])
+    made = EulerMaruyama(**settings).along(times, Linear())
     return zip(*(column.tolist() for column in (times[:-1], made.a, made.b, made.std)), strict=True)
 
 
@@ -66,3 +64,14 @@ def test_gaussian_mean_and_covariance_propagate_exactly(settings, dimension):
         v = slope @ v @ slope.T + noise**2 * eye
     assert torch.linalg.norm(m - mean) <= 0.02 * torch.linalg.norm(mean)
     assert torch.linalg.norm(v - covariance) <= 0.02 * torch.linalg.norm(covariance)
+
+
+@pytest.mark.parametrize("settings", SDES, ids=str)
+def test_it_steps_along_its_clock_wherever_samples_stand(settings):
+    """On a diffusion's path as on a flow's: the same move, scaled."""
+    times = torch.linspace(0.95, 0.05, 9, dtype=torch.float64)
+    ratios, diffusion = times / (1 - times), NoiseRatio()
+    flow, other = (EulerMaruyama(**settings).along(t, path) for t, path in ((times, Linear()), (ratios, diffusion)))
+    scale = (diffusion.alpha(ratios) / (1 - times))[1:]
+    for name in ("a", "b", "std"):
+        torch.testing.assert_close(getattr(other, name), scale * getattr(flow, name), rtol=1e-9, atol=1e-12)

@@ -1,9 +1,10 @@
-"""What a step of `FlowSDEScheduler` gives, and how likely it was."""
+"""What a step of a transition gives, and how likely it was."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from diffusers.utils import BaseOutput
@@ -11,16 +12,16 @@ from torch import Tensor
 
 
 @dataclass
-class FlowSDESchedulerOutput(BaseOutput):
-    """Output of `FlowSDEScheduler.step`.
+class TransitionOutput(BaseOutput):
+    """Output of `FlowSDEScheduler.step` and `DiffusionSDEScheduler.step`.
 
     Args:
         prev_sample (`torch.Tensor`): the sample at the next time, the next input of the model.
         pred_original_sample (`torch.Tensor`): the clean sample that the model's output implies.
         prev_sample_mean (`torch.Tensor`): mean of `prev_sample` given `sample`.
-        std (`torch.Tensor`): its standard deviation, a scalar; 0 for the ODE and at the last step.
+        std (`torch.Tensor`): its standard deviation, a scalar; 0 where the model call adds no noise.
         log_prob (`torch.Tensor`, *optional*): log-density of `prev_sample`, *averaged* over the elements of each row,
-            `(batch,)`; None where the step has no noise.
+            `(batch,)`; None where the model call adds no noise.
     """
 
     prev_sample: Tensor
@@ -28,6 +29,11 @@ class FlowSDESchedulerOutput(BaseOutput):
     prev_sample_mean: Tensor | None = None
     std: Tensor | None = None
     log_prob: Tensor | None = None
+
+    @classmethod
+    def of(cls, sample: Tensor, x0: Tensor, mean: Tensor, std: Tensor, noisy: bool) -> Self:
+        """What a model call led to; `noisy`: whether it added noise."""
+        return cls(sample, x0, mean, std, log_density(sample.float(), mean, std) if noisy else None)
 
 
 def log_density(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
