@@ -4,8 +4,8 @@
 
 The data are N(MEAN, DEVIATION^2) and the model is exact, so that every step is affine in the sample and its noise: the
 mean and variance of a run's end follow without drawing anything. Beside them stands what `PARTICLES` particles give
-that `FlowSDEScheduler` leads there, a check of both. Runs go from t = 1 to 0 of the linear path in even steps, by as
-many model calls as the column says; GLASS makes `inner_steps` of them per step.
+that `FlowSDEScheduler` leads there, a check of both. Runs go from t = 1 to 0 of the linear path in even steps; GLASS
+calls the model `inner_steps` times in each.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from samplesmith.samplers.flow_transition import flow_transition
 from samplesmith.samplers.interpolants import Interpolant, Linear
 from samplesmith.samplers.transitions import Glass, Transition
 
-MEAN, DEVIATION, PARTICLES = 0.3, 0.5, 100_000
-CALLS = (10, 50, 400)
+MEAN, DEVIATION, PARTICLES = 0.3, 0.5, 50_000
+STEPS = (10, 50, 400)
 RUNS: dict[str, dict[str, Any]] = {
     "ODE (Euler)": {},
     "Euler-Maruyama, eta 0.7": {"diffusion": "natural", "norm": 0.7 / 2**0.5},
@@ -90,19 +90,19 @@ def runs(particles: int) -> list[dict[str, Any]]:
     for name, settings in RUNS.items():
         scheduler = FlowSDEScheduler(**settings)
         transition, ends = flow_transition(scheduler.config), []
-        for calls in CALLS:
-            steps = calls // transition.model_calls
+        for steps in STEPS:
             times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
             mean, variance = gaussian_end(transition, times, Linear(), MEAN, DEVIATION)
             sampled = sampled_end(scheduler, steps, particles)
             error = variance * (2 / particles) ** 0.5
             ends.append(
-                {"model_calls": calls, "steps": steps, "mean": mean, "variance": variance,
-                 "sampled_mean": sampled.mean().item(), "sampled_variance": sampled.var().item(),
-                 "standard_error": error}
+                {"steps": steps, "mean": mean, "variance": variance, "sampled_mean": sampled.mean().item(),
+                 "sampled_variance": sampled.var().item(), "standard_error": error}
             )  # fmt: skip
-            print(f"{name:32} {calls:4} calls  variance {variance:.4f}, of particles {sampled.var().item():.4f}")
-        rows.append({"transition": name, "settings": settings, "ends": ends})
+            print(f"{name:32} {steps:4} steps  variance {variance:.4f}, of particles {sampled.var().item():.4f}")
+        rows.append(
+            {"transition": name, "settings": settings, "model_calls_per_step": transition.model_calls, "ends": ends}
+        )
     return rows
 
 
@@ -123,10 +123,11 @@ def true_variance() -> float:
 
 def table(result: dict[str, Any]) -> str:
     """The runs in Markdown."""
-    lines = ["| transition | " + " | ".join(f"{calls} model calls" for calls in CALLS) + " |", "|---|---|---|---|"]
+    titles = ["transition", "model calls per step", *(f"{steps} steps" for steps in STEPS)]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for row in result["runs"]:
         cells = (f"{end['variance']:.3f}" for end in row["ends"])
-        lines.append(f"| {row['transition']} | {' | '.join(cells)} |")
+        lines.append(f"| {row['transition']} | {row['model_calls_per_step']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

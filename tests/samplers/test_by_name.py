@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from samplesmith import FlowSDEScheduler, TimeShiftScheduler
+from samplesmith import DiffusionSDEScheduler, FlowSDEScheduler, TimeShiftScheduler
 from samplesmith.samplers.by_name import HOOKS, SCHEDULERS, apply_hook, make_scheduler, set_scheduler, set_up
 from samplesmith.samplers.hooks import DenoiserHook, attach, timed_networks
 from toys import PROMPT, SMALL, build
@@ -18,7 +18,12 @@ def test_schedulers_by_name():
     assert pipe.scheduler.config.solver_order == 1
     set_scheduler(pipe, "euler")
     assert type(pipe.scheduler).__name__ == "EulerDiscreteScheduler"
+    set_scheduler(pipe, "diffusion-sde:integrator=precise:eta=0.7")
+    assert isinstance(pipe.scheduler, DiffusionSDEScheduler)
+    assert pipe.scheduler.config.integrator == "precise:eta=0.7"
     flow = build("StableDiffusion3")
+    set_scheduler(flow, 'flow-sde:integrator="glass:rho=0.4,inner_steps=4"')
+    assert flow.scheduler.order == 4
     set_scheduler(flow, "flow-sde:diffusion=square,norm=3")
     assert isinstance(flow.scheduler, FlowSDEScheduler)
     assert (flow.scheduler.config.diffusion, flow.scheduler.config.norm) == ("square", 3)
@@ -26,8 +31,8 @@ def test_schedulers_by_name():
 
 
 def test_classes_of_ours_have_the_same_names():
-    current = build("StableDiffusion3").scheduler
     for name, cls in SCHEDULERS.items():
+        current = build("StableDiffusion" if name == "diffusion-sde" else "StableDiffusion3").scheduler
         assert isinstance(make_scheduler(name, current), cls)
         assert isinstance(make_scheduler(cls.__name__, current), cls)
 
@@ -35,11 +40,13 @@ def test_classes_of_ours_have_the_same_names():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("DDIM", "unknown scheduler 'DDIM'; give one of flow-sde, time-shift, ddim"),
+        ("DDIM", "unknown scheduler 'DDIM'; give one of flow-sde, diffusion-sde, time-shift, ddim"),
         ("StableDiffusionPipeline", "unknown scheduler 'StableDiffusionPipeline'"),
         ("ddim", "DDIMScheduler cannot stand in for FlowMatchEulerDiscreteScheduler; known to fit: "),
         ("flow-sde:g=2", "flow-sde has no setting 'g'; known: num_train_timesteps, shift"),
         ("flow-sde:norm=wide", "flow-sde has norm=wide; give a number"),
+        ("flow-sde:integrator=glass:steps=4", "glass has no setting 'steps'; known: rho, kappa, inner_steps"),
+        ("diffusion-sde", "FlowMatchEulerDiscreteScheduler is no diffusion's scheduler with alphas_cumprod"),
         ("flow-sde:diffusion=wide", "unknown diffusion 'wide'; known: None, "),
         ("time-shift:window=[40]", "time-shift has window=[40]; give a whole number"),
         ("time-shift:window=4000", "window is 4000 and cutoff 500; both lie within the 1000 training times"),

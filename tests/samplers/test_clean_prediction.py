@@ -49,6 +49,7 @@ FLOW = {
     "heun": FlowMatchHeunDiscreteScheduler(shift=3.0),
     "sde": FlowSDEScheduler(shift=3.0, diffusion="square"),
     "vp heun": FlowSDEScheduler(shift=3.0, interpolant="vp", integrator="heun"),
+    "glass": FlowSDEScheduler(shift=3.0, integrator="glass:inner_steps=3"),
     "shift": TimeShiftScheduler.from_scheduler(FlowMatchEulerDiscreteScheduler(shift=3.0), window=0),
     "dpm++": DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
     "unipc": UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),

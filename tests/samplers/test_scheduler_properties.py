@@ -20,6 +20,8 @@ TRANSITIONS = {
     "heun": {"integrator": "heun"},
     "heun of vp": {"integrator": "heun", "interpolant": "vp", "grid": "vp"},
     "cps": {"integrator": "cps", "diffusion": "square", "norm": 0.5},
+    "precise": {"integrator": "precise:eta=0.7"},
+    "glass": {"integrator": "glass:inner_steps=3,rho=0.4"},
     "natural vp": {"diffusion": "natural", "interpolant": "vp"},
     "own noise": {"diffusion": "constant", "seed": 7},
 }
@@ -142,10 +144,12 @@ def test_a_run_paused_and_joined_at_random_is_the_whole_run(child, name, data, s
 @st.composite
 def any_flow_settings(draw):
     kind = draw(st.sampled_from([None, "ode", "sde"]))
-    integrator = draw(st.sampled_from(["euler-maruyama", "cps", "heun"]))
+    integrator = draw(st.sampled_from(["euler-maruyama", "cps", "heun", "ddpm", "precise:eta=0.4", "glass"]))
     diffusion = draw(st.sampled_from([None, *DIFFUSIONS]))
     if integrator == "heun":
         kind, diffusion = draw(st.sampled_from([None, "ode"])), None
+    if integrator not in ("euler-maruyama", "cps"):
+        diffusion = None
     return {
         "kind": kind,
         "integrator": integrator,

@@ -47,6 +47,7 @@ FLOW = {
     "sde": lambda base: FlowSDEScheduler.from_scheduler(base, diffusion="square", norm=2.0),
     "vp sde": lambda base: FlowSDEScheduler.from_scheduler(base, diffusion="natural", interpolant="vp"),
     "sde by heun": lambda base: FlowSDEScheduler.from_scheduler(base, integrator="heun"),
+    "glass": lambda base: FlowSDEScheduler.from_scheduler(base, integrator="glass:inner_steps=3"),
     "shift": lambda base: TimeShiftScheduler.from_scheduler(base, window=200, cutoff=50),
 }
 EXTRA = {"StableDiffusion3": {"max_sequence_length": 4}, "Flux": {"max_sequence_length": 8}}

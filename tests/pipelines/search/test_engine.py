@@ -8,7 +8,7 @@ from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch
 from samplesmith.pipelines.counting import count_nfe
 from samplesmith.pipelines.search.engine import _way
-from samplesmith.samplers import FlowSDEScheduler
+from samplesmith.samplers import DiffusionSDEScheduler, FlowSDEScheduler
 from samplesmith.samplers.strategies import Need, Node, Noise, Renoise, Strategy
 
 STEPS = 6
@@ -46,11 +46,16 @@ class Scripted(Strategy):
 
 SETUPS = {
     "SD3, SDE": ("StableDiffusion3", FlowSDEScheduler(shift=3.0, diffusion="square")),
+    "SD3, GLASS": ("StableDiffusion3", FlowSDEScheduler(shift=3.0, integrator="glass:inner_steps=2,rho=0.4")),
+    "SD, GLASS": ("StableDiffusion", DiffusionSDEScheduler(integrator="glass:inner_steps=2")),
     "SD3": ("StableDiffusion3", FlowMatchEulerDiscreteScheduler(shift=3.0)),
     "SD, DDIM": ("StableDiffusion", DDIMScheduler()),
     "SD, DPM++": ("StableDiffusion", DPMSolverMultistepScheduler()),
     "FLUX": ("Flux", FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)),
 }
+
+
+NOISY = {"SD3, SDE", "SD3, GLASS", "SD, GLASS"}
 
 
 class Mixed(Scripted):
@@ -90,7 +95,7 @@ def test_children_and_steps_back_in_any_batches(setup):
     assert [r["score"] for r in alone.records] == pytest.approx([r["score"] for r in result.records], abs=1e-4)
 
     scores = [record["score"] for record in result.records]
-    assert (scores[2] == scores[3]) == (setup != "SD3, SDE"), "another noise matters where steps draw some"
+    assert (scores[2] == scores[3]) == (setup not in NOISY), "another noise matters where steps draw some"
     assert scores[5] != scores[6], "two ways back are two"
     best = result.best[0]
     again = np.asarray(best.reproduce(pipe)).astype(int)

@@ -43,12 +43,10 @@ def test_the_covariance_of_both_ends_is_that_of_the_coupled_noises():
     assert covariance == pytest.approx((1 - t) * (1 - end) * STD**2 + rho * t * end, rel=2e-3)
 
 
-@pytest.mark.parametrize(
-    "spec", ["glass:rho=1,inner_steps=5", "glass:rho=1,inner_steps=1", "glass:rho=0,inner_steps=5"]
-)
-def test_the_ends_of_rho_and_of_time_are_safe(spec):
+@pytest.mark.parametrize(("rho", "inner_steps"), [(1, 5), (1, 1), (0, 5)])
+def test_the_ends_of_rho_and_of_time_are_safe(rho, inner_steps):
     times = torch.linspace(1, 0, 5, dtype=torch.float64)
-    made = transition(spec)
+    made = Glass(rho=rho, inner_steps=inner_steps)
     assert all(table.isfinite().all() for table in vars(made.along(times, Linear())).values() if hasattr(table, "ndim"))
     asked = made.call_times(times, Linear())[:-1]
     assert asked.max() == 1
