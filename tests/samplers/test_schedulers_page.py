@@ -13,7 +13,14 @@ from diffusers import (
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
 )
-from samplesmith.samplers import WindowedScheduler, by_name
+from samplesmith.samplers import (
+    DiffusionSDEScheduler,
+    FlowSDEScheduler,
+    SuperposedScheduler,
+    TimeShiftScheduler,
+    WindowedScheduler,
+    by_name,
+)
 from samplesmith.samplers.wrapped import OURS
 
 PAGE = (Path(samplesmith.__file__).parent / "docs/schedulers.md").read_text()
@@ -99,6 +106,6 @@ def test_it_is_saved_checked_and_named_like_ours(momentum, tmp_path, monkeypatch
 def test_the_page_is_short_and_names_every_scheduler():
     assert len([line for line in DEFINITION.splitlines() if line.strip()]) <= 30
     named = re.findall(r"^\| `(\w+)`.*?(?:`([\w-]+)` )?\|$", PAGE, re.MULTILINE)
-    ours = {"FlowSDEScheduler", "SuperposedScheduler", "TimeShiftScheduler", "WindowedScheduler"}
-    assert {name for name, _ in named} == ours
+    ours = (DiffusionSDEScheduler, FlowSDEScheduler, SuperposedScheduler, TimeShiftScheduler, WindowedScheduler)
+    assert {name for name, _ in named} == {cls.__name__ for cls in ours}
     assert {short for _, short in named if short} == set(by_name.SCHEDULERS)
