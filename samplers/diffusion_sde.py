@@ -127,7 +127,8 @@ class DiffusionSDEScheduler(TransitionSteps, DDIMScheduler):
                 f"{type(scheduler).__name__} is no diffusion's scheduler with alphas_cumprod; DiffusionSDEScheduler "
                 "samples Stable Diffusion and such, FlowSDEScheduler flows"
             )
-        return cls.from_config(compat.whole_config(scheduler), **settings)
+        # Also what the solver has by default, which may be another default than ours.
+        return cls.from_config({**compat.whole_config(scheduler), "_use_default_values": []}, **settings)
 
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:

@@ -22,12 +22,12 @@ def test_schedulers_by_name():
     assert isinstance(pipe.scheduler, DiffusionSDEScheduler)
     assert pipe.scheduler.config.integrator == "precise:eta=0.7"
     flow = build("StableDiffusion3")
-    set_scheduler(flow, 'flow-sde:integrator="glass:rho=0.4,inner_steps=4"')
-    assert flow.scheduler.order == 4
     set_scheduler(flow, "flow-sde:diffusion=square,norm=3")
     assert isinstance(flow.scheduler, FlowSDEScheduler)
     assert (flow.scheduler.config.diffusion, flow.scheduler.config.norm) == ("square", 3)
     assert flow.scheduler.config.shift == build("StableDiffusion3").scheduler.config.shift
+    set_scheduler(flow, 'flow-sde:diffusion=none,integrator="glass:rho=0.4,inner_steps=4"')
+    assert flow.scheduler.order == 4
 
 
 def test_classes_of_ours_have_the_same_names():
