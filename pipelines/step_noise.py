@@ -4,7 +4,8 @@ Seams: `step` of each scheduler, shadowed while a batch runs, and `torch.randn` 
 that hands its generators on is left to itself: they stand where its own draws left them. One that does not would let a
 stochastic scheduler, or the encoding of a picture, draw from torch's global generator; there each row gets a generator
 of its own, which is seeded anew before each step: the noise is a function of the row's seed and key and of the step,
-never of what was drawn before. Cost: some microseconds per operation of a step, and per row.
+never of what was drawn before. So it is for the schedulers of ours too, whatever they are handed. Cost: some
+microseconds per operation of a step, and per row.
 """
 
 from __future__ import annotations
@@ -115,8 +116,10 @@ class _Stream:
 
 
 def _own_step(scheduler: Any, stream: _Stream, step: Any, *args: Any, **kwargs: Any) -> Any:
-    """In place of the `step` of a scheduler that has generators of its own."""
+    """In place of the `step` of a scheduler that has generators of its own; they stand for those that are handed on."""
     stream.next_call()
+    if kwargs.get("generator") is not None:
+        kwargs["generator"] = None
     scheduler.set_generators(stream.generators)
     out = step(*args, **kwargs)
     stream.see()
