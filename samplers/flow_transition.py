@@ -42,6 +42,7 @@ def _named(
     for name, value, known in (("grid", grid, (None, *GRIDS)), ("kind", kind, _KINDS)):
         if value not in known:
             raise ValueError(f"unknown {name} {value!r}; known: {', '.join(map(str, known))}")
+    made: Any
     made, settings = resolve(integrator, TRANSITIONS, "integrator", given=_THE_SCHEDULERS)
     if not norm >= 0:
         raise ValueError(f"norm is {norm}; give at least 0")
