@@ -97,13 +97,13 @@ def gaussian_run(spec, kind, steps):
 @pytest.mark.parametrize(
     ("spec", "steps", "bias"),
     [
-        ("precise:eta=0", 50, 0.15),
+        ("precise:eta=0", 50, 0.2),
         ("precise:eta=0.7", 50, 0.25),
         ("ddpm", 50, 0.35),
         ("cps:eta=0.5", 50, 0.5),
         ("glass:inner_steps=20", 10, 0.15),
         ("euler-maruyama:diffusion=natural,norm=0.7,interpolant=vp", 50, 0.15),
-        ("heun", 50, 0.02),
+        ("heun", 50, 0.12),
     ],
 )
 def test_particles_end_where_the_kernels_say(kind, spec, steps, bias):
