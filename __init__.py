@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .samplers import (
         DiffusionSDEScheduler,
         FlowSDEScheduler,
+        SteeredScheduler,
         SuperposedScheduler,
         TimeShiftScheduler,
         WindowedScheduler,
@@ -23,6 +24,7 @@ __all__ = [
     "ClassConditionalPipeline",
     "DiffusionSDEScheduler",
     "FlowSDEScheduler",
+    "SteeredScheduler",
     "SuperposedScheduler",
     "TimeShiftScheduler",
     "WindowedScheduler",
@@ -42,6 +44,7 @@ _NAMES = {
     "ClassConditionalPipeline": ".pipelines",
     "DiffusionSDEScheduler": ".samplers",
     "FlowSDEScheduler": ".samplers",
+    "SteeredScheduler": ".samplers",
     "SuperposedScheduler": ".samplers",
     "TimeShiftScheduler": ".samplers",
     "WindowedScheduler": ".samplers",

@@ -4,6 +4,7 @@ from . import interpolants, predictions, strategies
 from .diffusion_sde import DiffusionSDEScheduler
 from .flow_sde import FlowSDEScheduler
 from .hooks import SuperposedModel, apply_per_sample_time
+from .steered import SteeredScheduler
 from .superposed import SuperposedScheduler
 from .time_shift import TimeShiftScheduler
 from .windowed import WindowedScheduler
@@ -12,6 +13,7 @@ from .windowed import WindowedScheduler
 for _public in (
     DiffusionSDEScheduler,
     FlowSDEScheduler,
+    SteeredScheduler,
     SuperposedScheduler,
     TimeShiftScheduler,
     WindowedScheduler,
@@ -21,6 +23,7 @@ for _public in (
 __all__ = [
     "DiffusionSDEScheduler",
     "FlowSDEScheduler",
+    "SteeredScheduler",
     "SuperposedModel",
     "SuperposedScheduler",
     "TimeShiftScheduler",
