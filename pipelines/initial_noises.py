@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..samplers.steered import InitialNoise
+from ..samplers.noise import InitialNoise
 from .shadow import shadowed
 
 

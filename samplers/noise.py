@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
+
+InitialNoise = Callable[[int, Tensor], Tensor]
+"""Latents of a seed's noise, (1, ...), for a seed and a row of latents that shows their form."""
 
 STEPS = 0x57E95
 """Stream of the noise that a scheduler adds in its steps (`stream_seed`)."""
@@ -28,6 +32,12 @@ def rotate(noise: Tensor, direction: Tensor, angle: float | Sequence[float]) -> 
     theta = torch.as_tensor(angle, dtype=torch.float64, device=noise.device).expand(len(noise))[:, None]
     moved = (torch.cos(theta) * n + torch.sin(theta) * u).view(noise.shape).to(noise.dtype)
     return torch.where((theta == 0).view(-1, *[1] * (noise.ndim - 1)), noise, moved)
+
+
+def drawn_noise(seed: int, like: Tensor) -> Tensor:
+    """The noise that most pipelines draw for a seed, in the form of their latents; FLUX draws it before it packs."""
+    generator = torch.Generator().manual_seed(seed)
+    return randn_tensor(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
 def stream_seed(seed: int, stream: int = STEPS) -> int:

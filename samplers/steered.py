@@ -19,12 +19,11 @@ import numpy as np
 import torch
 from diffusers import SchedulerMixin
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from . import compat
 from .clean_prediction import clean_prediction, known_path
-from .noise import step_seed
+from .noise import InitialNoise, drawn_noise, step_seed
 from .row_state import row_state, run_tables
 from .steered_lane import Lane, Standing, Visited
 from .strategies import Need, Strategy, make_strategy
@@ -34,19 +33,10 @@ Score = Callable[[Tensor, Sequence[int]], Sequence[float] | Tensor]
 """Scores of clean predictions, (rows, ...) in the form of the pipeline's latents, and which rows of its batch they are;
 one number per row, higher is better, -inf where one is lost."""
 
-InitialNoise = Callable[[int, Tensor], Tensor]
-"""Latents of a seed's noise, (1, ...), for a seed and a row of latents that shows their form."""
-
 SEEDS_PER_ROW = 100_000
 """Row k of the batch begins at seed + k * SEEDS_PER_ROW, so that rows do not share noises."""
 
 _SERVED = frozenset({Need.PAUSES, Need.RUNNING_SCORES, Need.STOCHASTIC_STEPS})
-
-
-def drawn_noise(seed: int, like: Tensor) -> Tensor:
-    """The noise that most pipelines draw for a seed, in the form of their latents; FLUX draws it before it packs."""
-    generator = torch.Generator().manual_seed(seed)
-    return randn_tensor(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
 class SteeredScheduler(Wrapped):

@@ -16,6 +16,7 @@ from diffusers import (
 from samplesmith.samplers import (
     DiffusionSDEScheduler,
     FlowSDEScheduler,
+    SteeredScheduler,
     SuperposedScheduler,
     TimeShiftScheduler,
     WindowedScheduler,
@@ -106,6 +107,13 @@ def test_it_is_saved_checked_and_named_like_ours(momentum, tmp_path, monkeypatch
 def test_the_page_is_short_and_names_every_scheduler():
     assert len([line for line in DEFINITION.splitlines() if line.strip()]) <= 30
     named = re.findall(r"^\| `(\w+)`.*?(?:`([\w-]+)` )?\|$", PAGE, re.MULTILINE)
-    ours = (DiffusionSDEScheduler, FlowSDEScheduler, SuperposedScheduler, TimeShiftScheduler, WindowedScheduler)
+    ours = (
+        DiffusionSDEScheduler,
+        FlowSDEScheduler,
+        SteeredScheduler,
+        SuperposedScheduler,
+        TimeShiftScheduler,
+        WindowedScheduler,
+    )
     assert {name for name, _ in named} == {cls.__name__ for cls in ours}
     assert {short for _, short in named if short} == set(by_name.SCHEDULERS)
