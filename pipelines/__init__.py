@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .search.noise_search import NoiseSearch
     from .search.records import RecordsError
     from .search.result import Candidate, SearchResult
+    from .search.steering import steer
     from .superposition import superpose
     from .superposition_result import SuperpositionResult
 
@@ -37,6 +38,7 @@ __all__ = [
     "decode",
     "load",
     "record_previews",
+    "steer",
     "superpose",
 ]
 
@@ -56,6 +58,7 @@ _NAMES = {
     "decode": ".decoding",
     "load": ".loading",
     "record_previews": ".previews",
+    "steer": ".search.steering",
     "superpose": ".superposition",
 }
 

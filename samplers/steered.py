@@ -109,7 +109,8 @@ class SteeredScheduler(Wrapped):
         """Take up the work around a child's state."""
         self.__strategy: Strategy | None = None
         self.__score: Score | None = None
-        self.__seed, self.__noise = 0, drawn_noise
+        self.__seed = 0
+        self.__noise: InitialNoise = drawn_noise
         self.__live: Tensor | None = None
         self.__iteration: int | None = None
         self.__lanes: list[Lane] = []

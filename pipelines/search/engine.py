@@ -292,7 +292,7 @@ class Engine:
             self.task,
             total=None if expected is None else expected * len(self.indices),
             completed=self.ledger.nfe,
-            best=f"best {max(scores):.3f}" if scores else "",
+            best=_where(pool) + (f"best {max(scores):.3f}" if scores else ""),
         )
 
 
@@ -300,6 +300,12 @@ def _way(node: Node) -> tuple[int, int | None, int | None]:
     """What the nodes of one batch have in common: their steps, and where they come from (None: they begin)."""
     parent = node.parent
     return node.start, node.stop, None if parent is None else parent.stop
+
+
+def _where(pool: Sequence[Candidate]) -> str:
+    """At which step the last node of a pool stands, where a search pauses runs."""
+    last = pool[-1].record
+    return "" if last.steps is None else f"step {last.steps_done} of {last.steps}, "
 
 
 @contextmanager

@@ -137,6 +137,14 @@ class Candidate:
             images = Evaluator(call).make(self.prompt, [node]).images
         return as_picture(images[0])
 
+    def scored_again(self, pipe: Any) -> Image.Image | Clip:
+        """Make again what was scored: the finished image, or the clean prediction where it was looked at on the way.
+
+        Its path is made again too; no ledger counts that.
+        """
+        made = Evaluator(PipelineCall(pipe, self.arguments)).make(self.prompt, [self.record.node])
+        return as_picture(made.images[0])
+
 
 def chosen_by(guide: Verifier, pool: Sequence[Candidate]) -> Candidate:
     """The best of candidates that did not fail, with the value that the choice went by; the first of equals."""
@@ -192,6 +200,25 @@ class SearchResult:
     def records(self) -> list[dict[str, Any]]:
         """The records of all that were scored, as JSON: the same as the lines of `records.jsonl`."""
         return [candidate.record.to_json() for candidate in self.evaluated]
+
+    def path(self, index: int, prompt_index: int = 0) -> list[Candidate]:
+        """What was scored on the way to a node, from the noise on, and the node itself, last.
+
+        Args:
+            index: of the node among those of its prompt, as in its record.
+            prompt_index: of the prompt.
+
+        Raises:
+            ValueError: for a node that the result does not have.
+        """
+        own = {one.record.index: one for one in self.evaluated if one.record.prompt_index == prompt_index}
+        if index not in own:
+            raise ValueError(f"prompt {prompt_index} has no node {index} here; it has {len(own)}")
+        by_id, node = {one.record.node.id: one for one in own.values()}, own[index].record.node
+        path = [own[index]]
+        while (node := node.parent) is not None:
+            path += [by_id[node.id]] if node.id in by_id else []
+        return path[::-1]
 
     @property
     def failed(self) -> bool:

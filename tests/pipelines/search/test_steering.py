@@ -9,7 +9,8 @@ import torch
 import toys
 from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler
 from fakes import Brightness
-from samplesmith.pipelines import NoiseSearch
+from rich.progress import Progress
+from samplesmith.pipelines import NoiseSearch, steer
 from samplesmith.pipelines.counting import count_nfe
 from samplesmith.pipelines.paused_rows import PausedRows
 from samplesmith.pipelines.search.calibration import Calibration, Preview, StepCount
@@ -186,3 +187,25 @@ def test_a_first_scored_node_and_its_child_cost_one_run(pipes):
     assert plain.ledger.nfe == result.ledger.nfe
     first = result.evaluated[0]
     assert first.record.node == Node.draw(3, stop=1)
+
+
+def test_steer_gives_every_node_of_a_path_again(pipes, monkeypatch):
+    """By its own name, with the step in the bar; each picture that was scored is made again from its record."""
+    shown = []
+    monkeypatch.setattr(Progress, "update", lambda bar, task, **fields: shown.append(fields["best"]))
+    pipe = pipes["StableDiffusion3"]
+    pipe.scheduler = SETUPS["SD3, SDE"][1]
+    call = {**toys.TOYS["StableDiffusion3"][2], "num_inference_steps": STEPS}
+    result = steer(pipe, Brightness())("a cat", budget=BUDGET, seed=3, progress=False, **call)
+    assert shown[0].startswith(f"step 1 of {STEPS}, best ")
+    assert shown[-1] == f"step {STEPS} of {STEPS}, best {result.best[0].score:.3f}"
+    path = result.path(result.best[0].record.index)
+    assert [one.record.steps_done for one in path] == list(range(1, STEPS + 1))
+    assert path[-1].record == result.best[0].record
+    for candidate in path:
+        again = np.asarray(candidate.scored_again(pipe)).astype(int)
+        assert np.abs(again - np.asarray(candidate.image)).max() <= 1
+    with pytest.raises(ValueError, match="prompt 0 has no node 99"):
+        result.path(99)
+    with pytest.raises(ValueError, match="random makes whole runs"):
+        steer(pipe, Brightness(), "random")
