@@ -304,7 +304,7 @@ class SteeredScheduler(Wrapped):
 
     def _checked_scores(self, clean: Tensor, rows: Sequence[int]) -> list[float]:
         assert self.__score is not None
-        scores = torch.as_tensor(self.__score(clean, rows)).detach().double().cpu()
+        scores = torch.as_tensor(self.__score(clean, rows), dtype=torch.float64).detach().cpu()
         if scores.shape != (len(rows),):
             raise ValueError(
                 f"the score gave shape {tuple(scores.shape)} for {len(rows)} rows; give one number for each row"

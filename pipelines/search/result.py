@@ -214,10 +214,11 @@ class SearchResult:
         own = {one.record.index: one for one in self.evaluated if one.record.prompt_index == prompt_index}
         if index not in own:
             raise ValueError(f"prompt {prompt_index} has no node {index} here; it has {len(own)}")
-        by_id, node = {one.record.node.id: one for one in own.values()}, own[index].record.node
-        path = [own[index]]
-        while (node := node.parent) is not None:
-            path += [by_id[node.id]] if node.id in by_id else []
+        by_id = {one.record.node.id: one for one in own.values()}
+        path, before = [own[index]], own[index].record.node.parent
+        while before is not None:
+            path += [by_id[before.id]] if before.id in by_id else []
+            before = before.parent
         return path[::-1]
 
     @property

@@ -1,5 +1,6 @@
 """Strategies in the loop of unmodified pipelines: the nodes and images of the state machine driven by hand."""
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,8 +136,11 @@ def test_the_pipelines_own_bar_counts_model_calls_and_latents_are_the_images(set
         bars.append(original(*args, **kwargs))
         return bars[-1]
 
+    before = dict(setup.pipe._progress_bar_config)
+    setup.pipe.set_progress_bar_config(file=io.StringIO())  # a bar that is disabled counts nothing
     with shadowed(setup.pipe, "progress_bar", progress_bar):
         latents = in_its_own_loop(setup, "svdd", scripted(SCRIPT), output_type="latent")
+    setup.pipe.set_progress_bar_config(**before)
     assert (bars[0].n, bars[0].total) == (CALLS, CALLS)
     _, image = by_hand(setup, "svdd")
     decoder = Evaluator(PipelineCall(setup.pipe, {**setup.arguments, "num_inference_steps": STEPS})).rows.decoder
