@@ -240,7 +240,7 @@ class DetectionTask:
     def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
         count = round(loop.settings.batch_size * GENERATED_SHARE) if self.generated else 0
         drawn = [training_scene(loop.rng) for _ in range(loop.settings.batch_size - count)]
-        generated = [moved(loop.rng, self.generated[loop.rng.integers(len(self.generated))]) for _ in range(count)]
+        generated = [moved(loop.rng, self.generated[int(loop.rng.integers(len(self.generated)))]) for _ in range(count)]
         shown: list[DrawnScene | GeneratedScene] = [*drawn, *generated]
         x = images_to_tensor(np.stack([picture.image for picture in shown]))
         if loop.progress.step % REBUILT_EVERY == 0:
