@@ -16,7 +16,9 @@ if TYPE_CHECKING:
         SteeredScheduler,
         SuperposedScheduler,
         TimeShiftScheduler,
+        WeakToStrongGuidance,
         WindowedScheduler,
+        ZigzagScheduler,
     )
 
 __version__ = "0.1.0"
@@ -27,7 +29,9 @@ __all__ = [
     "SteeredScheduler",
     "SuperposedScheduler",
     "TimeShiftScheduler",
+    "WeakToStrongGuidance",
     "WindowedScheduler",
+    "ZigzagScheduler",
     "assets",
     "evaluation",
     "fashion",
@@ -47,12 +51,14 @@ _NAMES = {
     "SteeredScheduler": ".samplers",
     "SuperposedScheduler": ".samplers",
     "TimeShiftScheduler": ".samplers",
+    "WeakToStrongGuidance": ".samplers",
     "WindowedScheduler": ".samplers",
+    "ZigzagScheduler": ".samplers",
     "load": ".pipelines.loading",
     "support": ".pipelines.support",
 }
 # diffusers looks for the base beside a saved class to know what it is.
-_BASES = {"SchedulerMixin": "diffusers"}
+_BASES = {"BaseGuidance": "diffusers.guiders", "SchedulerMixin": "diffusers"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,1 +1,1 @@
-"""Networks that verifiers and measures run."""
+"""Networks that verifiers, measures and guidance run."""

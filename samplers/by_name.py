@@ -13,10 +13,21 @@ from typing import Any, Protocol
 import diffusers
 from diffusers import SchedulerMixin
 
+from ..foreign_errors import in_one_sentence
+from ..models.weak_model import WeakModel
 from ..named_settings import check_settings, parse, resolve
 from .diffusion_sde import DiffusionSDEScheduler
 from .flow_sde import FlowSDEScheduler
-from .hooks import apply_per_sample_time
+from .hooks import (
+    SkippedLayers,
+    WeakToStrongConfig,
+    ZigzagConfig,
+    apply_per_sample_time,
+    apply_weak_to_strong,
+    apply_zigzag,
+)
+from .hooks.guidance_rules import GuidanceAt
+from .hooks.weak_predictors import FromPrediction
 from .time_shift import SOLVERS, TimeShiftScheduler
 
 SCHEDULERS: dict[str, type[SchedulerMixin]] = {
@@ -45,7 +56,80 @@ def row_times(pipe: Any) -> Removable:
     return apply_per_sample_time(pipe, pipe.scheduler)
 
 
-HOOKS: dict[str, Callable[..., Removable]] = {"row-times": row_times}
+def weak_to_strong(
+    pipe: Any,
+    weak: str | None = None,
+    layers: list[int] | None = None,
+    scale: float = 1.5,
+    strong_from: float = 0.0,
+    strong_until: float = 0.3,
+    rest_scale: float = 0.0,
+    guidance_scale: float | None = None,
+    layout: str | None = None,
+) -> Removable:
+    """Weak-to-strong guidance (`WeakToStrongConfig`).
+
+    Args:
+        pipe: the pipeline.
+        weak: folder of a `WeakModel`.
+        layers: in its place, the layers that the denoiser skips.
+        scale: this and the others as in `WeakToStrongConfig`.
+
+    Raises:
+        ValueError: for both a model and layers, and as `apply_weak_to_strong`.
+    """
+    if weak is not None and layers is not None:
+        raise ValueError("weak-to-strong got weak= and layers=; give one weak prediction")
+    predictor = SkippedLayers(layers) if layers is not None else weak if weak is None else _weak_model(weak, pipe)
+    config = WeakToStrongConfig(
+        predictor, scale, strong_from, strong_until, rest_scale, guidance_scale=guidance_scale, layout=layout
+    )
+    return apply_weak_to_strong(pipe, config)
+
+
+def interval(pipe: Any, start: float = 0.0, stop: float = 0.5, layout: str | None = None) -> Removable:
+    """The pipeline's guidance within [start, stop), shares of the steps, and the conditional prediction elsewhere.
+
+    Raises:
+        ValueError: as `apply_weak_to_strong`.
+    """
+    return apply_weak_to_strong(pipe, WeakToStrongConfig.interval(start, stop, layout))
+
+
+def zigzag(
+    pipe: Any,
+    inversion_scale: float | None = None,
+    weak: str | None = None,
+    rounds: int = 1,
+    until: float = 1.0,
+    guidance_scale: float | None = None,
+    layout: str | None = None,
+) -> Removable:
+    """Z-Sampling, or Z-CoRe² with the folder of a `WeakModel` (`ZigzagConfig`).
+
+    Raises:
+        ValueError: as `apply_zigzag`.
+    """
+    settings: dict[str, Any] = {"rounds": rounds, "until": until, "guidance_scale": guidance_scale, "layout": layout}
+    if weak is not None:
+        scale = 1.0 if inversion_scale is None else inversion_scale
+        return apply_zigzag(pipe, ZigzagConfig.core(_weak_model(weak, pipe), scale, **settings))
+    return apply_zigzag(pipe, ZigzagConfig(zag=GuidanceAt(inversion_scale or 0.0), **settings))
+
+
+def _weak_model(folder: str, pipe: Any) -> FromPrediction:
+    """A weak model where the pipeline runs, in the type that its denoiser has."""
+    with in_one_sentence(f"the weak model {folder} cannot be loaded"):
+        model = WeakModel.from_pretrained(folder)
+    return FromPrediction(model.to(pipe.device, pipe.dtype).eval())
+
+
+HOOKS: dict[str, Callable[..., Removable]] = {
+    "row-times": row_times,
+    "weak-to-strong": weak_to_strong,
+    "interval": interval,
+    "zigzag": zigzag,
+}
 """Hooks by name: each is called with the pipeline and its settings, and returns what takes it off."""
 
 

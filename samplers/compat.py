@@ -6,10 +6,13 @@ What shows in a scheduler's values or signatures is read there; names are used o
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from diffusers import UNet3DConditionModel
+from diffusers.hooks._helpers import TransformerBlockRegistry
+from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor
 
 ONLY_WHERE_THE_CHILD_HAS_THEM = ("add_noise", "scale_noise")
@@ -39,6 +42,11 @@ def takes_one_time(scheduler: Any) -> bool:
     parameters = list(inspect.signature(type(scheduler).step).parameters.values())[1:]
     needed = [one.name for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]
     return needed == ["model_output", "timestep", "sample"] and "r_timestep" not in {one.name for one in parameters}
+
+
+def takes_generator(scheduler: Any) -> bool:
+    """Whether a step takes the generator of its noise; without it, it would draw from the global one."""
+    return "generator" in inspect.signature(type(scheduler).step).parameters
 
 
 def place_step(scheduler: Any, index: int) -> None:
@@ -151,3 +159,96 @@ def step_target(scheduler: Any, index: int, times: list[float]) -> tuple[str, in
         stride = scheduler.config.num_train_timesteps // scheduler.num_inference_steps
         return "alphas_cumprod", int(times[index]) - stride
     return None
+
+
+Layout = Literal["uncond-first", "cond-first", "separate"]
+"""How a pipeline calls its denoiser for classifier-free guidance: once with both halves, or once for each."""
+
+NO_ROWS = frozenset({"image_rotary_emb", "rotary_emb", "img_ids", "txt_ids", "ip_adapter_masks", "skip_layers"})
+"""Arguments of denoisers that are positions, masks or lists of layers: none of their dimensions are rows."""
+
+ROWS_SECOND = frozenset({"encoder_hidden_states_llama3"})
+"""Arguments whose first dimension is that of the text encoder's layers, and the second that of the rows (HiDream)."""
+
+ROWS_AND_FRAMES = frozenset({"encoder_hidden_states"})
+"""Arguments that may be repeated for each frame of a clip (AnimateDiff): a multiple of the rows, in their order."""
+
+_HALVES = re.compile(r"(\w+),\s*(\w+)\s*=\s*(?:\w+\.chunk\(2\b|torch\.split\(\s*\w+,\s*len\(\w+\)\s*//\s*2)")
+_OTHERWISE = re.compile(r"chunk\(3\b|// 3\b|perturbed_attention|sag_scale")
+_APART = re.compile(r"cache_context\(\s*\"uncond\"|(?:neg_noise_pred|\w*uncond\w*)\s*=\s*self\.(?:transformer|unet)\(")
+
+
+def guidance_layout(pipe: Any) -> Layout | None:
+    """How a pipeline's own loop takes the two predictions apart, by its source; None where that does not tell.
+
+    Neither shapes nor values of a call tell which half is conditional. The loop names the halves that it chunks, or
+    calls the model for each. Other guidance (perturbed or self-attention, InstructPix2Pix's three parts) is None.
+    """
+    try:
+        source = inspect.getsource(type(pipe).__call__)
+    except (OSError, TypeError):
+        return None
+    if _OTHERWISE.search(source):
+        return None
+    if _APART.search(source):
+        return "separate"
+    for first, second in _HALVES.findall(source):
+        if ("uncond" in first) != ("uncond" in second):
+            return "uncond-first" if "uncond" in first else "cond-first"
+    return None
+
+
+def says_it_guides(pipe: Any) -> bool | None:
+    """Whether the call under way is guided, where a pipeline says so; None where it keeps that to itself."""
+    answer = getattr(pipe, "do_classifier_free_guidance", None)
+    return answer if isinstance(answer, bool) else None
+
+
+def own_guidance_scale(pipe: Any) -> float | None:
+    """The scale of classifier-free guidance of the call under way; None where the pipeline does not show it.
+
+    Beside `true_cfg_scale` (FLUX, Qwen-Image), `guidance_scale` is what a distilled model is told, and no CFG.
+    """
+    if "true_cfg_scale" in inspect.signature(type(pipe).__call__).parameters:
+        return None
+    scale = getattr(pipe, "guidance_scale", None)
+    return float(scale) if isinstance(scale, (int, float)) else None
+
+
+def returns_residuals(names: list[str]) -> bool:
+    """Whether a network is a ControlNet, by what its `forward` takes: it gets the picture that controls."""
+    return "controlnet_cond" in names
+
+
+def skipped_block(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a transformer block returns if it changes nothing: hidden states, and the text's in its own order.
+
+    diffusers' `apply_layer_skip` returns the two in one order for every block, and FLUX's and SD3's have the other.
+
+    Raises:
+        ValueError: for a block that diffusers does not know.
+    """
+    block = unwrap_module(block)
+    try:
+        form = TransformerBlockRegistry.get(type(block))
+    except ValueError:
+        raise ValueError(f"what a {type(block).__name__} returns is not known, so it cannot be skipped") from None
+    hidden = form._get_parameter_from_args_kwargs("hidden_states", args, kwargs)
+    if form.return_encoder_hidden_states_index is None:
+        return hidden
+    text = form._get_parameter_from_args_kwargs("encoder_hidden_states", args, kwargs)
+    return (text, hidden) if form.return_encoder_hidden_states_index == 0 else (hidden, text)
+
+
+def pooled_condition(arguments: Mapping[str, Any]) -> Tensor | None:
+    """One vector for each row that says what a denoiser is told of the text: (rows, width).
+
+    The pooled embedding where there is one (SD3 and FLUX; SDXL among `added_cond_kwargs`), else the mean of the
+    tokens'. None where the condition is no text.
+    """
+    added = arguments.get("added_cond_kwargs") or {}
+    for pooled in (arguments.get("pooled_projections"), added.get("text_embeds")):
+        if isinstance(pooled, Tensor):
+            return pooled
+    tokens = arguments.get("encoder_hidden_states")
+    return tokens.mean(1) if isinstance(tokens, Tensor) and tokens.ndim == 3 else None

@@ -44,7 +44,7 @@ class Attached:
         if self._name not in registry.hooks:
             return
         with _beneath_offload(self._module):
-            registry.remove_hook(self._name, recurse=False)
+            _take_out(registry, self._name)
             _drop_needless_forward(self._module)
 
 
@@ -71,6 +71,20 @@ def attach(module: nn.Module, hook: DenoiserHook) -> Attached:
     return Attached(module, name)
 
 
+def _take_out(registry: HookRegistry, name: str) -> None:
+    """Remove a hook from a registry, wherever it stands.
+
+    A registry puts what was beneath the hook in place of the forward of the one above, which is right where that one
+    only looks at calls; one that makes the calls itself (`new_forward`) would be passed over from then on.
+    """
+    above = registry._fn_refs[registry._hook_order.index(name) + 1 :][:1]
+    forwards = [one.forward for one in above]
+    registry.remove_hook(name, recurse=False)
+    for one, forward in zip(above, forwards, strict=True):
+        if one.original_forward is not None:
+            one.original_forward, one.forward = one.forward, forward
+
+
 @contextmanager
 def _beneath_offload(module: nn.Module) -> Iterator[None]:
     """Let `module.forward` be what accelerate's hook calls, while the context is open; no weights are moved."""
@@ -88,7 +102,7 @@ def _beneath_offload(module: nn.Module) -> Iterator[None]:
 
 
 def _drop_needless_forward(module: nn.Module) -> None:
-    """A registry leaves the class's own method on the instance."""
+    """Take the class's own method off the instance, where a registry leaves it."""
     own = vars(module).get("forward")
     if isinstance(own, MethodType) and own.__self__ is module and own.__func__ is type(module).forward:
         del module.forward
