@@ -232,7 +232,7 @@ def skipped_block(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     try:
         form = TransformerBlockRegistry.get(type(block))
     except ValueError:
-        raise ValueError(f"what a {type(block).__name__} returns is not known, so it cannot be skipped") from None
+        raise ValueError(f"what {type(block).__name__} returns is not known, so it cannot be skipped") from None
     hidden = form._get_parameter_from_args_kwargs("hidden_states", args, kwargs)
     if form.return_encoder_hidden_states_index is None:
         return hidden

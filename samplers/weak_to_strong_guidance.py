@@ -6,6 +6,7 @@ needs, and combines them. In steps outside of the interval it asks for the condi
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -63,7 +64,8 @@ class WeakToStrongGuidance(BaseGuidance):
 
     def new(self, **kwargs: Any) -> WeakToStrongGuidance:
         """A copy with some settings changed; the weak prediction is kept."""
-        return type(self).from_config(self.config, **{"weak": self.weak, **kwargs})
+        settings = {name: self.config[name] for name in inspect.signature(type(self)).parameters if name in self.config}
+        return type(self)(**{**settings, "weak": self.weak, **kwargs})
 
     @property
     def rule(self) -> Rule:

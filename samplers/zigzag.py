@@ -277,7 +277,10 @@ class ZigzagScheduler(Wrapped):
     def _tried(self, sample: Tensor, output: Tensor, steps: range) -> Tensor:
         """What the last of some steps of a copy of the child makes of a sample."""
         child = object.__new__(self.child_kind)
-        child.__dict__ = copy.deepcopy({name: value for name, value in self.__dict__.items() if "Zigzag" not in name})
+        state = {
+            name: one for name, one in vars(self).items() if not (callable(one) and hasattr(self.child_kind, name))
+        }
+        child.__dict__ = copy.deepcopy(state)  # without what was put in a method's place on the instance
         stepped = sample
         for step in steps:
             if hasattr(child, "_step_index"):
@@ -287,5 +290,5 @@ class ZigzagScheduler(Wrapped):
             time = child.timesteps[step]
             given = {"generator": torch.Generator(time.device).manual_seed(0)} if compat.takes_generator(child) else {}
             arguments = [one.float().to(time.device) for one in (output, sample)]
-            stepped = child.step(arguments[0], time, arguments[1], **given, return_dict=False)[0]
+            stepped = self.child_kind.step(child, arguments[0], time, arguments[1], **given, return_dict=False)[0]
         return stepped.double().cpu()

@@ -74,15 +74,17 @@ class Asked:
 
 
 class Rule(ABC):
-    """What a step predicts.
+    """What a step predicts."""
 
-    Attributes:
-        needs_conditional: whether c is used. Calls in turn evaluate it nonetheless.
-        needs_unconditional: whether u is.
-    """
+    @property
+    def needs_conditional(self) -> bool:
+        """Whether c is used; calls in turn evaluate it nonetheless."""
+        return True
 
-    needs_conditional: bool = True
-    needs_unconditional: bool = True
+    @property
+    def needs_unconditional(self) -> bool:
+        """Whether u is used."""
+        return True
 
     @abstractmethod
     def conditional(self, prediction: Tensor, asked: Asked) -> tuple[Tensor, Any]:
@@ -120,11 +122,11 @@ class GuidanceAt(Rule):
     scale: float
 
     @property
-    def needs_conditional(self) -> bool:  # type: ignore[override] (a constant of other rules)
+    def needs_conditional(self) -> bool:
         return self.scale != 0
 
     @property
-    def needs_unconditional(self) -> bool:  # type: ignore[override] (a constant of other rules)
+    def needs_unconditional(self) -> bool:
         return self.scale != 1
 
     def conditional(self, prediction: Tensor, asked: Asked) -> tuple[Tensor, Any]:
@@ -158,7 +160,7 @@ class WeakToStrong(Rule):
     told_scale: float | None = None
 
     @property
-    def needs_unconditional(self) -> bool:  # type: ignore[override] (a constant of other rules)
+    def needs_unconditional(self) -> bool:
         return self.of_guided
 
     def conditional(self, prediction: Tensor, asked: Asked) -> tuple[Tensor, Any]:

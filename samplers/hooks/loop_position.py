@@ -7,7 +7,8 @@ count their steps themselves; and where neither tells, the guided calls since `s
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -15,7 +16,8 @@ from ..live_timesteps import position
 from ..wrapped import Wrapped, innermost
 
 
-class LoopPosition(NamedTuple):
+@dataclass(frozen=True)
+class LoopPosition:
     """A model call in its run.
 
     Attributes:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor, nn
@@ -42,6 +42,7 @@ class Conditional:
     forward: Callable[[NetworkCall], Any]
 
 
+@runtime_checkable
 class Weak(Protocol):
     """A weak predictor."""
 
@@ -102,6 +103,11 @@ class FromPrediction:
             f"{scale:g}: its prediction there is a guess",
             stacklevel=2,
         )
+
+
+def as_weak(weak: Weak | Callable[..., Any]) -> Weak:
+    """A weak predictor, of a model too (`FromPrediction`)."""
+    return weak if isinstance(weak, Weak) else FromPrediction(weak)
 
 
 class SkippedLayers:

@@ -20,7 +20,7 @@ from typing import Any
 from .guidance_hook import AppliedGuidance, apply_rules, remove_method
 from .guidance_rules import PipelineGuidance, Rule, WeakToStrong
 from .loop_position import LoopPosition
-from .weak_predictors import FromPrediction, SkippedLayers, Weak
+from .weak_predictors import SkippedLayers, Weak, as_weak
 
 METHOD = "weak-to-strong"
 
@@ -89,10 +89,7 @@ class WeakToStrongConfig:
 
     def rules(self) -> tuple[Rule, Rule]:
         """Within the interval, and outside of it."""
-        weak = self.weak
-        if weak is not None and not hasattr(weak, "predict"):
-            assert callable(weak)
-            weak = FromPrediction(weak)
+        weak = None if self.weak is None else as_weak(self.weak)
         strong = PipelineGuidance() if self.scale == 1 else WeakToStrong(weak, self.scale, of_guided=True)
         return strong, WeakToStrong(weak, self.rest_scale, of_guided=False)
 

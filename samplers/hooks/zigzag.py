@@ -19,7 +19,7 @@ from ..zigzag import Leg, ZigzagScheduler
 from .guidance_hook import AppliedGuidance, apply_rules, remove_method
 from .guidance_rules import GuidanceAt, PipelineGuidance, Rule, WeakToStrong
 from .loop_position import LoopPosition
-from .weak_predictors import FromPrediction, Weak
+from .weak_predictors import Weak, as_weak
 
 METHOD = "zigzag"
 
@@ -59,7 +59,7 @@ class ZigzagConfig:
             inversion_scale: w2.
             settings: others of this class.
         """
-        predictor = weak if hasattr(weak, "predict") else FromPrediction(weak)
+        predictor = as_weak(weak)
         inversion: Rule = GuidanceAt(1.0)  # r at scale 1 is the conditional prediction
         if inversion_scale != 1:
             inversion = WeakToStrong(predictor, 0.0, of_guided=False, told_scale=inversion_scale)

@@ -59,7 +59,9 @@ def test_it_costs_at_most_a_twentieth_of_the_emoji_denoiser():
     from diffusers import SD3Transformer2DModel
 
     folder = assets.path("emoji-sd3") / "transformer"
-    transformer = SD3Transformer2DModel.from_config(SD3Transformer2DModel.load_config(folder)).eval()
+    with torch.random.fork_rng():
+        transformer = SD3Transformer2DModel.from_config(SD3Transformer2DModel.load_config(folder)).eval()
+        model = made()
     inputs = call(rows=1)
 
     def flops(run):
@@ -75,7 +77,7 @@ def test_it_costs_at_most_a_twentieth_of_the_emoji_denoiser():
             timestep=inputs["timestep"],
         )
     )
-    weak = flops(lambda: made()(**inputs, guidance_scale=3.0))
+    weak = flops(lambda: model(**inputs, guidance_scale=3.0))
     assert 0 < weak <= 0.05 * denoiser
 
 

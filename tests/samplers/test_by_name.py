@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
+from guided_runs import run
 from samplesmith import DiffusionSDEScheduler, FlowSDEScheduler, TimeShiftScheduler
+from samplesmith.models.weak_model import WeakModel
 from samplesmith.samplers.by_name import HOOKS, SCHEDULERS, apply_hook, make_scheduler, set_scheduler, set_up
 from samplesmith.samplers.hooks import DenoiserHook, attach, timed_networks
 from toys import PROMPT, SMALL, build
@@ -82,7 +85,9 @@ def test_hooks_by_name(monkeypatch):
     again = pipe(PROMPT, **SMALL, latents=_noise(pipe), output_type="np").images
     assert np.abs(plain - changed).max() > 1e-4
     assert np.array_equal(plain, again), "the hook is gone"
-    with pytest.raises(ValueError, match="unknown hook 'thrice'; known: row-times, twice"):
+    with pytest.raises(
+        ValueError, match="unknown hook 'thrice'; known: row-times, weak-to-strong, interval, zigzag, twice"
+    ):
         apply_hook(pipe, "thrice")
     with pytest.raises(ValueError, match="twice has no setting 'size'; known: factor"):
         apply_hook(pipe, "twice:size=2")
@@ -108,3 +113,33 @@ def test_a_pipeline_is_as_it_was_after_a_failure_too():
     with pytest.raises(ValueError, match="unknown hook"), set_up(pipe, "time-shift", ["row-times", "luck"]):
         pass
     assert pipe.scheduler is current
+
+
+@pytest.mark.parametrize(
+    ("spec", "rows"),
+    [
+        ("interval:start=0.25,stop=0.75", [1, 2, 2, 1]),
+        ("weak-to-strong:strong_until=0.5,scale=1,layers=[1],rest_scale=4", [2, 2, 1, 1, 1, 1]),
+        ("zigzag:until=0.25", [2, 1, 2, 2, 2, 2]),
+        ("zigzag:rounds=2,until=0.25,inversion_scale=0.5", [2] * 8),
+    ],
+)
+def test_guidance_by_name(spec, rows):
+    pipe = build("StableDiffusion3")
+    with set_up(pipe, hooks=[spec]):
+        assert run(pipe, "StableDiffusion3", steps=4)[1] == rows
+    assert run(pipe, "StableDiffusion3", steps=4)[1] == [2] * 4
+
+
+def test_a_weak_model_by_its_folder(tmp_path):
+    with torch.random.fork_rng():
+        WeakModel(8, condition_width=64, width=16, heads=2).save_pretrained(tmp_path)
+    pipe = build("StableDiffusion3")
+    with set_up(pipe, hooks=[f"weak-to-strong:weak={tmp_path},strong_until=0.5"]):
+        assert run(pipe, "StableDiffusion3", steps=4)[1] == [2, 2, 1, 1]
+    with set_up(pipe, hooks=[f"zigzag:weak={tmp_path},until=0.25"]):
+        assert run(pipe, "StableDiffusion3", steps=4)[1] == [2, 1, 1, 2, 2, 2]
+    with pytest.raises(ValueError, match=r"the weak model nowhere cannot be loaded: [^\n]+$"):
+        apply_hook(pipe, "weak-to-strong:weak=nowhere")
+    with pytest.raises(ValueError, match="give one weak prediction"):
+        apply_hook(pipe, f"weak-to-strong:weak={tmp_path},layers=[1]")

@@ -85,6 +85,31 @@ def test_a_hook_of_diffusers_own_stays(notes):
     assert called(network, notes) == ["diffusers"]
 
 
+def test_a_hook_that_makes_the_calls_stays_when_one_beneath_it_goes():
+    """diffusers' registry passes it over from then on, and would leave the removed one beneath it."""
+
+    class Adds(DenoiserHook):
+        def __init__(self, amount, place):
+            super().__init__()
+            self.amount, self.place = amount, place
+
+        def new_forward(self, module, *args, **kwargs):
+            return self.fn_ref.original_forward(*args, **kwargs) + self.amount
+
+    network = Network()
+    hooks = {place: attach(network, Adds(10.0**place, place)) for place in (1, 2, 3)}
+
+    def added():
+        with torch.no_grad():
+            return float(network(torch.tensor(2.0), 1)) - 7
+
+    assert added() == 1110
+    for place, left in ((1, 1100), (3, 100), (2, 0)):
+        hooks[place].remove()
+        assert added() == left
+    assert "forward" not in vars(network)
+
+
 class TestOffload:
     """accelerate's hook is taken off and put on again after each call of a pipeline (`maybe_free_model_hooks`)."""
 

@@ -103,9 +103,7 @@ def test_slow_leads_away_from_the_weak_prediction(name):
 def guided_predictions_at_one(pipe, name):
     """The conditional prediction of the first step."""
     outputs = []
-    hook = denoiser(pipe).register_forward_hook(
-        lambda module, args, kwargs, out: outputs.append(out[0]), with_kwargs=True
-    )
+    hook = denoiser(pipe).register_forward_hook(lambda module, args, out: outputs.append(out[0]))
     run(pipe, name, steps=1)
     hook.remove()
     if LAYOUTS[name] == "separate":
@@ -242,9 +240,9 @@ def test_offloaded_and_again(name):
 
 
 @pytest.mark.parametrize("name", ["StableDiffusion3", "Flux true CFG"])
-@pytest.mark.parametrize("hooked_first", [True, False])
+@pytest.mark.parametrize("hooked_first", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_compiled(name, hooked_first):
-    config = WeakToStrongConfig.segmented([0], until=0.5)
+    config = WeakToStrongConfig(Scaled(), strong_until=0.5)
     plain = applied(toys.build(name), config, name)
     pipe = toys.build(name)
     if hooked_first:

@@ -21,7 +21,7 @@ def applied(pipe, config, name, **arguments):
 def test_rows_and_what_is_bit_for_bit(name):
     pipe = toys.build(name)
     own = pipe.scheduler
-    plain, rows = run(pipe, name, rows=2)
+    plain, _ = run(pipe, name, rows=2)
     assert torch.equal(applied(pipe, ZigzagConfig(until=0.0), name, rows=2)[0], plain)
     zigzag, counted = applied(pipe, ZigzagConfig(guidance_scale=SCALE), name, rows=2)
     if name == "Flux true CFG":  # the conditional call comes first, before it is known what it will be for
