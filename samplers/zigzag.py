@@ -203,7 +203,7 @@ class ZigzagScheduler(Wrapped):
             return super().scale_model_input(sample, *args, **kwargs)
         call = self.arguments("scale_model_input", (sample, *args), kwargs)
         step, leg = self._at(call.arguments.get("timestep"))
-        self._place(step + (leg is Leg.ZAG))
+        compat.stand_at(self, step + (leg is Leg.ZAG))
         if call.arguments.get("timestep") is not None:
             call.arguments["timestep"] = self.__numbers[step + (leg is Leg.ZAG)]
         return self.child_kind.scale_model_input(*call.args, **call.kwargs)
@@ -223,7 +223,7 @@ class ZigzagScheduler(Wrapped):
         if leg is Leg.ZAG:
             sample = self._inverted(call.arguments["model_output"], call.arguments["sample"], step)
             return SchedulerOutput(prev_sample=sample) if call.arguments.get("return_dict", True) else (sample,)
-        self._place(step)
+        compat.stand_at(self, step)
         call.arguments["timestep"] = self.__numbers[step]
         return self.child_kind.step(*call.args, **call.kwargs)
 
@@ -251,11 +251,6 @@ class ZigzagScheduler(Wrapped):
         self._first_step(found)
         return found
 
-    def _place(self, step: int) -> None:
-        """Let a child that counts its steps stand at one."""
-        if hasattr(self, "_step_index"):
-            self._step_index = step
-
     def _check_steps(self, times: Tensor) -> None:
         """Try the child's steps on a small sample: whether they are `moved`, and know nothing of the steps before."""
         name, path = self.child_kind.__name__, known_path(self.child)
@@ -282,13 +277,12 @@ class ZigzagScheduler(Wrapped):
         }
         child.__dict__ = copy.deepcopy(state)  # without what was put in a method's place on the instance
         stepped = sample
-        for step in steps:
-            if hasattr(child, "_step_index"):
-                child._step_index = step
-            if compat.scales_input(child):
-                child.is_scale_input_called = True
-            time = child.timesteps[step]
+        for index in steps:
+            compat.stand_at(child, index)
+            time = child.timesteps[index]
             given = {"generator": torch.Generator(time.device).manual_seed(0)} if compat.takes_generator(child) else {}
+            if compat.scales_input(child):  # it warns where that was not called
+                self.child_kind.scale_model_input(child, sample.float().to(time.device), time)
             arguments = [one.float().to(time.device) for one in (output, sample)]
             stepped = self.child_kind.step(child, arguments[0], time, arguments[1], **given, return_dict=False)[0]
         return stepped.double().cpu()

@@ -393,6 +393,17 @@ def test_a_skipped_block_hands_on_what_it_got_in_its_own_order(name):
         compat.skipped_block(torch.nn.Identity(), (), states)
 
 
+def test_a_scheduler_stands_where_it_is_told():
+    scheduler = EulerDiscreteScheduler()
+    scheduler.set_timesteps(6)
+    compat.stand_at(scheduler, 4)
+    x = torch.ones(1, 3, 4, 4)
+    assert torch.equal(scheduler.scale_model_input(x, 0.0), x / (scheduler.sigmas[4] ** 2 + 1) ** 0.5)
+    compat.stand_at(scheduler, 1)
+    assert scheduler.step_index == 1
+    compat.stand_at(DDIMScheduler(), 1)
+
+
 def test_steps_that_take_a_generator():
     assert compat.takes_generator(DDIMScheduler())
     assert not compat.takes_generator(PNDMScheduler())
