@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 import samplesmith
+import torch
 from samplesmith.pipelines import NoiseSearch
 from samplesmith.verifiers import load_verifier
 
+SAME = 1e-4
+"""Scores of the same candidates differ by less, whatever the batches, threads and processor (float32)."""
 FILE = Path(__file__).with_name("recorded_figures.json")
 PROMPTS = ["a fish and three boats on blue", "a robot left of two cars on white"]
 RUNS = {
@@ -47,13 +50,14 @@ def test_searches_find_what_they_found(emoji_pipe, emoji_clip, judge, name):
     assert found["ledger"] == known["ledger"]
     for one, before in zip(found["best"], known["best"], strict=True):
         assert (one["seed"], one["lineage"]) == (before["seed"], before["lineage"])
-        assert one["emoji-clip"] == pytest.approx(before["emoji-clip"], abs=1e-6)
+        assert one["emoji-clip"] == pytest.approx(before["emoji-clip"], abs=SAME)
         assert one["emoji-detector"] == before["emoji-detector"]
     assert [row[:2] for row in found["evaluated"]] == [row[:2] for row in known["evaluated"]]
     scores, before = ([row[2] for row in run["evaluated"]] for run in (found, known))
-    assert scores == pytest.approx(before, abs=1e-6)
+    assert scores == pytest.approx(before, abs=SAME)
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # as the tests have it
     models = samplesmith.load("emoji-sd3"), load_verifier("emoji-clip"), load_verifier("emoji-detector")
     FILE.write_text(json.dumps({name: figures(*models, name) for name in RUNS}, indent=1) + "\n")
