@@ -39,9 +39,10 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         ValueError: for a text that has another form, in one sentence.
     """
     name, _, rest = text.partition(":")
-    if not name.strip():
-        raise ValueError(f"{_short(text)} has no name; write name:key=value,...")
-    return name.strip(), parse_settings(rest, name.strip())
+    name = name.strip()
+    if not name or not name.isprintable():
+        raise ValueError(f"{_short(text)} has no name; write name:key=value,..., the name in what can be printed")
+    return name, parse_settings(rest, name)
 
 
 def parse_settings(text: str, owner: str = "") -> dict[str, Any]:
@@ -64,8 +65,8 @@ def write(name: str, settings: Mapping[str, Any] | None = None) -> str:
         ValueError: for a name or key that the grammar does not have, and for a value that is none of its kinds, such as
             NaN.
     """
-    if not name or name != name.strip() or ":" in name:
-        raise ValueError(f"{name!r} is no name; leave out colons and outer spaces")
+    if not name or name != name.strip() or ":" in name or not name.isprintable():
+        raise ValueError(f"{name!r} is no name; leave out colons, outer spaces and what cannot be printed")
     written = write_settings(settings or {})
     return f"{name}:{written}" if written else name
 
