@@ -149,7 +149,7 @@ def test_a_perfect_early_score_finds_best_of_ns_winner_at_its_reduced_cost(batch
     plain = search(pipe, "random", num_candidates=16)
     halved = search(pipe, num_candidates=16, batch_size=batch_size)
     assert halved.best[0].seed == plain.best[0].seed
-    assert halved.best[0].score == pytest.approx(plain.best[0].score, abs=1e-6)
+    assert halved.best[0].score == pytest.approx(plain.best[0].score, abs=1e-4)  # other batches
     assert (plain.ledger.nfe, halved.ledger.nfe) == (16 * STEPS * 2, Halving(3, 0.5).cost(16, STEPS) * 2)
     assert rungs(halved.records) == [16, 8, 4]
     bought = search(pipe, budget=halved.ledger.nfe, batch_size=batch_size)

@@ -2,8 +2,10 @@ import os
 import subprocess
 import sys
 
-from samplesmith import scenes
-from samplesmith.training.embedded.text import build_tokenizer
+import torch
+from samplesmith import assets, scenes
+from samplesmith.training.embedded.text import build_tokenizer, extend_tokenizer, extended_embedding
+from transformers import CLIPTokenizer
 
 
 def test_every_word_is_one_token(tmp_path):
@@ -21,3 +23,18 @@ def test_words_have_the_same_numbers_in_every_process(tmp_path):
         subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": seed})
     files = [(tmp_path / name / "tokenizer.json").read_bytes() for name in ("here", "1", "2")]
     assert files[0] == files[1] == files[2]
+
+
+def test_old_words_keep_their_embeddings_and_digits_begin_as_their_number_words(tmp_path):
+    """Weights of a smaller vocabulary, such as emoji-clip's, go on with embeddings for the words that it lacks."""
+    source = assets.path("emoji-clip")
+    old, new = CLIPTokenizer.from_pretrained(source), extend_tokenizer(source, tmp_path)
+    weight = torch.randn(len(old), 8, generator=torch.Generator().manual_seed(0))
+    rows = extended_embedding(weight, old, new, torch.Generator().manual_seed(1))
+    assert rows.shape == (len(new), 8)
+    of_word = {word: rows[new(word).input_ids[1]] for word in ("fish", "five", "on", "5", "1", "a", "with")}
+    for word in ("fish", "five", "on"):
+        assert torch.equal(of_word[word], weight[old(word).input_ids[1]])
+    assert torch.equal(of_word["5"], of_word["five"])
+    assert torch.equal(of_word["1"], of_word["a"])
+    assert not any(torch.equal(of_word["with"], row) for row in weight)
