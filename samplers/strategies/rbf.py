@@ -13,9 +13,8 @@ models that are not distilled the first candidate nearly always beats the incumb
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from .budget import Budget
 from .quantiles import quantile_at
 from .rounds import Rounds
 from .stepwise import check_at_least
@@ -55,21 +54,14 @@ class Rbf(Rounds):
             raise ValueError(f"accept is {accept!r}; give 'paper' or 'calibrated'")
         self.quota, self.warm_up, self.accept, self.first_scored = quota, warm_up, accept, first_scored
 
-    def start(
-        self,
-        seed: int,
-        num_candidates: int | None = None,
-        budget: Budget | None = None,
-        num_steps: int | None = None,
-    ) -> Self:
-        search = super().start(seed, num_candidates, budget, num_steps)
+    def begin(self) -> None:
+        super().begin()
         if self.accept == "calibrated" and self.quantiles is None:
             raise ValueError(
                 "rbf with accept='calibrated' compares with the gain of each step, which a calibration with quantiles "
                 "knows; calibrate, or use accept='paper'"
             )
-        search.incumbent, search.rolled = float("-inf"), 0
-        return search
+        self.incumbent, self.rolled = float("-inf"), 0
 
     def most(self) -> int:
         first, *later = self.costs() or [1]

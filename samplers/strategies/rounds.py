@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from .budget import Budget
 from .node import Node
 from .stepwise import Stepwise
 
@@ -41,16 +40,8 @@ class Rounds(Stepwise):
     def leave(self, score: float, settled: bool) -> None:
         """Told the score of the first survivor, and whether it settled the level, before the next one begins."""
 
-    def start(
-        self,
-        seed: int,
-        num_candidates: int | None = None,
-        budget: Budget | None = None,
-        num_steps: int | None = None,
-    ) -> Self:
-        search = super().start(seed, num_candidates, budget, num_steps)
-        search.kept = []
-        return search
+    def begin(self) -> None:
+        self.kept = []
 
     def needs_again(self, node: Node) -> bool:
         return len(node.legs) > self.level or node in self.kept

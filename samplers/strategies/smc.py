@@ -20,11 +20,10 @@ as theirs, but it is in the score's own unit: tune it. An ODE is refused, as cop
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
-from .budget import Budget
 from .node import Node
 from .particle_weights import Draw, Weights, multinomial, systematic
 from .stepwise import Stepwise, check_at_least
@@ -120,17 +119,9 @@ class Smc(Stepwise):
         self.resampling, self.ess, self.resample_at = resampling, ess, resample_at
         self.first_scored = first_scored
 
-    def start(
-        self,
-        seed: int,
-        num_candidates: int | None = None,
-        budget: Budget | None = None,
-        num_steps: int | None = None,
-    ) -> Self:
-        search = super().start(seed, num_candidates, budget, num_steps)
-        search.slots, search.population = [None], []
-        search.weights, search.scores = Weights.even(1), np.zeros((0, 1))
-        return search
+    def begin(self) -> None:
+        self.slots, self.population = [None], []
+        self.weights, self.scores = Weights.even(1), np.zeros((0, 1))
 
     def _fit(self) -> None:
         """Let a level have as many particles as can be finished, and no fewer than were tried in it."""

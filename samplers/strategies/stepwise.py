@@ -105,7 +105,15 @@ class Stepwise(Strategy):
                 f"num_candidates is {num_candidates}, which pays {search.total} model calls, and {self.name} makes "
                 f"{least} at least; give more candidates"
             )
+        search.begin()
         return search
+
+    def begin(self) -> None:
+        """Set up what a prompt's search keeps beside its levels, at the end of `start`.
+
+        Raises:
+            ValueError: where it lacks what it goes by.
+        """
 
     def _first(self, num_steps: int) -> int:
         if self.first_scored is not None:

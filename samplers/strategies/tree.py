@@ -24,7 +24,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from .budget import Budget, Steps
+from .budget import Steps
 from .node import Node
 from .particle_weights import log_mean_exp
 from .stepwise import Stepwise, between, check_at_least
@@ -118,17 +118,9 @@ class Tree(Stepwise):
         even = [first + round(k * (num_steps - first) / (self.branches - 1)) for k in range(self.branches - 1)]
         return between(sorted({step for step in even if step < num_steps}))
 
-    def start(
-        self,
-        seed: int,
-        num_candidates: int | None = None,
-        budget: Budget | None = None,
-        num_steps: int | None = None,
-    ) -> Self:
-        search = super().start(seed, num_candidates, budget, num_steps)
-        search.root = Branch()
-        search.path = [search.root]
-        return search
+    def begin(self) -> None:
+        self.root = Branch()
+        self.path = [self.root]
 
     def propose(self, count: int) -> list[Node]:
         if self.done:
