@@ -94,17 +94,12 @@ def _cells() -> dict[str, np.ndarray]:
     return cells
 
 
-def sprite_cell(name: str) -> np.ndarray:
-    """The object as the atlas has it, a centred square (side, side, 4) of premultiplied RGBA in [0, 1]."""
-    return _cells()[name]
-
-
 @cache
-def sprite_pixels(name: str, size: int) -> np.ndarray:
-    """(size, size, 4), premultiplied RGBA in [0, 1]."""
+def sprite_pixels(name: str, width: int, height: int | None = None) -> np.ndarray:
+    """(height, width, 4), premultiplied RGBA in [0, 1]; a square where no height is given."""
+    size = width, width if height is None else height
     channels = [
-        np.asarray(Image.fromarray(sprite_cell(name)[..., k]).resize((size, size), Image.Resampling.LANCZOS))
-        for k in range(4)
+        np.asarray(Image.fromarray(_cells()[name][..., k]).resize(size, Image.Resampling.LANCZOS)) for k in range(4)
     ]
     return np.clip(np.stack(channels, -1), 0, 1)
 

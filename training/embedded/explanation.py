@@ -9,18 +9,17 @@ two pixels on the other side.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
 from ...scenes import BACKGROUNDS, IMAGE_SIZE, OBJECTS, Scene
-from ...scenes.draw import sprite_cell
+from ...scenes.draw import sprite_pixels
 
 COARSE = 4
 """Pixels of a side of what is one pixel while objects are looked for."""
@@ -127,7 +126,7 @@ def explain(image: np.ndarray) -> Explanation:
     for i, fit in enumerate(fits):
         own = apart[owner == i]
         if len(own):
-            measured.append(_measured(fit, float((own**2).mean()), float((own > 0.2).mean())))
+            measured.append(replace(fit, deviation=float((own**2).mean()), differing=float((own > 0.2).mean())))
     return Explanation(background, tuple(measured), _strays(apart, owner))
 
 
@@ -144,10 +143,6 @@ def tolerant_difference(picture: np.ndarray, other: np.ndarray) -> np.ndarray:
     return least
 
 
-def _measured(fit: Fit, deviation: float, differing: float) -> Fit:
-    return Fit(fit.object, fit.x, fit.y, fit.width, fit.height, fit.left, deviation, differing)
-
-
 def _colour(background: str) -> np.ndarray:
     return np.array(BACKGROUNDS[background], np.float32) / 255
 
@@ -159,19 +154,9 @@ def _background(picture: np.ndarray) -> str:
 
 
 @cache
-def stretched_sprite(name: str, width: int, height: int) -> np.ndarray:
-    """(height, width, 4), premultiplied RGBA in [0, 1]."""
-    channels = [
-        np.asarray(Image.fromarray(sprite_cell(name)[..., k]).resize((width, height), Image.Resampling.LANCZOS))
-        for k in range(4)
-    ]
-    return np.clip(np.stack(channels, -1), 0, 1)
-
-
-@cache
 def _template(name: str, width: int, height: int, background: str) -> tuple[Tensor, Tensor, float]:
     """What the sprite changes of the background, times its weight (1, 3, height, width); its weight; its energy."""
-    pixels = stretched_sprite(name, width, height)
+    pixels = sprite_pixels(name, width, height)
     alpha = pixels[..., 3]
     change = pixels[..., :3] - alpha[..., None] * _colour(background)
     near = ndimage.binary_dilation(alpha > 0.1, iterations=max(1, width // 16)).astype(np.float32)
@@ -274,7 +259,7 @@ def _shape(fit: Fit) -> tuple[slice, slice, np.ndarray]:
     """Rows and columns of the picture that a sprite covers, and its pixels there."""
     top, bottom = max(0, fit.y), min(IMAGE_SIZE, fit.y + fit.height)
     first, last = max(0, fit.x), min(IMAGE_SIZE, fit.x + fit.width)
-    pixels = stretched_sprite(fit.object, fit.width, fit.height)
+    pixels = sprite_pixels(fit.object, fit.width, fit.height)
     return slice(top, bottom), slice(first, last), pixels[top - fit.y : bottom - fit.y, first - fit.x : last - fit.x]
 
 
