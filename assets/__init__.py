@@ -31,7 +31,8 @@ def path(name: str) -> Path:
 def card(name: str) -> dict[str, Any]:
     """What a shipped model says of itself.
 
-    Its kind and summary; by kind, call defaults, guide, loader, vocabulary, and what the weights lack of its words.
+    Its kind and summary; by kind, call defaults, guide, loader, vocabulary, what the weights lack of its words, and
+    which components are another model's (`shared`: its name by component), so that they are stored once.
     """
     return json.loads((path(name) / _CARD).read_text())
 

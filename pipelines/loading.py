@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def _load(name: str | Path, dtype: torch.dtype | str, arguments: dict[str, Any])
     source = Path(name)
     if str(name) in assets.names("pipeline"):
         source = assets.path(str(name))
+        arguments = {**_shared(str(name), dtype, given=arguments), **arguments}
     if source.suffix == ".safetensors":
         return _load_single_file(source, dtype, arguments)
     if source.is_dir():
@@ -73,6 +75,20 @@ def _load(name: str | Path, dtype: torch.dtype | str, arguments: dict[str, Any])
         raise ValueError(
             f"{name} is no folder here and could not be fetched from the hub: {_first_line(error)}"
         ) from error
+
+
+def _shared(name: str, dtype: torch.dtype, given: dict[str, Any]) -> dict[str, Any]:
+    """Components that a shipped model's card says lie in another one's folder, which holds them once for both."""
+    parts = {}
+    for component, owner in assets.card(name).get("shared", {}).items():
+        if component not in given:
+            folder = assets.path(owner)
+            library, cls = _read_index(folder)[component]
+            git_lfs.refuse_pointers(file for file in (folder / component).iterdir() if file.suffix in WEIGHTS)
+            weights = {} if "Tokenizer" in cls else {"dtype": dtype}
+            part = getattr(importlib.import_module(library), cls).from_pretrained(folder / component, **weights)
+            parts[component] = part
+    return parts
 
 
 def _load_single_file(file: Path, dtype: torch.dtype, arguments: dict[str, Any]) -> DiffusionPipeline:

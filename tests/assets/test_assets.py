@@ -16,7 +16,7 @@ def test_every_shipped_model_has_a_card_and_a_model_card():
 def test_weights_stay_small():
     files = [file for name in assets.names() for file in assets.path(name).rglob("*.safetensors")]
     assert max(file.stat().st_size for file in files) < 30e6
-    assert sum(file.stat().st_size for file in files) < 80e6
+    assert sum(file.stat().st_size for file in files) <= 108e6
 
 
 def test_configs_name_no_path_of_a_machine():

@@ -32,6 +32,21 @@ def test_the_stock_class_loads_and_runs_the_shipped_folder():
     assert np.abs(corner - samplesmith.scenes.BACKGROUNDS["blue"]).max() < 30
 
 
+def test_components_that_a_card_shares_come_from_the_other_folder(tmp_path, monkeypatch):
+    for name, folder in (("whole", tmp_path / "whole"), ("part", tmp_path / "part")):
+        toys.build("StableDiffusion").save_pretrained(folder)
+        shared = {"vae": "whole", "tokenizer": "whole"} if name == "part" else {}
+        (folder / "samplesmith.json").write_text(json.dumps({"kind": "pipeline", "summary": "", "shared": shared}))
+    for part in ("vae", "tokenizer"):
+        shutil.rmtree(tmp_path / "part" / part)
+    monkeypatch.setattr(assets, "_ROOT", tmp_path)
+    pipe, owner = samplesmith.load("part", dtype="float16"), samplesmith.load("whole", dtype="float16")
+    assert pipe.vae.dtype == torch.float16
+    assert all(torch.equal(*pair) for pair in zip(pipe.vae.parameters(), owner.vae.parameters(), strict=True))
+    assert pipe.tokenizer.get_vocab() == owner.tokenizer.get_vocab()
+    assert samplesmith.load("part", dtype="float16", vae=owner.vae).vae is owner.vae
+
+
 def test_the_call_defaults_hold_the_short_sequence():
     assert assets.call_defaults("emoji-sd3")["max_sequence_length"] <= 16
 
