@@ -2,8 +2,9 @@
 
 Two thirds of a batch are scenes, of which half hold sprites that are spoiled or run into each other, under blur and
 noise, some of them after the autoencoder with noise on their latents. One third are pictures that a generator drew
-(`--generator`), labelled by `generated_scenes.py`: spoiled sprites alone do not teach what melted ones look like. What
-is malformed counts as no object and has a map of its own.
+(`--generator`), labelled by `generated_scenes.py` and, for the shipped emoji-sd3, corrected by an eye
+(`second_look.py`): spoiled sprites alone do not teach what melted ones look like. What is malformed counts as no object
+and has a map of its own.
 Focal loss on heat maps of centres (arXiv 1904.07850, eq. 1), L1 of the boxes at the centres (eq. 2 and 3),
 cross-entropy of the background.
 Needs: `pip install samplesmith[train]`. About 80 images/s on one core.
@@ -26,6 +27,7 @@ from ... import scenes
 from ...models.scene_detector import CELL, SceneDetector
 from ...scenes import DrawnScene, negatives
 from ...verifiers.detector import DetectorVerifier, Verdict
+from ...verifiers.identity import hash_weights
 from ..loop import Figures, Loop
 from ..loop_settings import LoopSettings
 from ..randomness import initial_weights
@@ -34,6 +36,7 @@ from .autoencoder import reconstruct
 from .command_line import recipe_parser, run_recipe
 from .generated_scenes import GeneratedScene, generate_scenes
 from .pixels import images_to_tensor
+from .second_look import corrected, read_corrections
 from .sprite_maps import focal_loss
 
 BATCH = 64
@@ -326,6 +329,9 @@ def main() -> None:
     )
     folder = arguments.output / "generated"
     generated = generate_scenes(pipeline, arguments.generated, GENERATED_SEED, folder, bf16=bf16)
+    corrections = read_corrections(hash_weights(pipeline.transformer), GENERATED_SEED)
+    print(f"{len(corrections)} labels are an eye's", flush=True)
+    generated = corrected(generated, corrections)
     train(arguments.output, pipeline.vae, arguments.images, arguments.seed, generated, bf16)
 
 
