@@ -28,6 +28,7 @@ from .hooks import (
 )
 from .hooks.guidance_rules import GuidanceAt
 from .hooks.weak_predictors import FromPrediction
+from .stochastic import stochastic
 from .time_shift import SOLVERS, TimeShiftScheduler
 
 SCHEDULERS: dict[str, type[SchedulerMixin]] = {
@@ -36,6 +37,9 @@ SCHEDULERS: dict[str, type[SchedulerMixin]] = {
     "time-shift": TimeShiftScheduler,
 }
 """Schedulers of ours; each has `from_scheduler(current, **settings)`."""
+
+CHOOSERS: dict[str, Callable[..., SchedulerMixin]] = {"stochastic": stochastic}
+"""What chooses among them by the pipeline's own: each is called with that and its settings."""
 
 
 class Removable(Protocol):
@@ -133,25 +137,30 @@ HOOKS: dict[str, Callable[..., Removable]] = {
 """Hooks by name: each is called with the pipeline and its settings, and returns what takes it off."""
 
 
-def check_scheduler(spec: str) -> tuple[type[SchedulerMixin], dict[str, Any]]:
+def check_scheduler(spec: str) -> tuple[Any, dict[str, Any]]:
     """The class and the settings of a scheduler by name, as far as they are known without a pipeline.
 
     Args:
-        spec: a name and maybe settings. Names are those of ours (flow-sde, diffusion-sde, time-shift), short ones of
-            diffusers (ddim, pndm, dpmsolver++, euler, flow-euler), and classes of diffusers or of ours, such as
-            "UniPCMultistepScheduler:solver_order=1".
+        spec: a name and maybe settings. Names are those of ours (flow-sde, diffusion-sde, time-shift, and stochastic
+            for the one of the first two that fits), short ones of diffusers (ddim, pndm, dpmsolver++, euler,
+            flow-euler), and classes of diffusers or of ours, such as "UniPCMultistepScheduler:solver_order=1".
+
+    Returns:
+        The class, or the function of `CHOOSERS`, and the settings.
 
     Raises:
         ValueError: for an unknown name or setting.
     """
     name, settings = parse(spec)
+    if name in CHOOSERS:
+        return resolve(spec, CHOOSERS, "scheduler", given=["scheduler"])
     ours = {cls.__name__: cls for cls in SCHEDULERS.values()} | SCHEDULERS
     cls: Any = ours.get(name) or getattr(diffusers, SOLVERS.get(name, name), None)
     is_scheduler = isinstance(cls, type) and issubclass(cls, SchedulerMixin)
     if not is_scheduler:
         raise ValueError(
-            f"unknown scheduler {name!r}; give one of {', '.join([*SCHEDULERS, *SOLVERS])}, or a class of diffusers "
-            "such as UniPCMultistepScheduler"
+            f"unknown scheduler {name!r}; give one of {', '.join([*SCHEDULERS, *CHOOSERS, *SOLVERS])}, or a class of "
+            "diffusers such as UniPCMultistepScheduler"
         )
     check_settings(name, settings, cls)
     return cls, settings
@@ -168,6 +177,8 @@ def make_scheduler(spec: str, current: SchedulerMixin) -> SchedulerMixin:
         ValueError: for an unknown name or setting, and a scheduler that does not fit the current one.
     """
     cls, settings = check_scheduler(spec)
+    if cls in CHOOSERS.values():
+        return cls(current, **settings)
     if cls in SCHEDULERS.values():
         return cls.from_scheduler(current, **settings)
     if cls not in (type(current), *current.compatibles):

@@ -43,7 +43,7 @@ def test_classes_of_ours_have_the_same_names():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("DDIM", "unknown scheduler 'DDIM'; give one of flow-sde, diffusion-sde, time-shift, ddim"),
+        ("DDIM", "unknown scheduler 'DDIM'; give one of flow-sde, diffusion-sde, time-shift, stochastic"),
         ("StableDiffusionPipeline", "unknown scheduler 'StableDiffusionPipeline'"),
         ("ddim", "DDIMScheduler cannot stand in for FlowMatchEulerDiscreteScheduler; known to fit: "),
         ("flow-sde:g=2", "flow-sde has no setting 'g'; known: num_train_timesteps, shift"),
