@@ -18,6 +18,7 @@ from .commands.plan import plan
 from .commands.sample import sample
 from .commands.score import score
 from .commands.search import search
+from .commands.steer import steer
 from .commands.web import web
 
 app = typer.Typer(
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Make any diffusers model sample better by spending inference compute well.",
 )
-for _command in (search, sample, score, models, calibrate, plan):
+for _command in (search, steer, sample, score, models, calibrate, plan):
     app.command(cls=Interruptible)(_command)
 app.add_typer(evaluate, name="evaluate")
 app.command()(web)

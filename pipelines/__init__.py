@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .search.noise_search import NoiseSearch
     from .search.records import RecordsError
     from .search.result import Candidate, SearchResult
+    from .search.steer_job import SteerJob
     from .search.steering import steer
     from .superposition import superpose
     from .superposition_result import SuperpositionResult
@@ -34,6 +35,7 @@ __all__ = [
     "RecordsError",
     "SearchJob",
     "SearchResult",
+    "SteerJob",
     "SuperpositionResult",
     "decode",
     "load",
@@ -54,6 +56,7 @@ _NAMES = {
     "RecordsError": ".search.records",
     "SearchJob": ".search.job",
     "SearchResult": ".search.result",
+    "SteerJob": ".search.steer_job",
     "SuperpositionResult": ".superposition_result",
     "decode": ".decoding",
     "load": ".loading",

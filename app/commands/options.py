@@ -20,7 +20,7 @@ from ...named_settings import parse_settings
 console = Console(markup=False, emoji=False)
 errors = Console(stderr=True, markup=False, emoji=False)
 
-RESUMES = ("search", "calibrate")
+RESUMES = ("search", "steer", "calibrate")
 """Commands that go on from what lies in their --output."""
 
 Prompts = Annotated[
@@ -47,7 +47,8 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON for a script inst
 Scheduler = Annotated[
     str | None,
     typer.Option(
-        help="in place of the model's own: flow-sde:diffusion=square,norm=3, time-shift, ddim, euler, or a class"
+        help="in place of the model's own: flow-sde:diffusion=square,norm=3, stochastic, time-shift, ddim, euler, or a "
+        "class"
     ),
 ]
 Hooks = Annotated[

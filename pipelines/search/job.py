@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 from ...named_settings import parse_settings, write_settings
 from ...valid_json import to_json
@@ -51,6 +51,11 @@ class SearchJob:
     Raises:
         ValueError: for a field of a wrong form, such as an argument that no JSON holds.
     """
+
+    command_name: ClassVar[str] = "search"
+    """Of the command line that reads it."""
+    maker: ClassVar[str] = "NoiseSearch"
+    """What makes the search in a program, by its name in `samplesmith.pipelines`."""
 
     prompts: tuple[str, ...]
     model: str | None = "emoji-sd3"
@@ -225,7 +230,7 @@ class SearchJob:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, text: str) -> SearchJob:
+    def from_json(cls, text: str) -> Self:
         """The job that `to_json` wrote; what is left out has its default.
 
         Raises:
@@ -238,7 +243,7 @@ class SearchJob:
         return cls.from_dict(values)
 
     @classmethod
-    def from_dict(cls, values: Any) -> SearchJob:
+    def from_dict(cls, values: Any) -> Self:
         """The job of fields by name, such as `job` in the `run.json` of a search; what is left out has its default.
 
         Raises:

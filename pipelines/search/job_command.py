@@ -20,7 +20,7 @@ _ONE_EACH = {"verifiers": "verifier", "hooks": "hook"}
 
 
 def command_of(job: SearchJob) -> str:
-    """`samplesmith search ...`, which the command line reads as the same job; what has no value is left out."""
+    """`samplesmith search ...` (or steer), which is read as the same job; what has no value is left out."""
     options: list[str] = []
     for one in fields(job):
         value = getattr(job, one.name)
@@ -36,8 +36,8 @@ def command_of(job: SearchJob) -> str:
             options += [_flag(one.name), str(value)]
     prompts = list(job.prompts)
     if any(prompt.startswith("-") for prompt in prompts):  # else they would be read as options
-        return shlex.join(["samplesmith", "search", *options, "--", *prompts])
-    return shlex.join(["samplesmith", "search", *prompts, *options])
+        return shlex.join(["samplesmith", job.command_name, *options, "--", *prompts])
+    return shlex.join(["samplesmith", job.command_name, *prompts, *options])
 
 
 def _of_call(arguments: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A job as a Python program, in the words of `NoiseSearch`."""
+"""A job as a Python program, in the words of `NoiseSearch` or `steer`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def _imports(body: list[str]) -> list[str]:
     text = "\n".join(body)
     known = [
         ("samplesmith.load(", "import samplesmith"),
-        ("NoiseSearch(", "from samplesmith.pipelines import NoiseSearch"),
+        ("= NoiseSearch(", "from samplesmith.pipelines import NoiseSearch"),
+        ("= steer(", "from samplesmith.pipelines import steer"),
         ("shipped_calibration(", "from samplesmith.pipelines.search.auto_steps import shipped_calibration"),
         ("apply_hook(", "from samplesmith.samplers.by_name import apply_hook"),
         ("set_scheduler(", "from samplesmith.samplers.by_name import set_scheduler"),
@@ -81,7 +82,7 @@ def _search(job: SearchJob, auto: bool) -> list[str]:
         settings.append(f"calibration={job.calibration!r}")
     prompts = repr(job.prompts[0]) if len(job.prompts) == 1 else repr(list(job.prompts))
     return [
-        f"search = NoiseSearch(pipe, guide, {', '.join(settings)})",
+        f"search = {job.maker}(pipe, guide, {', '.join(settings)})",
         "result = search(",
         f"    {prompts},",
         *(f"    {name}={value!r}," for name, value in job.search_arguments.items()),

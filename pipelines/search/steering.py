@@ -40,6 +40,17 @@ def steer(
         ValueError: for a strategy that makes whole runs only, and for what `NoiseSearch` refuses.
     """
     made = make_strategy(strategy)
-    if Need.PAUSES not in made.needs:
-        raise ValueError(f"{made.name} makes whole runs and steers none; use NoiseSearch, or a strategy such as rbf")
+    check_steers(made)
     return NoiseSearch(pipe, verifier, made, judge, calibration)
+
+
+def check_steers(strategy: Strategy) -> None:
+    """Refuse a strategy that makes whole runs only.
+
+    Raises:
+        ValueError: with its name.
+    """
+    if Need.PAUSES not in strategy.needs:
+        raise ValueError(
+            f"{strategy.name} makes whole runs and steers none; use NoiseSearch, or a strategy such as rbf"
+        )
