@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....pipelines.search.job import AUTO, SearchJob
+from ..draws import Draw, draw_of, verdict_on
 from ..line import Stopped, Turn
 from ..models import IN_HAND
 from ..pictures import save_pictures
@@ -43,16 +44,6 @@ class Batch:
 
     records: list[Record]
     ledger: Ledger
-
-
-@dataclass(frozen=True)
-class Draw:
-    """A finished picture and what is known of it."""
-
-    file: Path
-    seed: int
-    score: float
-    verdict: str | None
 
 
 @dataclass(frozen=True)
@@ -133,7 +124,7 @@ def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Pa
     if result is None:
         return None
     result.save(folder)
-    best = None if result.failed else _draw(result.best[0], judge, result.judge)
+    best = None if result.failed else draw_of(result.best[0], judge, result.judge)
     first = None if result.failed else _recorded_first(result, job, judge)
     if first is None and best is not None and not turn.stopped:
         with suppress(Stopped), turn.stops(pipe):
@@ -162,7 +153,7 @@ def _recorded_first(result: SearchResult, job: SearchJob, judge: Any) -> Draw | 
     """The seed's own picture, where it is among the finished candidates."""
     for candidate in result.candidates[0]:
         if candidate.seed == job.seed and not candidate.lineage and candidate.source is not None:
-            return _draw(candidate, judge, result.judge)
+            return draw_of(candidate, judge, result.judge)
     return None
 
 
@@ -178,20 +169,5 @@ def _drawn_first(search: NoiseSearch, result: SearchResult, job: SearchJob, fold
     guide, judge = search.verifier, search.judge
     (scored,) = score_batch(guide, images, [True], prompt, judge=judge)
     score = scored.scores.get(guide.name)
-    verdict = _verdict(judge, file, prompt, scored.scores.get(result.judge or ""))
+    verdict = verdict_on(judge, file, prompt, scored.scores.get(result.judge or ""))
     return Draw(file, job.seed, math.nan if score is None else score, verdict)
-
-
-def _draw(candidate: Any, judge: Any, name: str | None) -> Draw:
-    verdict = _verdict(judge, candidate.image, candidate.prompt, candidate.scores.get(name))
-    return Draw(candidate.source, candidate.seed, candidate.score, verdict)
-
-
-def _verdict(judge: Any, picture: Any, prompt: str, score: float | None) -> str | None:
-    """What the judge says of a picture: in words where it can, else its score."""
-    if judge is None:
-        return None
-    if not hasattr(judge, "verdicts"):
-        return f"{judge.name}: {'no score' if score is None else f'{score:.3f}'}"
-    verdict = judge.verdicts([picture], [prompt])[0]
-    return f"{'right' if verdict.right else 'wrong'}: {verdict}"

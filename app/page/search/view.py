@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....pipelines.search.job import SearchJob
+from ..draws import draw_section
 from ..line_chart import Series, line_chart
-from ..pictures import Picture, downloads, figure, grid, notice, progress
-from .run import Batch, Begun, Draw, Outcome, costs_alike
+from ..pictures import Picture, downloads, grid, notice, progress
+from .run import Batch, Begun, Outcome, costs_alike
 
 if TYPE_CHECKING:
     from ....pipelines.search.record import Record
@@ -159,7 +159,7 @@ def outcome_panel(outcome: Outcome) -> str:
     shown = [(f"Best of {count}", outcome.best, True)]
     if outcome.first is not None:
         shown.append(("Best of 1: the first draw", outcome.first, False))
-    pairs = "".join(_drawn(title, draw, prompt, marked) for title, draw, marked in shown)
+    pairs = "".join(draw_section(title, draw, prompt, marked) for title, draw, marked in shown)
     if result.allocation is not None:
         notes += notice(f"The calibration chose {result.allocation}.")
     ledger = result.ledger
@@ -178,17 +178,3 @@ def outcome_panel(outcome: Outcome) -> str:
         ]
     )
     return f'{notes}<div class="pair">{pairs}</div><dl class="ledger">{spent}</dl>{links}'
-
-
-def _drawn(title: str, draw: Draw, prompt: str, marked: bool) -> str:
-    score = f"score {draw.score:.3f}, seed {draw.seed}"
-    picture = figure(Picture(draw.file, f"{prompt}, {title.lower()}, {score}", score, marked))
-    verdict = "" if draw.verdict is None else f'<p class="verdict">{_coloured(draw.verdict)}</p>'
-    return f"<section><h3>{escape(title)}</h3>{picture}{verdict}</section>"
-
-
-def _coloured(verdict: str) -> str:
-    for word in ("right", "wrong"):
-        if verdict.startswith(f"{word}: "):
-            return f'<strong class="{word}">The judge says {word}.</strong> {escape(verdict[len(word) + 2 :])}'
-    return escape(verdict)

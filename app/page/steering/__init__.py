@@ -1,0 +1,5 @@
+"""The tab that steers."""
+
+from .tab import SteeringTab
+
+__all__ = ["SteeringTab"]
