@@ -44,9 +44,14 @@ class Bench:
         self.prompts = read_evenly(arguments.prompt_file, arguments.prompts)
 
     def search(self, name: str, prompts: list[str], guide: Any, strategy: Any, **how: Any) -> Any:
+        """What a strategy finds, by the bench's judge too."""
+        return self.run(NoiseSearch(self.pipe, guide, strategy, judge=self.judge), name, prompts, **how)
+
+    def run(self, search: NoiseSearch, name: str, prompts: list[str], **how: Any) -> Any:
+        """The outcome of a search, which is kept in the folder of this name; the script ends when its minutes do."""
         folder = self.work / name
         print(f"{name}: {len(prompts)} prompts", flush=True)
-        result = NoiseSearch(self.pipe, guide, strategy, judge=self.judge)(
+        result = search(
             prompts,
             output_dir=folder,
             progress=sys.stdout.isatty(),
