@@ -19,6 +19,7 @@ from .commands.sample import sample
 from .commands.score import score
 from .commands.search import search
 from .commands.steer import steer
+from .commands.superpose import superpose
 from .commands.web import web
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Make any diffusers model sample better by spending inference compute well.",
 )
-for _command in (search, steer, sample, score, models, calibrate, plan):
+for _command in (search, steer, superpose, sample, score, models, calibrate, plan):
     app.command(cls=Interruptible)(_command)
 app.add_typer(evaluate, name="evaluate")
 app.command()(web)

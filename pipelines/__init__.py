@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from .search.result import Candidate, SearchResult
     from .search.steer_job import SteerJob
     from .search.steering import steer
-    from .superposition import superpose
-    from .superposition_result import SuperpositionResult
+    from .superposition.job import SuperposeJob
+    from .superposition.outcome import SuperposeOutcome
+    from .superposition.result import SuperpositionResult
+    from .superposition.superpose import superpose
 
 __all__ = [
     "BatchReport",
@@ -36,6 +38,8 @@ __all__ = [
     "SearchJob",
     "SearchResult",
     "SteerJob",
+    "SuperposeJob",
+    "SuperposeOutcome",
     "SuperpositionResult",
     "decode",
     "load",
@@ -57,12 +61,14 @@ _NAMES = {
     "SearchJob": ".search.job",
     "SearchResult": ".search.result",
     "SteerJob": ".search.steer_job",
-    "SuperpositionResult": ".superposition_result",
+    "SuperposeJob": ".superposition.job",
+    "SuperposeOutcome": ".superposition.outcome",
+    "SuperpositionResult": ".superposition.result",
     "decode": ".decoding",
     "load": ".loading",
     "record_previews": ".previews",
     "steer": ".search.steering",
-    "superpose": ".superposition",
+    "superpose": ".superposition.superpose",
 }
 
 

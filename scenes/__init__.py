@@ -1,6 +1,6 @@
 """Emoji scenes: what a prompt asks for, and a picture that shows it. The bottom floor: numpy and pillow only."""
 
-from .conditions import Both, Either, Not, holds, sample_where
+from .conditions import Both, Either, Not, holds, merged, sample_where
 from .draw import IMAGE_SIZE, DrawnScene, Sprite, draw, draw_batch, paste
 from .grammar import (
     BACKGROUNDS,
@@ -39,6 +39,7 @@ __all__ = [
     "draw_batch",
     "holds",
     "is_held_out",
+    "merged",
     "parse",
     "paste",
     "sample_description",

@@ -57,6 +57,20 @@ def holds(condition: Condition, scene: Scene) -> bool:
     return condition.relation is None or (condition.relation, condition.groups) == (scene.relation, scene.groups)
 
 
+def merged(a: Scene, b: Scene) -> Scene | None:
+    """The open caption that says what both say, or the narrower of the two; None for a contradiction."""
+    if None not in (a.background, b.background) and a.background != b.background:
+        return None
+    if any(b.counts.get(name, count) != count for name, count in a.counts.items()):
+        return None
+    background = a.background or b.background
+    if not a.open or not b.open or a.relation or b.relation:
+        narrower = min((a, b), key=lambda one: (one.open, probability(one)))
+        return replace(narrower, background=background)
+    groups = a.groups + tuple(group for group in b.groups if group.object not in a.counts)
+    return Scene(groups, background, open=True)
+
+
 def sample_where(rng: np.random.Generator, condition: Condition) -> Scene:
     """Draw a full scene from the prior, given that a condition holds.
 
@@ -109,21 +123,7 @@ def _joined(a: _Term | None, b: _Term | None) -> _Term | None:
         return None
     proposal = a.proposal or b.proposal
     if a.proposal is not None and b.proposal is not None:
-        proposal = _merged(a.proposal, b.proposal)
+        proposal = merged(a.proposal, b.proposal)
         if proposal is None:
             return None
     return _Term(a.true + b.true, a.false + b.false, proposal)
-
-
-def _merged(a: Scene, b: Scene) -> Scene | None:
-    """The open caption that says what both say, or the narrower of the two; None for a contradiction."""
-    if None not in (a.background, b.background) and a.background != b.background:
-        return None
-    if any(b.counts.get(name, count) != count for name, count in a.counts.items()):
-        return None
-    background = a.background or b.background
-    if not a.open or not b.open or a.relation or b.relation:
-        narrower = min((a, b), key=lambda one: (one.open, probability(one)))
-        return replace(narrower, background=background)
-    groups = a.groups + tuple(group for group in b.groups if group.object not in a.counts)
-    return Scene(groups, background, open=True)

@@ -78,14 +78,14 @@ class Verdict:
         return self.asked.relation_holds(self.sighting.found)
 
     @property
+    def says_right(self) -> bool:
+        """Whether objects, counts, background and relation are those of the prompt, whatever is malformed."""
+        return self.counts_right and self.background_right and self.relation_right is not False
+
+    @property
     def right(self) -> bool:
         """Whether objects, counts, background and relation are those of the prompt, and nothing is malformed."""
-        return (
-            self.counts_right
-            and self.background_right
-            and self.relation_right is not False
-            and not self.sighting.malformed
-        )
+        return self.says_right and not self.sighting.malformed
 
     def __str__(self) -> str:
         asked = self.asked.counts

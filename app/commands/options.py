@@ -110,11 +110,12 @@ def read_steps(text: str | None) -> int | Literal["auto"] | None:
     return int(text)
 
 
-def given_arguments(texts: Sequence[str] | None, **own: Any) -> dict[str, Any]:
+def given_arguments(texts: Sequence[str] | None, option: str = "--argument", /, **own: Any) -> dict[str, Any]:
     """Arguments of the pipeline's call: those with an option of their own, and those of `--argument`.
 
     Args:
         texts: each `name=value`, or several with commas between them.
+        option: that holds the texts.
         own: None where an option was left out.
 
     Raises:
@@ -122,9 +123,9 @@ def given_arguments(texts: Sequence[str] | None, **own: Any) -> dict[str, Any]:
     """
     found = {name: value for name, value in own.items() if value is not None}
     for text in texts or ():
-        for name, value in parse_settings(text, "--argument").items():
+        for name, value in parse_settings(text, option).items():
             if name in found:
-                raise ValueError(f"the argument {name} is given twice")
+                raise ValueError(f"the {option.lstrip('-')} {name} is given twice")
             found[name] = value
     return found
 

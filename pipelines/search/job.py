@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from ...named_settings import parse_settings, write_settings
-from ...valid_json import to_json
+from ..job import Job
 from ..numbers import check_numbers
-from ..shipped import call_arguments, check_model, check_vocabulary, default_guide
+from ..shipped import check_vocabulary, default_guide
 
 if TYPE_CHECKING:
     from ...verifiers import Verifier
@@ -26,7 +24,7 @@ AUTO: Final = "auto"
 
 
 @dataclass(frozen=True)
-class SearchJob:
+class SearchJob(Job):
     """A search of one or several prompts for their best images.
 
     Attributes:
@@ -56,6 +54,10 @@ class SearchJob:
     """Of the command line that reads it."""
     maker: ClassVar[str] = "NoiseSearch"
     """What makes the search in a program, by its name in `samplesmith.pipelines`."""
+    lists: ClassVar[tuple[str, ...]] = ("prompts", "verifiers", "hooks")
+    texts: ClassVar[tuple[str, ...]] = ("strategy", "dtype")
+    optional_texts: ClassVar[tuple[str, ...]] = ("model", "judge", "scheduler", "device")
+    paths: ClassVar[tuple[str, ...]] = ("calibration", "output")
 
     prompts: tuple[str, ...]
     model: str | None = "emoji-sd3"
@@ -78,37 +80,14 @@ class SearchJob:
     offload: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.prompts, str):
-            raise ValueError("prompts is one text; give a list of them")
-        keep = object.__setattr__  # the one way to set a field of a frozen dataclass
-        keep(self, "prompts", tuple(str(one) if isinstance(one, int) else one for one in self.prompts))
-        for name in ("verifiers", "hooks"):
-            keep(self, name, tuple(getattr(self, name)))
-        for name in ("calibration", "output"):
-            keep(self, name, None if getattr(self, name) is None else str(getattr(self, name)))
-        if not isinstance(self.arguments, Mapping):
-            raise ValueError("arguments is no map; give them by name")
-        # As JSON and the command line give them back: tuples are lists.
-        arguments = parse_settings(write_settings(self.arguments))
-        keep(self, "arguments", dict(sorted(arguments.items())))
+        self.settle()
         if self.budget is None and self.candidates is None:
-            keep(self, "candidates", 8)
+            self.keep("candidates", 8)
 
     @property
     def guides(self) -> tuple[str, ...]:
         """Names of the verifiers that choose."""
-        return self.verifiers or (default_guide(self._named_model),)
-
-    @property
-    def _named_model(self) -> str:
-        if self.model is None:
-            raise ValueError("this job has no model by name, but a pipeline that is an object in a program")
-        return self.model
-
-    @property
-    def call_arguments(self) -> dict[str, Any]:
-        """Arguments of the pipeline's call: the model's call defaults, and what the job says over them."""
-        return {**call_arguments(self.model, {"num_inference_steps": self.steps}), **self.arguments}
+        return self.verifiers or (default_guide(self.named_model),)
 
     @property
     def search_arguments(self) -> dict[str, Any]:
@@ -124,17 +103,14 @@ class SearchJob:
         Raises:
             ValueError: in one sentence.
         """
-        self._check_texts()
+        self.check_texts()
+        if not self.prompts:
+            raise ValueError("the prompt is empty; say what to draw")
         if (self.budget is None) == (self.candidates is None):
             raise ValueError("give just one of budget (NFEs per prompt) and candidates (candidates per prompt)")
-        numbers = ("budget", "candidates", "seed", "batch_size", "stop_at")
-        check_numbers(**{name: getattr(self, name) for name in numbers})
+        check_numbers(**{name: getattr(self, name) for name in ("budget", "candidates", "batch_size", "stop_at")})
         check_numbers(steps=None if self.steps == AUTO else self.steps)
-        check_numbers(**{name: self.arguments.get(name) for name in ("height", "width", "guidance_scale")})
-        if "num_inference_steps" in self.arguments:
-            raise ValueError("num_inference_steps is among the arguments; give it as steps")
-        if self.model is not None:
-            check_model(self.model)
+        self.check_call()
         judges = () if self.judge is None else (self.judge,)
         check_vocabulary(self.prompts, self.model, [*self.guides, *judges])
         # What follows imports torch.
@@ -146,18 +122,6 @@ class SearchJob:
             check_scheduler(self.scheduler)
         for hook in self.hooks:
             check_hook(hook)
-
-    def _check_texts(self) -> None:
-        for name in ("prompts", "verifiers", "hooks"):
-            if any(not isinstance(one, str) for one in getattr(self, name)):
-                raise ValueError(f"{name} holds what is no text")
-        for name in ("model", "judge", "strategy", "scheduler", "dtype", "device"):
-            optional = name not in ("strategy", "dtype")
-            value = getattr(self, name)
-            if not (isinstance(value, str) or (optional and value is None)):
-                raise ValueError(f"{name} is {value!r}; give a text")
-        if not self.prompts or any(not prompt.strip() for prompt in self.prompts):
-            raise ValueError("the prompt is empty; say what to draw")
 
     def run(
         self,
@@ -186,7 +150,7 @@ class SearchJob:
             check_device(self.device, self.offload)
         guide, judge = self.load_verifiers(load)
         if pipe is None:
-            pipe = load_on_device(self._named_model, self.dtype, self.device, self.offload)
+            pipe = load_on_device(self.named_model, self.dtype, self.device, self.offload)
         with set_up(pipe, self.scheduler, self.hooks):
             search = self.search(pipe, guide, judge)
             return search(list(self.prompts), progress=progress, on_batch=on_batch, **self.search_arguments)
@@ -220,53 +184,6 @@ class SearchJob:
         search = NoiseSearch(pipe, guide, self.strategy, judge=judge, calibration=calibration)
         search.job = self
         return search
-
-    def to_json(self) -> str:
-        """The job as JSON, all fields by name."""
-        return to_json(self.as_dict(), indent=2)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name, as JSON has them."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The job that `to_json` wrote; what is left out has its default.
-
-        Raises:
-            ValueError: for a text that is no job.
-        """
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise ValueError(f"the job is no JSON: {error}") from None
-        return cls.from_dict(values)
-
-    @classmethod
-    def from_dict(cls, values: Any) -> Self:
-        """The job of fields by name, such as `job` in the `run.json` of a search; what is left out has its default.
-
-        Raises:
-            ValueError: for what is no job.
-        """
-        if not isinstance(values, dict) or "prompts" not in values:
-            raise ValueError("the job is no JSON object with prompts")
-        known = [one.name for one in fields(cls)]
-        if unknown := [name for name in values if name not in known]:
-            raise ValueError(f"a job has no {unknown[0]!r}; known: {', '.join(known)}")
-        return cls(**values)
-
-    def command(self) -> str:
-        """The command line of this job, quoted for a shell.
-
-        Raises:
-            ValueError: for a pipeline in hand, which no command line can name.
-        """
-        from .job_command import command_of
-
-        if self.model is None:
-            raise ValueError("the pipeline is an object in a program, which no command line can name")
-        return command_of(self)
 
     def python(self, in_hand: Collection[str] = ()) -> str:
         """A Python program that makes the same search.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from ..job_program import pipeline_lines, program
+
 if TYPE_CHECKING:
     from .job import SearchJob
 
@@ -18,43 +20,13 @@ def program_of(job: SearchJob, in_hand: Collection[str] = ()) -> str:
     """
     auto = job.steps == "auto" and job.calibration is None
     body = [
-        *_pipeline(job),
+        *pipeline_lines(job),
         *_changes(job),
         *_verifiers(job, in_hand),
         *_search(job, auto),
         *_best(job),
     ]
-    return "\n".join([*_imports(body), "", *body]) + "\n"
-
-
-def _imports(body: list[str]) -> list[str]:
-    """Those that the lines need, in the order of their modules."""
-    text = "\n".join(body)
-    known = [
-        ("samplesmith.load(", "import samplesmith"),
-        ("= NoiseSearch(", "from samplesmith.pipelines import NoiseSearch"),
-        ("= steer(", "from samplesmith.pipelines import steer"),
-        ("shipped_calibration(", "from samplesmith.pipelines.search.auto_steps import shipped_calibration"),
-        ("apply_hook(", "from samplesmith.samplers.by_name import apply_hook"),
-        ("set_scheduler(", "from samplesmith.samplers.by_name import set_scheduler"),
-        ("RankEnsemble(", "from samplesmith.verifiers import RankEnsemble"),
-        ("load_verifier(", "from samplesmith.verifiers import load_verifier"),
-    ]
-    return [line for call, line in known if call in text]
-
-
-def _pipeline(job: SearchJob) -> list[str]:
-    if job.model is None:
-        return ["pipe = ...  # your pipeline"]
-    from ..on_device import default_device
-
-    dtype = "" if job.dtype == "float32" else f", dtype={job.dtype!r}"
-    line = f"pipe = samplesmith.load({job.model!r}{dtype})"
-    if job.offload:
-        device = "" if job.device is None else f"device={job.device!r}"
-        return [line, f"pipe.enable_model_cpu_offload({device})"]
-    device = job.device or default_device()
-    return [line if device == "cpu" else f"{line}.to({device!r})"]
+    return program(body)
 
 
 def _changes(job: SearchJob) -> list[str]:

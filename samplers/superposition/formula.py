@@ -7,7 +7,7 @@ which `str` gives and `parser.py` reads, is the same formula: `"with a cat" & "w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 
@@ -30,10 +30,25 @@ class Formula:
         """The prompts that it is about, each once, in the order of their first appearance."""
         return list(dict.fromkeys(self._leaves()))
 
+    def holds(self, truths: Mapping[str, bool]) -> bool:
+        """Whether it is true of an image.
+
+        Args:
+            truths: whether each prompt is, by its text.
+        """
+        raise NotImplementedError
+
+    def affirmed(self) -> list[str]:
+        """The prompts that are not under a NOT (or under two), each once."""
+        return list(dict.fromkeys(self._signed(True)))
+
     @property
     def needs_reference(self) -> bool:
         """Whether it says NOT, which is relative to the unconditional density."""
         return False
+
+    def _signed(self, affirmed: bool) -> Iterator[str]:
+        raise NotImplementedError
 
     def _leaves(self) -> Iterator[str]:
         raise NotImplementedError
@@ -54,6 +69,13 @@ class Prompt(Formula):
 
     def __str__(self) -> str:
         return json.dumps(self.text, ensure_ascii=False)
+
+    def holds(self, truths: Mapping[str, bool]) -> bool:
+        return truths[self.text]
+
+    def _signed(self, affirmed: bool) -> Iterator[str]:
+        if affirmed:
+            yield self.text
 
     def _leaves(self) -> Iterator[str]:
         yield self.text
@@ -83,6 +105,10 @@ class _Joined(Formula):
     def needs_reference(self) -> bool:
         return any(part.needs_reference for part in self.parts)
 
+    def _signed(self, affirmed: bool) -> Iterator[str]:
+        for part in self.parts:
+            yield from part._signed(affirmed)
+
     def __str__(self) -> str:
         return f" {self.sign} ".join(part._within(self) for part in self.parts)
 
@@ -96,11 +122,17 @@ class And(_Joined):
 
     binds, sign = 1, "&"
 
+    def holds(self, truths: Mapping[str, bool]) -> bool:
+        return all(part.holds(truths) for part in self.parts)
+
 
 class Or(_Joined):
     """At least one of the parts."""
 
     binds, sign = 0, "|"
+
+    def holds(self, truths: Mapping[str, bool]) -> bool:
+        return any(part.holds(truths) for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -114,6 +146,12 @@ class Not(Formula):
     @property
     def needs_reference(self) -> bool:
         return True
+
+    def holds(self, truths: Mapping[str, bool]) -> bool:
+        return not self.part.holds(truths)
+
+    def _signed(self, affirmed: bool) -> Iterator[str]:
+        yield from self.part._signed(not affirmed)
 
     def __str__(self) -> str:
         return f"~{self.part._within(self)}"

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from ...named_settings import write_settings
+from ..named_settings import write_settings
 
 if TYPE_CHECKING:
-    from .job import SearchJob
+    from .job import Job
 
 OF_CALL = {"guidance_scale": float, "negative_prompt": str, "height": int, "width": int}
 """Arguments of a pipeline's call that have options of their own, and what these read; others go by `--argument`."""
@@ -18,9 +18,12 @@ OF_CALL = {"guidance_scale": float, "negative_prompt": str, "height": int, "widt
 _ONE_EACH = {"verifiers": "verifier", "hooks": "hook"}
 """Fields with one option for each member."""
 
+_SETTINGS = {"settings": "setting"}
+"""Maps that one option holds whole."""
 
-def command_of(job: SearchJob) -> str:
-    """`samplesmith search ...` (or steer), which is read as the same job; what has no value is left out."""
+
+def command_of(job: Job) -> str:
+    """`samplesmith search ...` or another command, which is read as the same job; what has no value is left out."""
     options: list[str] = []
     for one in fields(job):
         value = getattr(job, one.name)
@@ -28,6 +31,8 @@ def command_of(job: SearchJob) -> str:
             continue
         if one.name == "arguments":
             options += _of_call(value)
+        elif one.name in _SETTINGS:
+            options += [f"--{_SETTINGS[one.name]}", write_settings(value)] if value else []
         elif one.name in _ONE_EACH:
             options += [word for member in value for word in (f"--{_ONE_EACH[one.name]}", member)]
         elif isinstance(value, bool):

@@ -8,7 +8,7 @@ superposed score. Cost: 1 + N evaluations per step and image (N where nothing ne
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -16,27 +16,30 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..samplers import SuperposedModel, SuperposedScheduler, compat
-from ..samplers.superposition import Formula, parse_formula
-from ..samplers.superposition.operators import make_operator
-from ..samplers.wrapped import innermost
-from .call import PipelineCall, encode_once
-from .clip import Clip, as_picture
-from .counting import Counts, count_costs, denoisers
-from .decoding import Decoder, scheduled
-from .dry_run import first_model_inputs
-from .loop_schedulers import check_rows_are_candidates, check_scheduler_is_used
-from .row import Row
-from .shadow import shadowed
-from .step_noise import step_noise
-from .superposition_result import SuperpositionResult
+from ...samplers import SuperposedModel, SuperposedScheduler, compat
+from ...samplers.superposition import Formula, parse_formula
+from ...samplers.superposition.operators import make_operator
+from ...samplers.wrapped import innermost
+from ..call import PipelineCall, encode_once
+from ..clip import Clip, as_picture
+from ..counting import Counts, count_costs, denoisers
+from ..decoding import Decoder, scheduled
+from ..dry_run import first_model_inputs
+from ..loop_schedulers import check_rows_are_candidates, check_scheduler_is_used
+from ..row import Row
+from ..shadow import shadowed
+from ..step_noise import step_noise
+from .result import SuperpositionResult
 from .unconditional import EMPTY, needs_text, unconditional_rows
 
-_SETTINGS = (
+SETTINGS = (
     *("estimator", "data_std", "integrator", "temperature", "biases", "lift", "feedback", "kappa_range"),
     *("correct", "window", "clamp", "solver"),
 )
 """Arguments of `superpose` that are the scheduler's."""
+
+OnStep = Callable[[int, int], None]
+"""Told the number of steps made, and that of all."""
 
 
 def superpose(
@@ -48,6 +51,7 @@ def superpose(
     seed: int = 0,
     batch_size: int | None = None,
     unconditional: str | int | None = None,
+    on_step: OnStep | None = None,
     **arguments: Any,
 ) -> SuperpositionResult:
     """Make images of several prompts at once with an unmodified pipeline.
@@ -69,6 +73,7 @@ def superpose(
         batch_size: images per call of the pipeline; None for all. A call has N or 1 + N rows for each.
         unconditional: condition of the unconditional row; None for what the pipeline's own guidance starts from,
             negative prompts included, or its null class.
+        on_step: called after each step with the number of steps made and that of all calls together.
         arguments: settings of `SuperposedScheduler` (`estimator`, `integrator`, `temperature`, `biases`, `lift`,
             `feedback`, `kappa_range`, `correct`, `window`, `clamp`, `data_std`, `solver`); all others are the
             pipeline's, its guidance scale and negative prompts among them.
@@ -93,13 +98,13 @@ def superpose(
         raise ValueError(
             f"{len(conditions)} prompts, num_images={num_images} and batch_size={batch_size}: give at least 1 of each"
         )
-    settings = {name: arguments.pop(name) for name in _SETTINGS if name in arguments}
+    settings = {name: arguments.pop(name) for name in SETTINGS if name in arguments}
     if settings.get("correct") and batch_size is not None and batch_size < num_images:
         raise ValueError(
             f"correct={settings['correct']!r} weighs images against each other, so all belong into one call; leave "
             f"batch_size={batch_size} out"
         )
-    request = _Request(pipe, conditions, operator, unconditional, settings, arguments)
+    request = _Request(pipe, conditions, operator, unconditional, settings, arguments, on_step)
     return request.made(list(range(seed, seed + num_images)), batch_size or num_images)
 
 
@@ -114,10 +119,11 @@ class _Request:
         unconditional: str | int | None,
         settings: dict[str, Any],
         arguments: dict[str, Any],
+        on_step: OnStep | None = None,
     ):
         check_scheduler_is_used(pipe)
         check_rows_are_candidates(pipe)
-        self.pipe, self.prompts = pipe, prompts
+        self.pipe, self.prompts, self.on_step = pipe, prompts, on_step
         self.operator = operator if isinstance(operator, str) else [float(weight) for weight in operator]
         parameters = inspect.signature(type(pipe).__call__).parameters
         negatives = {name: arguments.pop(name) for name in list(arguments) if name.startswith("negative_prompt")}
@@ -147,7 +153,7 @@ class _Request:
         """Condition of the unconditional row."""
         if unconditional is not None:
             return unconditional
-        if isinstance(self.prompts[0], int):
+        if "prompt" not in inspect.signature(type(self.pipe).__call__).parameters:
             if (label := getattr(self.pipe, "null_class", None)) is None:
                 raise ValueError("guidance and NOT need the label of no class; give unconditional=")
             return label
@@ -161,7 +167,7 @@ class _Request:
             for start in range(0, len(seeds), batch_size):
                 batch = seeds[start : start + batch_size]
                 arguments = self._arguments(batch, checked=start > 0)
-                sample = self._run(arguments, batch)
+                sample = self._run(arguments, batch, start // batch_size, -(-len(seeds) // batch_size))
                 batches.append(self._kept())
                 pixels, _ = Decoder(self.call)([self.prompts[0]] * len(batch), sample)
                 images.extend(map(as_picture, pixels))
@@ -208,15 +214,21 @@ class _Request:
         return arguments
 
     @torch.no_grad()
-    def _run(self, arguments: dict[str, Any], seeds: list[int]) -> Tensor:
-        """The finished samples of a call, one per seed, as its last step left them."""
+    def _run(self, arguments: dict[str, Any], seeds: list[int], number: int, calls: int) -> Tensor:
+        """The finished samples of a call, the `number`th of `calls`, one per seed, as its last step left them."""
         pipe, scheduler = self.pipe, self.scheduler
         rows = [seed for seed in seeds for _ in self.conditions]
+
+        def told() -> None:
+            if self.on_step is not None:
+                steps = len(scheduler.timesteps)
+                self.on_step(number * steps + scheduler.step_number, calls * steps)
+
         with ExitStack() as stack:
             stack.enter_context(scheduled(pipe, scheduler))
             stack.enter_context(_routed(pipe, self.guides))
             stack.enter_context(step_noise(pipe, rows))
-            stack.enter_context(shadowed(scheduler, "step", _ending(scheduler)))
+            stack.enter_context(shadowed(scheduler, "step", _ending(scheduler, told)))
             stack.enter_context(suppress(_Reached))
             pipe(**arguments)
         pipe.maybe_free_model_hooks()  # as the pipeline does at its end
@@ -233,11 +245,12 @@ class _Reached(Exception):
     """Ends a pipeline's call with its last step: it would decode every row of each group."""
 
 
-def _ending(scheduler: SuperposedScheduler) -> Any:
-    """In place of `step`: the same, until the run's last one."""
+def _ending(scheduler: SuperposedScheduler, told: Callable[[], None]) -> Any:
+    """In place of `step`: the same, telling of each, until the run's last one."""
 
     def step(original: Any, *args: Any, **kwargs: Any) -> Any:
         out = original(*args, **kwargs)
+        told()
         if scheduler.step_number == len(scheduler.timesteps):
             raise _Reached
         return out

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import toys
-from samplesmith.pipelines.unconditional import needs_text, unconditional_rows
+from samplesmith.pipelines.superposition.unconditional import needs_text, unconditional_rows
 
 
 @pytest.mark.parametrize("name", ["StableDiffusion", "StableDiffusionXL", "StableDiffusion3", "PixArt"])

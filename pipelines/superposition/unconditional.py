@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from .shadow import shadowed
+from ..shadow import shadowed
 
 EMPTY = ""
 """Condition of an unconditional row."""

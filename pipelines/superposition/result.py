@@ -9,8 +9,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from ..valid_json import to_json
-from .clip import Clip
+from ...valid_json import to_json
+from ..clip import Clip
 
 
 @dataclass(frozen=True, eq=False)
