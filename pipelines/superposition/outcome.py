@@ -57,6 +57,11 @@ class SuperposeOutcome:
         weights = operator if isinstance(operator, str) else ", ".join(format(one, "g") for one in operator)
         return f"{weights}: {', '.join(map(str, result.prompts))}"
 
+    def files(self, arm: str) -> list[Path]:
+        """Where `save` writes the images of an arm, in its folder."""
+        place = Path() if arm == OWN else Path(arm.replace(" ", "_"))
+        return [place / f"{number:03d}.png" for number in range(len(self.arms[arm].images))]
+
     def contact_sheet(self, side: int = 192) -> Image.Image:
         """A row for each arm, a column for each seed; right images have a green frame, wrong ones a red one.
 
@@ -86,11 +91,11 @@ class SuperposeOutcome:
             folder: is made where it is not there.
         """
         folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         for arm, result in self.arms.items():
-            place = folder if arm == OWN else folder / arm.replace(" ", "_")
-            place.mkdir(parents=True, exist_ok=True)
-            for number, image in enumerate(result.images):
-                image.save(place / f"{number:03d}.png")
+            for image, file in zip(result.images, self.files(arm), strict=True):
+                (folder / file).parent.mkdir(exist_ok=True)
+                image.save(folder / file)
         self.contact_sheet().save(folder / "contact_sheet.png")
         (folder / "superposition.json").write_text(to_json(self.record(), indent=1))
         return folder

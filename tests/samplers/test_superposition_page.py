@@ -10,7 +10,7 @@ import samplesmith
 
 ROOT = Path(samplesmith.__file__).parent
 PAGE = (ROOT / "docs/superposition.md").read_text()
-CALLS, MODELS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+CALLS, JOB, MODELS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_the_page_holds_the_measured_table():
@@ -28,7 +28,9 @@ def test_the_page_runs_as_it_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scope = {}
     exec(CALLS, scope)
+    exec(JOB, scope)
     exec(MODELS, scope)
     assert (tmp_path / "both.png").is_file()
     assert len(scope["either"].images) == 2
+    assert len(scope["outcome"].judgements["mean"]) == 2
     assert scope["again"].nfe == 4 * 3

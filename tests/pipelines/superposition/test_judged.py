@@ -11,7 +11,7 @@ CAT, DOG, BLUE = map(Prompt, ("with a cat", "with a dog", "on blue"))
 
 
 def drawn(caption):
-    return Image.fromarray(draw(parse(caption), np.random.default_rng(3)).image)
+    return Image.fromarray(draw(np.random.default_rng(3), parse(caption)).image)
 
 
 @pytest.mark.parametrize(
