@@ -5,6 +5,14 @@ from __future__ import annotations
 import threading
 from importlib import import_module
 
+MODULES = (
+    "verifiers",
+    "samplers.by_name",
+    "pipelines.search.noise_search",
+    "pipelines.superposition.superpose",
+    "pipelines.loading",
+)
+
 _LOCK = threading.Lock()
 
 
@@ -14,5 +22,5 @@ def import_library() -> None:
     Threads that import packages which import each other may see half-made modules, so the first to ask imports all.
     """
     with _LOCK:
-        for floor in ("verifiers", "samplers.by_name", "pipelines.search.noise_search", "pipelines.loading"):
-            import_module(f"...{floor}", __package__)
+        for module in MODULES:
+            import_module(f"...{module}", __package__)

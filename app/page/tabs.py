@@ -5,11 +5,13 @@ from collections.abc import Callable
 from .search import SearchTab
 from .steering import SteeringTab
 from .studio import Studio
+from .superpose import SuperposeTab
 from .time_shift import TimeShiftTab
 
 TABS: dict[str, Callable[[Studio], object]] = {
     "Search": SearchTab,
     "Steering": SteeringTab,
+    "Superpose": SuperposeTab,
     "Time shift": TimeShiftTab,
 }
 """What builds each tab, by its title; called inside of the tab, with what the tabs share."""

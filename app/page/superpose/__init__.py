@@ -1,0 +1,5 @@
+"""The tab that superposes prompts."""
+
+from .tab import SuperposeTab
+
+__all__ = ["SuperposeTab"]
