@@ -11,10 +11,12 @@ import typer
 
 from .. import __version__
 from .commands.calibrate import calibrate
+from .commands.collect import collect
 from .commands.evaluate import evaluate
 from .commands.models import models
 from .commands.options import Interruptible, console, errors
 from .commands.plan import plan
+from .commands.reflect import reflect
 from .commands.sample import sample
 from .commands.score import score
 from .commands.search import search
@@ -28,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Make any diffusers model sample better by spending inference compute well.",
 )
-for _command in (search, steer, superpose, sample, score, models, calibrate, plan):
+for _command in (search, steer, superpose, sample, score, models, calibrate, plan, collect, reflect):
     app.command(cls=Interruptible)(_command)
 app.add_typer(evaluate, name="evaluate")
 app.command()(web)

@@ -73,6 +73,13 @@ class Task(Protocol):
         ...
 
 
+class Tracker(Protocol):
+    """What log entries are told to, beside the file: a tracker of accelerate, a run of wandb, or any such object."""
+
+    def log(self, values: dict[str, Any], step: int) -> Any:
+        """Take the figures of an entry, after a step."""
+
+
 @dataclass(frozen=True)
 class Every:
     """A callback: `action(loop)` after each `steps`-th step, and after the last one where `at_end` is set.
@@ -97,6 +104,7 @@ class Loop:
         settings: how.
         callbacks: of the recipe: pictures, other measures.
         state: by name, what else the next batches depend on (a pool of pictures that are reused); kept by process.
+        trackers: are told the figures of each log entry, in the first process; a resumed run tells some steps again.
 
     Attributes:
         progress: images seen, and their share of the run.
@@ -116,10 +124,11 @@ class Loop:
         settings: LoopSettings,
         callbacks: Sequence[Every] = (),
         state: Mapping[str, Stateful] | None = None,
+        trackers: Sequence[Tracker] = (),
     ):
         self.folder, self.task, self.settings = Path(folder), task, settings
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._callbacks, self._state = tuple(callbacks), dict(state or {})
+        self._callbacks, self._state, self._trackers = tuple(callbacks), dict(state or {}), tuple(trackers)
         # accelerate knows one precision per process and would wrap whole losses in it: ours is `autocast`, by the run.
         self._accelerator = Accelerator(
             cpu=settings.cpu,
@@ -201,6 +210,8 @@ class Loop:
                 raise NonFiniteError(f"{name} is {entry[name]} after step {self.progress.step}; {self._standing()}")
         if self._accelerator.is_main_process:
             self._log.write(entry)
+            for tracker in self._trackers:
+                tracker.log({name: entry[name] for name in figures}, step=self.progress.step)
             text = " ".join(f"{name} {value}" for name, value in entry.items())
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 

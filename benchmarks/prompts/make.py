@@ -42,6 +42,22 @@ SHEET = {
     "triple": 2,
     "counted-left": 1,
 }
+COLLECT = {
+    "one": 32,
+    "two": 32,
+    "three": 32,
+    "four": 32,
+    "five": 32,
+    "six": 32,
+    "pair": 48,
+    "left": 32,
+    "above": 32,
+    "mixed": 32,
+    "triple": 32,
+    "counted-left": 16,
+    "counted-above": 16,
+}
+"""Of all kinds, for `samplesmith collect`: nothing is measured on these."""
 COUNTS = ("one", "two", "three", "four", "five", "six")
 
 
@@ -53,9 +69,10 @@ def draw(rng: np.random.Generator, kind: str) -> str:
     return scene.caption
 
 
-def write(name: str, numbers: dict[str, int], seed: int, without: str | None = None) -> None:
-    """Write a file of prompts, none of which stands in the file `without`."""
-    taken = set() if without is None else set((Path(__file__).parent / f"{without}.txt").read_text().splitlines())
+def write(name: str, numbers: dict[str, int], seed: int, without: tuple[str, ...] = ()) -> None:
+    """Write a file of prompts, none of which stands in the files `without`."""
+    texts = [(Path(__file__).parent / f"{other}.txt").read_text() for other in without]
+    taken = {line for text in texts for line in text.splitlines()}
     rng = np.random.default_rng(seed)
     lines: list[str] = []
     for kind, number in numbers.items():
@@ -72,4 +89,5 @@ if __name__ == "__main__":
     write("hard", HARD, seed=1)
     write("easy", EASY, seed=2)
     write("sheet", SHEET, seed=3)
-    write("validation", VALIDATION, seed=4, without="hard")
+    write("validation", VALIDATION, seed=4, without=("hard",))
+    write("collect", COLLECT, seed=5, without=("hard", "easy", "validation", "few"))
