@@ -11,26 +11,23 @@ know can be collected. Cost: the pipeline's own runs, 2 NFEs for each row and st
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
-from rich.progress import track
 
 from ..pipelines.call import PipelineCall, encode_once, quiet
 from ..pipelines.clip import as_picture
 from ..pipelines.row import Row
 from ..pipelines.search.run_description import describe, describe_model
-from ..pipelines.search.shards import Shard, busy_shards, held
 from ..samplers.hooks.guidance_hook import apply_rules
 from ..verifiers import Verifier
-from .collected import CollectionError, Index, Items, ShardEntry, Trajectory, write_shard
+from .collected import Index, Items, ShardEntry, Trajectory
 from .recorded_steps import Recorder
+from .shard_run import fill
 
 
 @dataclass(frozen=True)
@@ -83,6 +80,24 @@ class CollectSettings:
             "stored": str(self.dtype),
         }
 
+    def shards(self, prompts: int) -> int:
+        """How many shards there are of so many prompts, without a bound."""
+        return -(-self.draws * prompts // self.batch_size)
+
+    def numbers(self, prompts: int, shard: int, trajectory_bytes: int) -> range:
+        """The trajectories of a shard.
+
+        Args:
+            prompts: how many.
+            shard: its number.
+            trajectory_bytes: what each takes on disk; 0 while that is not known.
+        """
+        total = self.draws * prompts
+        if trajectory_bytes:
+            total = min(total, int(self.max_gb * 1e9 / trajectory_bytes))
+        start = shard * self.batch_size
+        return range(start, min(start + self.batch_size, total))
+
 
 def collect(
     pipe: Any,
@@ -121,22 +136,9 @@ def collect(
         raise ValueError("there are no prompts to collect from")
     if (verifier is None) != (settings.min_score is None):
         raise ValueError("a verifier and min_score reject trajectories together; give both, or neither")
-    maker = _Maker(pipe, prompts, settings, verifier, pipeline_kwargs)
-    team = Shard.of_this_process() or Shard(0, 1)
-    with _claimed(folder, team), quiet(pipe), encode_once(pipe):
-        index = Index(folder)
-        with _room(index):
-            index.agree(maker.describe())
-        own = [number for number in range(maker.shards) if team.owns(number)]
-        for number in track(own, description="collecting", disable=not progress):
-            wanted = len(maker.numbers(number, index.trajectory_bytes))
-            known = index.shards.get(number)
-            if not wanted or (known and len(known.trajectories) == wanted and known.is_whole(folder)):
-                continue
-            entry, items, taken = maker.make(number, index.trajectory_bytes)
-            with _room(index):
-                index.add(write_shard(folder, entry, items), index.trajectory_bytes or taken)
-    return index
+    return fill(
+        folder, _Maker(pipe, prompts, settings, verifier, pipeline_kwargs), progress, [quiet(pipe), encode_once(pipe)]
+    )
 
 
 class _Maker:
@@ -155,8 +157,7 @@ class _Maker:
 
     @property
     def shards(self) -> int:
-        """How many there are without a bound."""
-        return -(-self.settings.draws * len(self.prompts) // self.settings.batch_size)
+        return self.settings.shards(len(self.prompts))
 
     def describe(self) -> dict[str, Any]:
         """The run, for its folder."""
@@ -169,17 +170,7 @@ class _Maker:
         }
 
     def numbers(self, shard: int, trajectory_bytes: int) -> range:
-        """The trajectories of a shard.
-
-        Args:
-            shard: its number.
-            trajectory_bytes: what each takes on disk; 0 while that is not known.
-        """
-        total = self.settings.draws * len(self.prompts)
-        if trajectory_bytes:
-            total = min(total, int(self.settings.max_gb * 1e9 / trajectory_bytes))
-        start = shard * self.settings.batch_size
-        return range(start, min(start + self.settings.batch_size, total))
+        return self.settings.numbers(len(self.prompts), shard, trajectory_bytes)
 
     def make(self, shard: int, trajectory_bytes: int) -> tuple[ShardEntry, Items, int]:
         """Run a shard's trajectories: its entry, the items that are kept, and the bytes of a trajectory.
@@ -212,7 +203,8 @@ class _Maker:
         together = len(rows) == 1 or self.call.makes_rows([row.condition for row in rows])
         parts = [rows] if together else [[row] for row in rows]
         found: list[Items] = []
-        pictures, usable = [], []
+        pictures: list[Any] = []
+        usable: list[bool] = []
         for part in parts:
             recorder = Recorder(self.settings.keep_steps, [row.seed for row in part], self.settings.dtype)
             applied = apply_rules(self.pipe, "collect", recorder.rule, [], self.settings.layout, None)
@@ -236,46 +228,3 @@ class _Maker:
     def _is_good(self, score: float | None) -> bool:
         least = self.settings.min_score
         return least is None or (score is not None and score >= least)
-
-
-@contextmanager
-def _room(index: Index) -> Iterator[None]:
-    """Let a full disk say what stands.
-
-    Raises:
-        CollectionError: where a block cannot write.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise CollectionError(
-            f"{index.folder} takes no more ({error.strerror}); its {len(index.shards)} shards can be read: free some "
-            "space and run the same again, which goes on from there"
-        ) from error
-
-
-@contextmanager
-def _claimed(folder: Path, team: Shard) -> Iterator[None]:
-    """Keep a share of a folder to this process.
-
-    Raises:
-        CollectionError: where it cannot be written to, or another run is at work.
-    """
-    own = FileLock(folder / f".lock.{team.name}", timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with held(folder):
-            busy = [name for name in busy_shards(folder, but=team) if not name.endswith(f"-of-{team.size}")]
-            if busy:
-                raise Timeout(own.lock_file)
-            own.acquire()
-    except Timeout:
-        raise CollectionError(
-            f"another run is collecting to {folder}; wait for its end or name another folder"
-        ) from None
-    except OSError as error:
-        raise CollectionError(f"cannot write to {folder} ({error.strerror}); name another folder") from error
-    try:
-        yield
-    finally:
-        own.release()

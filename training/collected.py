@@ -153,10 +153,10 @@ class Items:
 
     Attributes:
         unconditional: u, the denoiser's prediction without the prompt, (items, channels, height, width) or what its
-            predictions look like else.
+            predictions look like else; of an autoregressive model log-probabilities, (items, vocab).
         conditional: c, of the same shape.
-        sample: x_t as the denoiser got it.
-        timestep: as it got it, float32 (items,).
+        sample: x_t as the denoiser got it; of an autoregressive model the tokens that are seen, (items, length).
+        timestep: as it got it, float32 (items,); the position of a token.
         step: number of the model call in its run, from 0, (items,).
         trajectory: number of the run, within its shard or among all, (items,).
         condition: the pooled prompt, (items, width); None where the denoiser has none.
@@ -199,7 +199,7 @@ class Items:
         Args:
             scale: w, a number or one for each item.
         """
-        wide = torch.as_tensor(scale, device=self.sample.device).float().reshape(-1, *[1] * (self.sample.ndim - 1))
+        wide = torch.as_tensor(scale, device=self.sample.device).float().reshape(-1, *[1] * (self.conditional.ndim - 1))
         u, c = self.unconditional.float(), self.conditional.float()
         return u + wide * (c - u)
 

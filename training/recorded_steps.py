@@ -113,5 +113,6 @@ class _Watched(PipelineGuidance):
 
     def unconditional(self, prediction: Tensor | None, memory: Any) -> Tensor:
         assert prediction is not None
-        self.recorder.see(self.position, *memory, prediction)
+        call, conditional = memory
+        self.recorder.see(self.position, call, conditional, prediction)
         return prediction

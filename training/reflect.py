@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..models.weak_logits import WeakLogitsModel
 from ..models.weak_model import WeakModel
 from .averages import rising_decay
 from .collected import Collected, Items
@@ -22,6 +23,8 @@ from .loop import Every, Figures, Loop, Tracker
 from .loop_settings import LoopSettings
 from .randomness import initial_weights
 from .schedules import Progress, linear_decay, warm_up
+
+Weak = WeakModel | WeakLogitsModel
 
 MODEL = "weak-model"
 """Folder of the result within a run's folder."""
@@ -41,7 +44,7 @@ class ReflectSettings:
 
     Attributes:
         guidance_range: scales w that it learns, drawn uniformly.
-        width, layers, patch_size: as in `WeakModel`.
+        width, layers, patch_size: as in `WeakModel`; of `WeakLogitsModel` the width alone.
         total_items: collected steps that are seen, each as often as that takes.
         batch_size: of them.
         learning_rate: of AdamW, at its peak.
@@ -116,9 +119,7 @@ class Reflection:
         learning_rate: at its peak.
     """
 
-    def __init__(
-        self, model: WeakModel, collected: Collected, guidance_range: tuple[float, float], learning_rate: float
-    ):
+    def __init__(self, model: Weak, collected: Collected, guidance_range: tuple[float, float], learning_rate: float):
         self.networks, self.collected, self.guidance_range = model, collected, guidance_range
         self.optimizer = torch.optim.AdamW(model.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         held_out = held_out_prompts(collected.prompt, HELD_OUT)
@@ -137,7 +138,7 @@ class Reflection:
         return loss, {"loss": loss}
 
     def evaluate(self, loop: Loop) -> Figures:
-        """Relative errors (`square_errors`) of the averaged weights on held-out prompts, with scales spread over the range."""
+        """Relative errors (`square_errors`) of the averaged weights on held-out prompts, at scales over the range."""
         shares = torch.arange(1, len(self.measured) + 1) * 0.618033989 % 1  # spread evenly whatever their number
         errors = []
         for rows, share in zip(self.measured.split(MEASURED_AT_ONCE), shares.split(MEASURED_AT_ONCE), strict=True):
@@ -161,7 +162,7 @@ def reflect(
     output: str | Path,
     settings: ReflectSettings | None = None,
     trackers: Sequence[Tracker] = (),
-) -> WeakModel:
+) -> Weak:
     """
     Train a weak model on collected steps, or go on training.
 
@@ -211,26 +212,40 @@ def reflect(
     loop = Loop(output, task, loop_settings, [Every(settings.evaluate_every, save, at_end=True)], trackers=trackers)
     loop.run()
     loop.close()
-    weak: WeakModel = loop.average
+    weak: Weak = loop.average
     return weak
 
 
-def _new_model(collected: Collected, settings: ReflectSettings) -> WeakModel:
-    """First weights, in the form that collected steps need."""
+def _new_model(collected: Collected, settings: ReflectSettings) -> Weak:
+    """First weights, in the form that collected steps need: of pictures, or of tokens."""
     first = collected.take(torch.tensor([0]))
     with initial_weights(settings.seed):
-        model = WeakModel(
-            prediction_channels=first.conditional.shape[1],
-            sample_channels=first.sample.shape[1],
-            condition_width=None if first.condition is None else first.condition.shape[1],
-            width=settings.width,
-            layers=settings.layers,
-            patch_size=settings.patch_size,
-            time_unit=1000.0 if float(collected.timestep.max()) <= 1 else 1.0,
-            guidance_range=settings.guidance_range,
-        )
-        _predicted(model, first, torch.tensor([2.0]))  # says now what does not fit
+        model = _logits_model(first, settings) if first.conditional.ndim == 2 else _picture_model(collected, settings)
+    _predicted(model, first, torch.tensor([2.0]))  # says now what does not fit
     return model
+
+
+def _picture_model(collected: Collected, settings: ReflectSettings) -> WeakModel:
+    first = collected.take(torch.tensor([0]))
+    return WeakModel(
+        prediction_channels=first.conditional.shape[1],
+        sample_channels=first.sample.shape[1],
+        condition_width=None if first.condition is None else first.condition.shape[1],
+        width=settings.width,
+        layers=settings.layers,
+        patch_size=settings.patch_size,
+        time_unit=1000.0 if float(collected.timestep.max()) <= 1 else 1.0,
+        guidance_range=settings.guidance_range,
+    )
+
+
+def _logits_model(first: Items, settings: ReflectSettings) -> WeakLogitsModel:
+    return WeakLogitsModel(
+        vocab_size=first.conditional.shape[1],
+        context=first.sample.shape[1] - 1,
+        width=settings.width,
+        guidance_range=settings.guidance_range,
+    )
 
 
 def _relative(errors: Tensor) -> float:
@@ -239,7 +254,7 @@ def _relative(errors: Tensor) -> float:
     return miss / whole if whole else 0.0
 
 
-def _predicted(model: WeakModel, items: Items, scales: Tensor) -> Tensor:
+def _predicted(model: Weak, items: Items, scales: Tensor) -> Tensor:
     return model(items.conditional, items.sample, items.timestep, items.condition, scales)
 
 

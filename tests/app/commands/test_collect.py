@@ -1,8 +1,12 @@
 """`samplesmith collect` and `samplesmith reflect`, as a user meets them: two commands to a weak model that samples."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import pytest
+import samplesmith
 
 
 @pytest.fixture
@@ -47,3 +51,17 @@ def test_bad_input_of_reflect(fails, tmp_path):
     (tmp_path / "empty").mkdir()
     fails("holds no collected steps", "reflect", "empty")
     fails("--guidance-range is '1-7'; give two scales", "reflect", "empty", "--guidance-range", "1-7")
+
+
+def test_the_two_commands_of_the_pages_are_read(fails, monkeypatch, tmp_path):
+    """The same in README.md and docs/guidance.md; each with one setting that is refused before anything is loaded."""
+    root = Path(samplesmith.__file__).parent
+    pages = [(root / name).read_text() for name in ("README.md", "docs/guidance.md")]
+    blocks = [re.search(r"```shell\n(samplesmith collect .*?)```", page, re.DOTALL).group(1) for page in pages]
+    assert blocks[0] == blocks[1]
+    first, second = (shlex.split(line)[1:] for line in blocks[0].splitlines())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "benchmarks").symlink_to(root / "benchmarks")
+    (tmp_path / second[1]).mkdir(parents=True)
+    fails("draws is 0; give a whole number", *first, "--draws", "0")
+    fails("learning_rate is 0; give a number above 0", *second, "--learning-rate", "0")
