@@ -40,3 +40,8 @@ def card(name: str) -> dict[str, Any]:
 def call_defaults(name: str) -> dict[str, Any]:
     """Arguments with which a shipped pipeline is meant to be called; empty for a verifier."""
     return card(name).get("call_defaults", {})
+
+
+def weak_model(pipeline: str) -> str | None:
+    """Name of the shipped weak model of a pipeline (`--hook weak-to-strong:weak=NAME`); None where there is none."""
+    return next((name for name in names("weak model") if card(name)["of"] == pipeline), None)

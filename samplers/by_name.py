@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import diffusers
 from diffusers import SchedulerMixin
 
+from .. import assets
 from ..foreign_errors import in_one_sentence
 from ..models.weak_model import WeakModel
 from ..named_settings import check_settings, parse, resolve
@@ -75,7 +76,7 @@ def weak_to_strong(
 
     Args:
         pipe: the pipeline.
-        weak: folder of a `WeakModel`.
+        weak: folder of a `WeakModel`, or name of a shipped one.
         layers: in its place, the layers that the denoiser skips.
         scale: this and the others as in `WeakToStrongConfig`.
 
@@ -123,6 +124,7 @@ def zigzag(
 
 def _weak_model(folder: str, pipe: Any) -> FromPrediction:
     """A weak model where the pipeline runs, in the type that its denoiser has."""
+    folder = str(assets.path(folder)) if folder in assets.names("weak model") else folder
     with in_one_sentence(f"the weak model {folder} cannot be loaded"):
         model = WeakModel.from_pretrained(folder)
     return FromPrediction(model.to(pipe.device, pipe.dtype).eval())

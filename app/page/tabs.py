@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from .guidance import GuidanceTab
 from .search import SearchTab
 from .steering import SteeringTab
 from .studio import Studio
@@ -12,6 +13,7 @@ TABS: dict[str, Callable[[Studio], object]] = {
     "Search": SearchTab,
     "Steering": SteeringTab,
     "Superpose": SuperposeTab,
+    "Guidance": GuidanceTab,
     "Time shift": TimeShiftTab,
 }
 """What builds each tab, by its title; called inside of the tab, with what the tabs share."""

@@ -1,0 +1,28 @@
+"""The guidance tab in Debian's Chromium."""
+
+import re
+
+import pytest
+from browser import keep, loaded
+from samplesmith.app.page.guidance.tab import PRESETS
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_preset_shows_every_way_with_its_cost_and_the_lines(visit):
+    page = visit()
+    page.get_by_role("tab", name="Guidance").click()
+    page.get_by_role("button", name=re.compile("^Pair")).click()
+    page.get_by_text(re.compile(r"4 noises, guided in [35] ways")).wait_for()
+    ways = page.locator("#ways section").count()
+    assert page.locator("#ways img").count() == 4 * ways
+    page.wait_for_timeout(500)
+    assert loaded(page, "#ways img")
+    assert page.locator("#ways dl").count() == ways
+    assert page.get_by_text("judged right").first.is_visible()
+    assert page.get_by_text(f"samplesmith sample '{PRESETS['Pair']}'").first.is_visible()
+    keep(page, "guidance")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    keep(page, "guidance-phone")
+    assert not page.problems
