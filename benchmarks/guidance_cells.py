@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from samplesmith.evaluation.effective_scale import effective_scale
+from samplesmith.named_settings import write_value
 from samplesmith.pipelines.call import PipelineCall, encode_once
 from samplesmith.pipelines.counting import count_nfe
 from samplesmith.pipelines.row import Row
@@ -83,7 +84,7 @@ class Cells:
 
     def hooks(self, method: str, scale: float) -> list[str]:
         spec = METHODS[method]
-        return [] if spec is None or scale == 1 else [spec.format(weak=self.weak, scale=f"{scale:g}")]
+        return [] if spec is None or scale == 1 else [spec.format(weak=write_value(str(self.weak)), scale=f"{scale:g}")]
 
     def outcome(self, method: str, scale: float, prompts: Sequence[str], seeds: int) -> Outcome:
         """A cell; at scale 1 all methods are the conditional sampler, so it is CFG's."""

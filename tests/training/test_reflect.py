@@ -33,11 +33,11 @@ def written(folder, items, prompts):
 
 @pytest.fixture
 def collection(tmp_path):
-    """Steps with a known guidance: what the prompt adds is a pattern times the pooled prompt's first number."""
+    """Steps with a known guidance: what the prompt adds is a pattern times the pooled prompt's first number, which is 1 or -1."""
     prompts, steps = 20, 6
     generator = torch.Generator().manual_seed(0)
     count = prompts * steps
-    condition = torch.randn(prompts, 4, generator=generator)
+    condition = 0.1 * torch.randn(prompts, 4, generator=generator)
     condition[:, 0] = (-1.0) ** torch.arange(prompts)
     condition = condition.repeat_interleave(steps, 0)
     c, x = torch.randn(2, count, 2, 4, 4, generator=generator)

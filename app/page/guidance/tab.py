@@ -65,8 +65,8 @@ class GuidanceTab:
                 self.shown = gr.HTML(_ways([], _expected(self._request(PRESETS["Easy"]))), elem_id="ways")
         with gr.Column(visible=False) as self.result, gr.Accordion("Repeat this comparison", open=True):
             code = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "lines": 1}
-            self.code = gr.Code(language="python", label="Python program", **code)
-            self.command = gr.Code(language="shell", label="Command lines", **code)
+            self.code = gr.Code(language="python", label="Python program", elem_id="guidance-code", **code)
+            self.command = gr.Code(language="shell", label="Command lines", elem_id="guidance-command", **code)
         self.inputs = [
             self.model,
             self.prompt,

@@ -20,7 +20,8 @@ def test_a_preset_shows_every_way_with_its_cost_and_the_lines(visit):
     assert loaded(page, "#ways img")
     assert page.locator("#ways dl").count() == ways
     assert page.get_by_text("judged right").first.is_visible()
-    assert page.get_by_text(f"samplesmith sample '{PRESETS['Pair']}'").first.is_visible()
+    assert f"samplesmith sample '{PRESETS['Pair']}'" in page.locator("#guidance-command").inner_text()
+    assert "set_up(pipe" in page.locator("#guidance-code").inner_text()
     keep(page, "guidance")
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
