@@ -33,7 +33,7 @@ def written(folder, items, prompts):
 
 @pytest.fixture
 def collection(tmp_path):
-    """Steps with a known guidance: what the prompt adds is a pattern times the pooled prompt's first number, which is 1 or -1."""
+    """Steps with a known guidance: what the prompt adds is a pattern times its first number, 1 or -1."""
     prompts, steps = 20, 6
     generator = torch.Generator().manual_seed(0)
     count = prompts * steps
