@@ -241,6 +241,7 @@ class Collected:
 
     Attributes:
         prompt: index of the prompt of each item, (items,).
+        trajectory: number of the run of each item, among all, (items,).
         step: number of the model call of each item, (items,).
         timestep: as the denoiser got it, float32 (items,).
 
@@ -265,6 +266,8 @@ class Collected:
         self.prompt = torch.cat(
             [known[one.trajectory.long()] for known, one in zip(prompts, self._shards, strict=True)]
         )
+        before = torch.tensor([0, *(len(entry.trajectories) for entry in entries)]).cumsum(0)
+        self.trajectory = torch.cat([k + one.trajectory for k, one in zip(before, self._shards, strict=False)])
         self.step = torch.cat([one.step for one in self._shards])
         self.timestep = torch.cat([one.timestep for one in self._shards])
 

@@ -1,7 +1,8 @@
 """CoRe²'s reflect phase: a weak model that learns the guided prediction of collected steps, on the shared loop.
 
 CoRe² (Shao et al., arXiv 2503.09662) fits r(c, x_t, t, prompt) to g = u + w (c - u) by its square error, at one w. Here
-w is drawn anew for each item, so that one small model serves a range of scales. Prompts are held out to be measured on.
+w is drawn anew for each item, so that one small model serves a range of scales. Some prompts are held out to be measured
+on.
 """
 
 from __future__ import annotations
@@ -73,25 +74,29 @@ class ReflectSettings:
             raise ValueError(f"learning_rate is {self.learning_rate:g}; give a number above 0")
 
 
-def held_out_prompts(prompts: Tensor, share: float) -> Tensor:
-    """Prompts to measure on: a share of all, evenly spread, at least one.
+def held_out(prompts: Tensor, trajectories: Tensor, share: float) -> Tensor:
+    """Whether each item is held out to be measured on: all of some prompts, evenly spread, at least one.
+
+    Where prompts are few, as the classes of a class-conditional model, whole runs of them are held out instead.
 
     Args:
         prompts: index of each item's, (items,).
-        share: in (0, 1).
+        trajectories: its run, (items,).
+        share: of prompts or runs, in (0, 1).
 
     Returns:
-        whether each item is one of theirs, (items,).
+        (items,).
 
     Raises:
-        ValueError: for a single prompt.
+        ValueError: for a single run.
     """
-    known = prompts.unique()
+    units = prompts if len(prompts.unique()) * share >= 1 else trajectories
+    known = units.unique()
     if len(known) < 2:
-        raise ValueError("the collected steps are of one prompt; collect from two at least: one is to measure on")
+        raise ValueError("the collected steps are of one run; collect two at least, of which one is measured on")
     count = max(1, round(share * len(known)))
     places = ((torch.arange(count) + 0.5) / count * len(known)).long()
-    return torch.isin(prompts, known[places])
+    return torch.isin(units, known[places])
 
 
 def square_errors(weak: Tensor, items: Items, scales: Tensor) -> Tensor:
@@ -122,8 +127,8 @@ class Reflection:
     def __init__(self, model: Weak, collected: Collected, guidance_range: tuple[float, float], learning_rate: float):
         self.networks, self.collected, self.guidance_range = model, collected, guidance_range
         self.optimizer = torch.optim.AdamW(model.parameters(), learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-        held_out = held_out_prompts(collected.prompt, HELD_OUT)
-        self.training, measured = (~held_out).nonzero()[:, 0], held_out.nonzero()[:, 0]
+        kept = held_out(collected.prompt, collected.trajectory, HELD_OUT)
+        self.training, measured = (~kept).nonzero()[:, 0], kept.nonzero()[:, 0]
         self.measured = measured[:: -(-len(measured) // MEASURED)]
         low, high = guidance_range
         self.unit = ((high - 1) ** 3 - (low - 1) ** 3) / (3 * (high - low))
@@ -138,7 +143,7 @@ class Reflection:
         return loss, {"loss": loss}
 
     def evaluate(self, loop: Loop) -> Figures:
-        """Relative errors (`square_errors`) of the averaged weights on held-out prompts, at scales over the range."""
+        """Relative errors (`square_errors`) of the averaged weights on what is held out, at scales over the range."""
         shares = torch.arange(1, len(self.measured) + 1) * 0.618033989 % 1  # spread evenly whatever their number
         errors = []
         for rows, share in zip(self.measured.split(MEASURED_AT_ONCE), shares.split(MEASURED_AT_ONCE), strict=True):
@@ -182,7 +187,7 @@ def reflect(
         CollectionError: for a folder without collected steps.
         WrongRunError: where the output holds another run, of other steps or settings.
         NonFiniteError: where the loss or its gradient is NaN or infinite.
-        ValueError: for predictions of a form that `WeakModel` does not take, or of one prompt.
+        ValueError: for predictions of a form that no weak model takes, or of one run.
     """
     settings, output = settings or ReflectSettings(), Path(output)
     collected = Collected(collection)

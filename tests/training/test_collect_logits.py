@@ -81,7 +81,7 @@ def test_reflect_makes_a_weak_model_of_logits(model, tmp_path):
     items = collected.take(torch.arange(len(collected)))
     guess = weak(items.conditional, items.sample, items.timestep, None, 2.0)
     missed = (guess - items.guided(2.0)).square().mean() / (items.conditional - items.guided(2.0)).square().mean()
-    assert missed < 0.3
+    assert missed < 0.5  # 1 before training
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from samplesmith.training.reflect import (
     MODEL,
     Reflection,
     ReflectSettings,
-    held_out_prompts,
+    held_out,
     reflect,
     square_errors,
 )
@@ -124,14 +124,17 @@ def test_the_loss_is_the_square_error_in_units_of_the_scales(collection, tmp_pat
     assert loss.item() == pytest.approx(float((items.conditional - items.unconditional).square().mean()), rel=0.05)
 
 
-def test_whole_prompts_are_held_out():
-    prompts = torch.arange(50).repeat_interleave(3)
-    held = held_out_prompts(prompts, 0.06)
+def test_whole_prompts_are_held_out_and_where_they_are_few_whole_runs():
+    prompts, runs = torch.arange(50).repeat_interleave(3), torch.arange(150)
+    held = held_out(prompts, runs, 0.06)
     assert sorted(set(prompts[held].tolist())) == [8, 25, 41]
     assert held.sum() == 9
-    assert held_out_prompts(torch.tensor([3, 3, 7]), 0.06).sum() in (1, 2)
-    with pytest.raises(ValueError, match="of one prompt; collect from two"):
-        held_out_prompts(torch.zeros(5), 0.06)
+    classes, runs = torch.arange(10).repeat(10).repeat_interleave(4), torch.arange(100).repeat_interleave(4)
+    held = held_out(classes, runs, 0.06)
+    assert held.sum() == 6 * 4
+    assert len(classes[~held].unique()) == 10, "no class is left out"
+    with pytest.raises(ValueError, match="of one run; collect two at least"):
+        held_out(torch.zeros(5), torch.zeros(5), 0.06)
 
 
 def test_square_errors_are_none_for_the_guided_prediction_and_the_guidance_for_the_conditional_one():
