@@ -1,8 +1,7 @@
 """CoRe²'s reflect phase: a weak model that learns the guided prediction of collected steps, on the shared loop.
 
 CoRe² (Shao et al., arXiv 2503.09662) fits r(c, x_t, t, prompt) to g = u + w (c - u) by its square error, at one w. Here
-w is drawn anew for each item, so that one small model serves a range of scales. Some prompts are held out to be measured
-on.
+w is drawn anew for each item, so that one small model serves a range of scales. What it is measured on is held out.
 """
 
 from __future__ import annotations
