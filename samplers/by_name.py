@@ -126,8 +126,8 @@ def _weak_model(folder: str, pipe: Any) -> FromPrediction:
     """A weak model where the pipeline runs, in the type that its denoiser has."""
     folder = str(assets.path(folder)) if folder in assets.names("weak model") else folder
     with in_one_sentence(f"the weak model {folder} cannot be loaded"):
-        model = WeakModel.from_pretrained(folder)
-    return FromPrediction(model.to(pipe.device, pipe.dtype).eval())
+        model = WeakModel.from_pretrained(folder, dtype=pipe.dtype)
+    return FromPrediction(model.to(pipe.device).eval())
 
 
 HOOKS: dict[str, Callable[..., Removable]] = {

@@ -69,8 +69,8 @@ def draw(rng: np.random.Generator, kind: str) -> str:
     return scene.caption
 
 
-def write(name: str, numbers: dict[str, int], seed: int, without: tuple[str, ...] = ()) -> None:
-    """Write a file of prompts, none of which stands in the files `without`."""
+def write(name: str, numbers: dict[str, int], seed: int, without: tuple[str, ...] = (), mixed: bool = False) -> None:
+    """Write a file of prompts, none of which stands in the files `without`; kind by kind, or `mixed`."""
     texts = [(Path(__file__).parent / f"{other}.txt").read_text() for other in without]
     taken = {line for text in texts for line in text.splitlines()}
     rng = np.random.default_rng(seed)
@@ -82,6 +82,9 @@ def write(name: str, numbers: dict[str, int], seed: int, without: tuple[str, ...
             if (caption := draw(rng, kind)) not in found and caption not in taken:
                 found.append(caption)
         lines += found
+    if mixed:  # a part of the file has all kinds
+        prompts = [line for line in lines if not line.startswith("#")]
+        lines = ["# of all kinds, mixed", *(prompts[k] for k in rng.permutation(len(prompts)))]
     (Path(__file__).parent / f"{name}.txt").write_text("\n".join(lines) + "\n")
 
 
@@ -90,4 +93,4 @@ if __name__ == "__main__":
     write("easy", EASY, seed=2)
     write("sheet", SHEET, seed=3)
     write("validation", VALIDATION, seed=4, without=("hard",))
-    write("collect", COLLECT, seed=5, without=("hard", "easy", "validation", "few"))
+    write("collect", COLLECT, seed=5, without=("hard", "easy", "validation", "few"), mixed=True)
