@@ -66,7 +66,7 @@ def collect(
 ) -> None:
     """Keep what a pipeline's denoiser predicts in guided steps, for `reflect`.
 
-    Example: `samplesmith collect --prompts benchmarks/prompts/collect.txt --keep-steps 14 --output outputs/collected`
+    Example: `samplesmith collect --prompts benchmarks/prompts/collect.txt --output outputs/collected`
     """
     check_numbers(
         steps=steps, height=height, width=width, batch_size=batch_size, seed=seed, guidance_scale=guidance_scale

@@ -91,7 +91,7 @@ def test_codes_without_a_vector_begin_anew(small):
     latents = torch.randn(2, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     before = len(vq.quantize(latents)[2][2].unique())
     task._restart(latents, torch.Generator().manual_seed(0))
-    assert before < 60
+    assert before < 100
     assert len(vq.quantize(latents)[2][2].unique()) > before + 40
 
 
