@@ -92,7 +92,7 @@ def test_codes_without_a_vector_begin_anew(small):
     before = len(vq.quantize(latents)[2][2].unique())
     task._restart(latents, torch.Generator().manual_seed(0))
     assert before < 100
-    assert len(vq.quantize(latents)[2][2].unique()) > before + 40
+    assert len(vq.quantize(latents)[2][2].unique()) > before + 10
 
 
 def test_the_shipped_form_takes_less_than_two_megabytes():
