@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from ..samplers.hooks import count_evaluations, timed_networks
 from ..verifiers import Verifier
 from .shadow import shadowed
+
+_uncounted: ContextVar[bool] = ContextVar("uncounted", default=False)
 
 
 @dataclass
@@ -70,6 +73,8 @@ def count_costs(pipe: Any) -> Iterator[Counts]:
 
     def decode(original: Any, *args: Any, **kwargs: Any) -> Any:
         images = original(*args, **kwargs)
+        if _uncounted.get():
+            return images
         latents = next((one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)), None)
         counts.decodes += 1 if latents is None else len(latents)
         return images
@@ -79,6 +84,16 @@ def count_costs(pipe: Any) -> Iterator[Counts]:
         for autoencoder in _autoencoders(pipe):
             stack.enter_context(shadowed(autoencoder, "decode", decode))
         yield counts
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Let decodes go uncounted while the context is open: those made for somebody who watches, not by the run."""
+    token = _uncounted.set(True)
+    try:
+        yield
+    finally:
+        _uncounted.reset(token)
 
 
 @contextmanager

@@ -82,7 +82,12 @@ def keep(page, name):
 
 
 def wait_for_pictures(page, least=1):
-    page.wait_for_function(f"document.querySelectorAll('#gallery img').length >= {least}")
+    page.wait_for_function(f"document.querySelectorAll('#gallery figure:not(.example) img').length >= {least}")
+
+
+def wait_for_answer(page):
+    """Until a run of the search tab has ended well."""
+    page.locator("#status").get_by_text(re.compile(r"^(Cancelled: the best|Best) of \d+ has score")).wait_for()
 
 
 def ask(page, prompt, candidates=None, steps=None):
@@ -90,7 +95,7 @@ def ask(page, prompt, candidates=None, steps=None):
     if candidates is not None:
         set_budget(page, candidates)
     if steps is not None:
-        page.get_by_role("button", name="Strategy, steps and seed").click()
+        page.get_by_role("button", name="Strategy and steps").click()
         page.locator("#steps").locator("input, textarea").fill(str(steps))
 
 

@@ -39,5 +39,6 @@ def web(
     from ..page.models import Models
 
     models = Models(model, tuple(verifier or ()), judge, dtype=dtype, device=device, offload=offload)
+    models.check()
     with in_one_sentence(f"the page cannot be opened at {host}{'' if port is None else f':{port}'}"):
         launch(models=models, host=host, port=port, share=share)

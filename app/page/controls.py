@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from .models import Loading
 from .pictures import notice
 from .studio import Studio, told
 from .visitors import BusyError
+from .words import refusal
 
 Update = dict[Any, Any]
 """New values of components, as gradio's handlers yield them."""
@@ -25,6 +27,30 @@ Values come as they were sent: the requests' own checks answer for all of them, 
 
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Settings of an event that only changes the page."""
+
+
+def named(run: Callable[..., Iterator[Update]], names: Iterable[str]) -> Callable[..., Iterator[Update]]:
+    """A tab's `run(request, *values)` as programs see it that call the API: each value by its name.
+
+    Args:
+        run: takes the request first.
+        names: of the values, in their order.
+    """
+
+    def call(request: gr.Request, *values: Any) -> Iterator[Update]:
+        yield from run(request, *values)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    given = [inspect.Parameter(name, kind) for name in names]
+    signature = inspect.Signature([inspect.Parameter("request", kind, annotation=gr.Request), *given])
+    call.__dict__["__signature__"] = signature
+    call.__annotations__["request"] = gr.Request  # not its name: gradio hands it over by the class
+    return call
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration as a person says it: in minutes from two of them."""
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 class RunControls:
@@ -94,7 +120,8 @@ class RunControls:
                 return end.value
             if isinstance(news, Waiting):
                 others = "1 visitor is" if news.before == 1 else f"{news.before} visitors are"
-                yield {self.status: notice(f"{others} before you in line.", "busy")}
+                wait = "" if news.seconds is None else f", about {seconds_text(news.seconds)}"
+                yield {self.status: notice(f"{others} before you in line{wait}.", "busy")}
             elif isinstance(news, Loading):
                 yield {self.status: notice(f"Loading {', '.join(news.names)} (only this first time) ...", "busy")}
             else:
@@ -115,5 +142,5 @@ class RunControls:
             raise gr.Error(str(error), visible=False, print_exception=False) from None
         except Exception as error:
             sentence = told(error)
-            yield {self.status: notice(sentence, "wrong"), **self.idle()}
+            yield {self.status: refusal(error, sentence), **self.idle()}
             raise gr.Error(sentence, visible=False, print_exception=False) from None

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from .judged import Sight, sights, verdict_html
 from .pictures import Picture, figure
 
 
@@ -17,7 +18,15 @@ class Draw:
     file: Path
     seed: int
     score: float
-    verdict: str | None
+    sight: Sight | None
+
+    @property
+    def verdict(self) -> str | None:
+        """What the judge says, in words; None where it was not asked."""
+        if self.sight is None:
+            return None
+        word = {True: "right: ", False: "wrong: ", None: ""}[self.sight.right]
+        return f"{word}{self.sight.words}"
 
 
 def draw_of(candidate: Any, judge: Any, name: str | None) -> Draw:
@@ -28,30 +37,22 @@ def draw_of(candidate: Any, judge: Any, name: str | None) -> Draw:
         judge: a verifier, or None.
         name: of the judge's score.
     """
-    verdict = verdict_on(judge, candidate.image, candidate.prompt, candidate.scores.get(name))
-    return Draw(candidate.source, candidate.seed, candidate.score, verdict)
+    sight = sight_on(judge, candidate.image, candidate.prompt, candidate.scores.get(name))
+    return Draw(candidate.source, candidate.seed, candidate.score, sight)
 
 
-def verdict_on(judge: Any, picture: Any, prompt: str, score: float | None) -> str | None:
-    """What the judge says of a picture: in words where it can, else its score."""
+def sight_on(judge: Any, picture: Any, prompt: str, score: float | None) -> Sight | None:
+    """What the judge says of a picture: in words where it can, else its score; None without a judge."""
     if judge is None:
         return None
-    if not hasattr(judge, "verdicts"):
-        return f"{judge.name}: {'no score' if score is None else f'{score:.3f}'}"
-    verdict = judge.verdicts([picture], [prompt])[0]
-    return f"{'right' if verdict.right else 'wrong'}: {verdict}"
+    seen = sights(judge, [picture], prompt)
+    return Sight.scored(judge.name, score) if seen is None else seen[0]
 
 
 def draw_section(title: str, draw: Draw, prompt: str, marked: bool) -> str:
     """A picture under its title, with the verdict, as HTML."""
     score = f"score {draw.score:.3f}, seed {draw.seed}"
-    picture = figure(Picture(draw.file, f"{prompt}, {title.lower()}, {score}", score, marked))
-    verdict = "" if draw.verdict is None else f'<p class="verdict">{_coloured(draw.verdict)}</p>'
+    alt = f"{prompt}, {title.lower()}, {score}"
+    picture = figure(Picture(draw.file, alt, score, marked, sight=draw.sight, seed=draw.seed))
+    verdict = "" if draw.sight is None else verdict_html(draw.sight)
     return f"<section><h3>{escape(title)}</h3>{picture}{verdict}</section>"
-
-
-def _coloured(verdict: str) -> str:
-    for word in ("right", "wrong"):
-        if verdict.startswith(f"{word}: "):
-            return f'<strong class="{word}">The judge says {word}.</strong> {escape(verdict[len(word) + 2 :])}'
-    return escape(verdict)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -14,6 +16,9 @@ from .model_calls import before_calls
 
 _LOOK = 0.3
 """Seconds between two looks at a place in line."""
+
+_REMEMBERED = 8
+"""Turns by which the next ones are timed."""
 
 _END = object()
 
@@ -28,9 +33,15 @@ class FullError(ValueError):
 
 @dataclass(frozen=True)
 class Waiting:
-    """A turn's place: how many are served before it."""
+    """A turn's place.
+
+    Attributes:
+        before: how many are served before it.
+        seconds: how long that takes, by the turns so far; None before there were any.
+    """
 
     before: int
+    seconds: float | None = None
 
 
 class Turn:
@@ -91,6 +102,8 @@ class Line:
         self.most = most
         self._turns: list[Turn] = []
         self._lock = threading.Lock()
+        self._lasted: deque[float] = deque(maxlen=_REMEMBERED)
+        self._began = 0.0
         self._thread = ThreadPoolExecutor(1, "samplesmith")
 
     def join(self, work: Work) -> Turn:
@@ -109,9 +122,11 @@ class Line:
         return turn
 
     def _do(self, work: Work, turn: Turn) -> Any:
+        self._began = time.monotonic()
         try:
             return work(turn)
         finally:
+            self._lasted.append(time.monotonic() - self._began)
             turn._reports.put(_END)
 
     def _leave(self, turn: Turn) -> None:
@@ -133,7 +148,7 @@ class Line:
                 place = self._place(turn)
                 if place and place != shown:
                     shown = place
-                    yield Waiting(place)
+                    yield Waiting(place, self._seconds(place))
                 continue
             if news is _END:
                 break
@@ -146,6 +161,14 @@ class Line:
     def _place(self, turn: Turn) -> int:
         with self._lock:
             return self._turns.index(turn) if turn in self._turns else 0
+
+    def _seconds(self, before: int) -> float | None:
+        """How long so many turns take, the one under way among them; None before one has ended."""
+        lasted = list(self._lasted)
+        if not lasted:
+            return None
+        mean = sum(lasted) / len(lasted)
+        return max(before * mean - (time.monotonic() - self._began), mean / 2)
 
     def close(self) -> None:
         """Stop whatever is in line."""

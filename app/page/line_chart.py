@@ -19,14 +19,14 @@ class Series:
     """What is drawn: points in data units, in order of x.
 
     Attributes:
-        look: "dots", a "line" from point to point, or "steps", which hold a value until the next.
+        look: "dots", "rings", a "line" from point to point, or "steps", which hold a value until the next.
         tone: number of its colour, 0 to 2.
         labels: what a dot says under the mouse.
     """
 
     name: str
     points: Sequence[Point]
-    look: Literal["dots", "line", "steps"] = "line"
+    look: Literal["dots", "rings", "line", "steps"] = "line"
     tone: int = 0
     labels: Sequence[str] = ()
 
@@ -65,16 +65,18 @@ def line_chart(
     for one in series:
         finite = [(k, place(x, y)) for k, (x, y) in enumerate(one.points) if math.isfinite(y)]
         spots = [spot for _, spot in finite]
-        if one.look == "dots":
+        if one.look in ("dots", "rings"):
             for k, (x, y) in finite:
                 title = f"<title>{escape(one.labels[k])}</title>" if k < len(one.labels) else ""
-                parts.append(f'<circle class="tone{one.tone}" cx="{x}" cy="{y}" r="4">{title}</circle>')
+                look = " ring" * (one.look == "rings")
+                parts.append(f'<circle class="tone{one.tone}{look}" cx="{x}" cy="{y}" r="4">{title}</circle>')
         elif spots:
-            corners = _steps(spots, place(high_x, low_y)[0]) if one.look == "steps" else spots
+            corners = _steps(spots) if one.look == "steps" else spots
             path = " ".join(f"{x},{y}" for x, y in corners)
             parts.append(f'<polyline class="tone{one.tone}" points="{path}"/>')
         if one.name:
-            parts.append(f'<circle class="tone{one.tone}" cx="{offset + 5}" cy="12" r="4"/>')
+            look = " ring" * (one.look == "rings")
+            parts.append(f'<circle class="tone{one.tone}{look}" cx="{offset + 5}" cy="12" r="4"/>')
             parts.append(f'<text x="{offset + 13}" y="16">{escape(one.name)}</text>')
             offset += 26 + 8 * len(one.name)
     return (
@@ -92,11 +94,11 @@ def _span(values: Sequence[float], margin: float = 0.0) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _steps(spots: Sequence[Point], end: float) -> list[Point]:
+def _steps(spots: Sequence[Point]) -> list[Point]:
     corners = [spots[0]]
     for x, y in spots[1:]:
         corners += [(x, corners[-1][1]), (x, y)]
-    return [*corners, (end, corners[-1][1])] if end > corners[-1][0] else corners
+    return corners
 
 
 def _ticks(low: float, high: float) -> list[float]:

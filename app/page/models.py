@@ -12,6 +12,7 @@ from typing import Any
 from ... import assets
 
 DEFAULT_MODEL, DEFAULT_VERIFIER, DEFAULT_JUDGE = "emoji-sd3", "emoji-clip", "emoji-detector"
+DTYPES = ("float32", "float16", "bfloat16")
 IN_HAND = "your pipeline"
 """Name of a pipeline that was given as an object."""
 
@@ -53,6 +54,23 @@ class Models:
         if self.verifier is not None:
             self.keep(self.verifier.name, self.verifier)
 
+    def check(self) -> None:
+        """Refuse what the page was given and cannot use, before anybody asks; verifiers of other houses are loaded.
+
+        Raises:
+            ValueError: in one sentence.
+        """
+        if self.dtype not in DTYPES:
+            raise ValueError(f"unknown dtype {self.dtype!r}; known: {', '.join(DTYPES)}")
+        folder = Path(self.model)
+        if self.model not in assets.names() and folder.is_dir() and not (folder / "model_index.json").is_file():
+            raise ValueError(f"{self.model} is no pipeline: it holds no model_index.json")
+        for name in (*self.verifiers, self.judge):
+            if name is not None and name not in assets.names("verifier"):
+                from ...verifiers import load_verifier
+
+                self.keep(name, load_verifier(name))
+
     def keep(self, name: str, model: Any) -> None:
         """Have a pipeline or verifier stand under a name, so that it need not be loaded."""
         self._loaded[name] = model
@@ -65,7 +83,8 @@ class Models:
     def guides(self, model: str) -> list[str]:
         """Names of verifiers that can score a model's pictures, the one to begin with first."""
         given = [] if self.verifier is None else [self.verifier.name]
-        return list(dict.fromkeys([*given, *self.verifiers, *self._shipped_for(model, DEFAULT_VERIFIER)]))
+        own = assets.card(model).get("guide", DEFAULT_VERIFIER) if model in assets.names() else DEFAULT_VERIFIER
+        return list(dict.fromkeys([*given, *self.verifiers, *self._shipped_for(model, own)]))
 
     def judges(self, model: str) -> list[str]:
         """Names of held-out verifiers, the one to begin with first."""
@@ -73,8 +92,13 @@ class Models:
         return list(dict.fromkeys([*given, *self._shipped_for(model, DEFAULT_JUDGE)]))
 
     def default_judge(self, model: str) -> str | None:
-        """The judge to begin with; None for a model of another house, where the page was given none."""
-        return self.judges(model)[0] if self.judge is not None or _language(model) is not None else None
+        """The judge to begin with, never the verifier that chooses; None where none is left.
+
+        So it is for a model of another house, where the page was given none.
+        """
+        if self.judge is None and _language(model) is None:
+            return None
+        return next((name for name in self.judges(model) if name != self.guides(model)[0]), None)
 
     def _shipped_for(self, model: str, first: str) -> list[str]:
         """Shipped verifiers of the model's own language; for a model of another house, all."""
@@ -141,6 +165,14 @@ class Models:
             return list(getattr(self._loaded[name], "labels", None) or {})
         return list((self._index(name).get("id2label") or {}).values())
 
+    def speaks_of_scenes(self, name: str) -> bool:
+        """Whether a model draws emoji scenes, whose words are known."""
+        return _language(name) == "emoji"
+
+    def summary(self, name: str) -> str:
+        """What its card says of a shipped model; empty for another one."""
+        return assets.card(name)["summary"] if name in assets.names() else ""
+
     def _index(self, name: str) -> dict[str, Any]:
         return _read(name, "model_index.json")
 
@@ -164,4 +196,6 @@ def _read(name: str, file: str) -> dict[str, Any]:
 
 
 def _language(name: str) -> str | None:
-    return assets.card(name).get("vocabulary") if name in assets.names() else None
+    """The vocabulary of a shipped model, or of the shipped one that it stands on."""
+    card = assets.card(name) if name in assets.names() else {}
+    return card.get("vocabulary") or (_language(card["clip"]) if "clip" in card else None)

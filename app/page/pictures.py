@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from .judged import Sight, boxes_svg, tick_of
+from .visitors import HOME_PREFIX
+
 if TYPE_CHECKING:
     import numpy as np
+
+PAGE = Path(__file__).parent
+"""Files that come with the page are served from here, by their kinds (`serving.py`)."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,9 @@ class Picture:
         caption: under it.
         marked: framed, as the best so far.
         faint: not finished.
+        sight: what the judge sees in it; None where it was not asked.
+        seed: that drew it, which the visitor may take over; None where that says nothing.
+        example: stored with the page, and no picture of the visitor's.
     """
 
     file: Path
@@ -29,22 +38,43 @@ class Picture:
     caption: str = ""
     marked: bool = False
     faint: bool = False
+    sight: Sight | None = None
+    seed: int | None = None
+    example: bool = False
 
 
 def file_url(file: Path) -> str:
-    """Address of a file of a run, relative to the page."""
-    return f"gradio_api/file={quote(file.as_posix())}"
+    """Address of a file of a run, or of one that comes with the page: relative to the page.
+
+    What stands above the visitors' folders on the server is no part of it.
+    """
+    if file.is_relative_to(PAGE):
+        return f"page/{quote(file.relative_to(PAGE).as_posix())}"
+    below = max((k for k, part in enumerate(file.parts) if part.startswith(HOME_PREFIX)), default=len(file.parts) - 2)
+    return f"runs/{quote('/'.join(file.parts[below + 1 :]))}"
 
 
 def figure(picture: Picture) -> str:
-    """A picture with its caption, as HTML."""
-    classes = f"cell{' best' * picture.marked}{' early' * picture.faint}"
+    """A picture with its caption, as HTML; a click or Enter on it opens it large (`look.js`)."""
+    sight = picture.sight
+    classes = f"cell{' best' * picture.marked}{' early' * picture.faint}{' example' * picture.example}"
     star = '<span aria-hidden="true">★</span> ' if picture.marked else ""
-    caption = f"<figcaption>{star}{escape(picture.caption)}</figcaption>" if picture.caption else ""
+    tick = "" if sight is None else tick_of(sight.right)
+    caption = f"<figcaption>{star}{escape(picture.caption)}{tick}</figcaption>" if picture.caption or tick else ""
+    said = "" if sight is None else f", {sight}"
+    seed = "" if picture.seed is None else f' data-seed="{picture.seed}"'
+    boxes = "" if sight is None else boxes_svg(sight)
     return (
-        f'<figure class="{classes}"><img src="{escape(file_url(picture.file))}" alt="{escape(picture.alt)}">'
+        f'<figure class="{classes}"><button type="button" class="look"{seed}>'
+        f'<img src="{escape(file_url(picture.file))}" alt="{escape(picture.alt + said)}">{boxes}</button>'
         f"{caption}</figure>"
     )
+
+
+def empty_cell(text: str = "") -> str:
+    """The place of a picture that is still to come; a text says what will stand there."""
+    hidden = "" if text else ' aria-hidden="true"'
+    return f'<figure class="cell empty"{hidden}><div>{escape(text)}</div><figcaption>&nbsp;</figcaption></figure>'
 
 
 def grid(pictures: Sequence[Picture], places: int = 0, label: str = "") -> str:
@@ -56,8 +86,7 @@ def grid(pictures: Sequence[Picture], places: int = 0, label: str = "") -> str:
         label: of the whole.
     """
     cells = [figure(one) for one in pictures]
-    empty = '<figure class="cell empty" aria-hidden="true"><div></div><figcaption>&nbsp;</figcaption></figure>'
-    cells += [empty] * (places - len(pictures))
+    cells += [empty_cell()] * (places - len(pictures))
     size = "four" if len(cells) <= 4 else "few" if len(cells) <= 8 else "many"
     reachable = ' tabindex="0"' if size == "many" else ""  # many scroll in a frame of their own
     return f'<div class="cells {size}" role="group" aria-label="{escape(label)}"{reachable}>{"".join(cells)}</div>'

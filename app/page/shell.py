@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,17 @@ import gradio as gr
 from .library import import_library
 from .limits import Limits
 from .models import Models
+from .serving import app_settings
 from .studio import Studio
 from .tabs import TABS
+from .words import glossary
 
 CSS = Path(__file__).with_name("page.css")
-_TOGGLE = "() => { document.body.classList.toggle('dark'); }"
+SCRIPTS = ("page.js", "look.js", "memory.js")
+"""In the order in which they stand on each other."""
+_HEAD = "".join(f'<script src="page/{name}" defer></script>' for name in SCRIPTS)
+_TOGGLE = "() => samplesmith.theme(true)"
+_ARRIVE = "() => { samplesmith.theme(false); samplesmith.draw(); samplesmith.arrive(); }"
 _FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "DejaVu Sans Mono", "monospace"]
 
@@ -54,14 +63,15 @@ def launch(
         share=share,
         prevent_thread_lock=True,
         quiet=True,
-        allowed_paths=[str(studio.visitors.home)],
+        app_kwargs=app_settings(studio.visitors.home),
         theme=_theme(),
         css_paths=[CSS],
+        head=_HEAD,
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
         ssr_mode=False,
-        max_file_size="1mb",  # nothing is ever uploaded
+        max_file_size="1b",  # nothing is ever uploaded
         state_session_capacity=1000,
     )
     page.studio = studio
@@ -70,10 +80,28 @@ def launch(
     print(f"Samplesmith is at {page.share_url or page.local_url} (Ctrl-C ends it)", flush=True)
     if block:
         try:
-            page.block_thread()
+            with _ended_by_sigterm():
+                page.block_thread()
         finally:
             studio.close()
     return page
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the page as Ctrl-C does, so that the visitors' files go; only a main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def build_page(studio: Studio) -> gr.Blocks:
@@ -82,7 +110,7 @@ def build_page(studio: Studio) -> gr.Blocks:
         with gr.Row(elem_classes="head"):
             gr.HTML("<h1>Samplesmith</h1><p>Spend compute where the image is made: search, watch, compare.</p>")
             theme = gr.Button("Light or dark", size="sm", scale=0, elem_id="theme")
-            theme.click(None, js=_TOGGLE, api_visibility="private")
+            theme.click(None, js=_TOGGLE, show_progress="hidden", api_visibility="private")
         for title, build in TABS.items():
             with gr.Tab(title):
                 build(studio)
@@ -93,7 +121,9 @@ def build_page(studio: Studio) -> gr.Blocks:
         def leave(request: gr.Request) -> None:
             studio.visitors.leave(str(request.session_hash))
 
+        gr.HTML(glossary())
         page.load(arrive, queue=False, show_progress="hidden", api_visibility="private")
+        page.load(None, js=_ARRIVE, show_progress="hidden", api_visibility="private")
         page.unload(leave)
     return page.queue(max_size=4 * studio.limits.in_line)
 
@@ -108,4 +138,11 @@ def _theme() -> gr.themes.Base:
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover_dark="*primary_600",
+        block_title_text_color="*primary_800",
+        block_title_text_color_dark="white",
+        block_title_background_fill_dark="*primary_800",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_300",
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
+import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,16 +52,16 @@ class Studio:
             Exception: what the work raised.
         """
         visitor = self.visitors.visitor(str(session))
-        folder = visitor.new_folder(tab)
 
-        def ready(turn: Turn) -> Any:
-            import_library()
-            with overheard(turn.notes):
-                return work(folder, turn)
+        def join(folder: Path) -> Turn:
+            def ready(turn: Turn) -> Any:
+                import_library()
+                with overheard(turn.notes):
+                    return work(folder, turn)
 
-        turn = self.line.join(ready)
-        visitor.began(tab, turn)
-        return (yield from self.line.follow(turn))
+            return self.line.join(ready)
+
+        return (yield from self.line.follow(visitor.begin(tab, join)))
 
     def cancel(self, session: str | None, tab: str) -> None:
         """Stop the run of a visitor in a tab."""
@@ -75,9 +78,17 @@ def told(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     sentence = lines[0][:600] if lines else ""
     if isinstance(error, (ValueError, OSError)) and sentence:
-        return sentence
+        return without_server_paths(sentence)
     logger.error("a run of the page failed", exc_info=error)
-    return f"this run failed: {type(error).__name__}{': ' if sentence else ''}{sentence}"
+    return without_server_paths(f"this run failed: {type(error).__name__}{': ' if sentence else ''}{sentence}")
+
+
+def without_server_paths(sentence: str) -> str:
+    """A sentence in which files lie under no folder of this server: the last part of a path says enough."""
+    roots = {Path(tempfile.gettempdir()), Path.home(), Path.cwd(), Path(sys.prefix), Path(__file__).parents[2]}
+    for root in sorted((str(one) for one in roots if one != Path("/")), key=len, reverse=True):
+        sentence = re.sub(rf"{re.escape(root)}(/[^\s:'\",;]*)?", lambda match: Path(match[0]).name, sentence)
+    return sentence
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from .compare import CompareTab
 from .guidance import GuidanceTab
 from .search import SearchTab
 from .steering import SteeringTab
@@ -11,6 +12,7 @@ from .time_shift import TimeShiftTab
 
 TABS: dict[str, Callable[[Studio], object]] = {
     "Search": SearchTab,
+    "Compare": CompareTab,
     "Steering": SteeringTab,
     "Superpose": SuperposeTab,
     "Guidance": GuidanceTab,

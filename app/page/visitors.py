@@ -7,9 +7,13 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from .line import Turn
+
+HOME_PREFIX = "samplesmith-web-"
+"""The name of a page's folder of visitors begins with it."""
 
 IDLE = 3600.0
 """Seconds after which a visitor who was never seen to leave, such as a script, is taken to have left."""
@@ -34,6 +38,21 @@ class Visitor:
         self.has_page = False
         self._turns: dict[str, Turn] = {}
         self._left = False
+        self._lock = threading.RLock()
+
+    def begin(self, tab: str, join: Callable[[Path], Turn]) -> Turn:
+        """Begin a run in a tab; of requests that come at once, one does.
+
+        Args:
+            join: puts the work in line, given an empty folder for its files.
+
+        Raises:
+            BusyError: while a run of the tab is under way.
+        """
+        with self._lock:
+            turn = join(self.new_folder(tab))
+            self.began(tab, turn)
+            return turn
 
     def new_folder(self, tab: str) -> Path:
         """An empty folder for a run in a tab, in place of the tab's last one.
@@ -41,8 +60,9 @@ class Visitor:
         Raises:
             BusyError: while a run of the tab is under way.
         """
-        if (turn := self._turns.get(tab)) is not None and not turn.future.done():
-            raise BusyError("your last run here is still under way; cancel it or wait for its end")
+        with self._lock:
+            if (turn := self._turns.get(tab)) is not None and not turn.future.done():
+                raise BusyError("your last run here is still under way; cancel it or wait for its end")
         place = self.folder / tab.replace(" ", "-").lower()
         shutil.rmtree(place, ignore_errors=True)
         # Another name each time: a browser must not show the last run's pictures.
@@ -52,7 +72,8 @@ class Visitor:
 
     def began(self, tab: str, turn: Turn) -> None:
         """Remember the run under way in a tab."""
-        self._turns[tab] = turn
+        with self._lock:
+            self._turns[tab] = turn
         if self._left:
             self.leave()
 
@@ -82,7 +103,7 @@ class Visitors:
     """All open pages, by the session's name, and the folder that holds their files."""
 
     def __init__(self) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="samplesmith-web-", ignore_cleanup_errors=True)
+        self._home = tempfile.TemporaryDirectory(prefix=HOME_PREFIX, ignore_cleanup_errors=True)
         self.home = Path(self._home.name).resolve()
         self._known: dict[str, Visitor] = {}
         self._lock = threading.Lock()

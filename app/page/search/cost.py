@@ -45,7 +45,7 @@ class CostEstimate:
             candidate: NFEs of one whole candidate.
             ledger: the search's own.
         """
-        steps = self._steps(job)
+        steps = self.steps(job)
         if steps is None or not ledger["nfe"] or not ledger["seconds"]:
             return
         with self._lock:
@@ -63,7 +63,7 @@ class CostEstimate:
 
     def candidate(self, job: SearchJob) -> int | None:
         """NFEs of one whole candidate: as the calibration counted them, else as the last search did."""
-        steps = self._steps(job)
+        steps = self.steps(job)
         with self._lock:
             last = self._last.get(job.model)
         if steps is None:
@@ -89,7 +89,7 @@ class CostEstimate:
             return None
         return next((row.nfe for row in calibration.steps if row.num_inference_steps == steps), None)
 
-    def _steps(self, job: SearchJob) -> int | None:
+    def steps(self, job: SearchJob) -> int | None:
         """Steps of a whole candidate: "auto" counts the budget in the model's default ones."""
         given = None if job.steps == AUTO else job.steps
         return given or self.models.default_steps(job.model or IN_HAND)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .... import assets
 from ....pipelines.search.job import AUTO, SearchJob
+from ....scenes import PromptError, parse, words_of
 from ..library import import_library
 from ..limits import Limits, checked_prompt, one_of, optional, real, whole
 from ..models import IN_HAND, Models
@@ -44,6 +46,10 @@ def checked_job(
     one_of("model", model, models.pipelines)
     one_of("verifier", verifier, models.guides(model))
     one_of("judge", judge, [None, *models.judges(model)])
+    if judge is not None and judge == verifier:
+        raise ValueError(f"{judge} is verifier and judge; a judge takes no part in the choice: take another, or none")
+    if (labels := models.labels(model)) and isinstance(prompt, str):
+        one_of("class", prompt.strip(), labels)
     auto = isinstance(steps, str) and steps.strip().lower() == AUTO
     if auto and not models.has_calibration(model):
         raise ValueError(f"{model} carries no calibration, which steps {AUTO!r} need; give a number of steps")
@@ -53,7 +59,7 @@ def checked_job(
         "width": optional(whole, "width", width, 8, limits.side, "pixels"),
     }
     job = SearchJob(
-        prompts=(checked_prompt(prompt, limits),),
+        prompts=(_in_known_words(checked_prompt(prompt, limits), model, verifier, judge),),
         model=None if model == IN_HAND else model,
         verifiers=(verifier,),
         judge=judge,
@@ -77,3 +83,15 @@ def checked_job(
     import_library()
     job.check()
     return job
+
+
+def _in_known_words(prompt: str, *names: str | None) -> str:
+    """The prompt with number words for digits, where one of the shipped models has never seen digits."""
+    known = [assets.card(name) for name in names if name in assets.names()]
+    lacking = {word for card in known if card.get("vocabulary") == "emoji" for word in card.get("lacks", ())}
+    if not lacking.intersection(filter(str.isdecimal, words_of(prompt))):
+        return prompt
+    try:
+        return parse(prompt).caption
+    except PromptError:
+        return prompt  # the job's own check says what is wrong

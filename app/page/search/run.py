@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....pipelines.search.job import AUTO, SearchJob
-from ..draws import Draw, draw_of, verdict_on
+from ..draws import Draw, draw_of, sight_on
+from ..judged import sights
 from ..line import Stopped, Turn
 from ..models import IN_HAND
+from ..on_the_way import shown_on_the_way
 from ..pictures import save_pictures
 from ..studio import Studio
 from .cost import CostEstimate
+from .plan import Plan, planned
+from .tried import Tried
 
 if TYPE_CHECKING:
     from ....pipelines import BatchReport, NoiseSearch, SearchResult
@@ -31,11 +35,13 @@ class Begun:
         folder: of the run.
         candidates: how many there will be; None where the search finds that out.
         nfe: the budget; None where the search finds that out.
+        plan: of a search whose candidates do not all cost the same, where it can be told.
     """
 
     folder: Path
     candidates: int | None
     nfe: int | None
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class Batch:
 
     records: list[Record]
     ledger: Ledger
+    tried: list[Tried] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ def costs_alike(strategy: str) -> bool:
 
 
 def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Path, turn: Turn) -> Outcome | None:
-    """Run a checked job; it reports `Loading`, `Begun` and `Batch`.
+    """Run a checked job; it reports `Loading`, `Begun`, `OnTheWay` and `Batch`.
 
     Args:
         studio: of the page.
@@ -100,11 +107,12 @@ def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Pa
     pipe = models.pipeline(model)
     load = partial(models.judge_or_guide, model=model)
     guide, judge = asked.load_verifiers(load)
-    job = _in_nfe(costs, asked)
+    job = in_nfe(costs, asked)
     search = job.search(pipe, guide, judge)
     allocation = allocate(search.calibration, pipe, guide, job.budget, job.call_arguments)
     if allocation is None:
-        turn.report(Begun(folder, job.candidates, job.budget))
+        plan = None if costs_alike(job.strategy) else _plan(costs, search, asked, job)
+        turn.report(Begun(folder, job.candidates if plan is None else plan.begin, job.budget, plan))
     else:
         turn.report(Begun(folder, allocation.candidates, allocation.nfe))
 
@@ -112,12 +120,14 @@ def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Pa
 
     def tell(report: BatchReport) -> bool:
         reports[:] = [report]
-        turn.report(Batch(list(report.records), replace(report.ledger)))
+        drawn()
+        tried = _tried(report, judge, job.prompts[0])
+        turn.report(Batch(list(report.records), replace(report.ledger), tried))
         return not turn.stopped
 
     result: SearchResult | None
     try:
-        with turn.stops(pipe):
+        with turn.stops(pipe), shown_on_the_way(pipe, folder, turn.report) as drawn:
             result = replace(job, output=str(folder)).run(pipe, load=load, progress=False, on_batch=tell)
     except Stopped:
         result = reports[0].result() if reports else None
@@ -137,7 +147,33 @@ def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Pa
     return Outcome(job, folder, result, best, first, turn.stopped, turn.notes)
 
 
-def _in_nfe(costs: CostEstimate, job: SearchJob) -> SearchJob:
+def _tried(report: BatchReport, judge: Any, prompt: str) -> list[Tried]:
+    """What came in a batch, and what the judge sees in each finished picture."""
+    name = None if judge is None else judge.name
+    tried = [Tried.of(record, name) for record in report.records]
+    finished = [k for k, one in enumerate(tried) if one.finished and report.images[k] is not None]
+    try:
+        seen = sights(judge, [report.images[k] for k in finished], prompt)
+    except ValueError:  # a clip, say: the score alone is shown
+        seen = None
+    for k, sight in zip(finished, seen or (), strict=seen is not None):
+        tried[k] = tried[k].seen(sight)
+    return tried
+
+
+def _plan(costs: CostEstimate, search: NoiseSearch, asked: SearchJob, job: SearchJob) -> Plan | None:
+    """How many candidates begin and finish, where one's cost is known."""
+    candidate, steps = costs.candidate(asked), costs.steps(asked)
+    if candidate is None or steps is None or search.calibration is None:
+        strategy = search.strategy
+    else:
+        strategy = search.strategy.informed(search.calibration.early_correlations(steps))
+    if candidate is None or steps is None:
+        return None
+    return planned(strategy, candidate, steps, job.budget, job.candidates, job.batch_size)
+
+
+def in_nfe(costs: CostEstimate, job: SearchJob) -> SearchJob:
     """The job with its budget in NFEs, where its candidates do not all cost the same and one's cost is known."""
     if job.steps != AUTO and costs_alike(job.strategy):
         return job
@@ -169,5 +205,5 @@ def _drawn_first(search: NoiseSearch, result: SearchResult, job: SearchJob, fold
     guide, judge = search.verifier, search.judge
     (scored,) = score_batch(guide, images, [True], prompt, judge=judge)
     score = scored.scores.get(guide.name)
-    verdict = verdict_on(judge, file, prompt, scored.scores.get(result.judge or ""))
-    return Draw(file, job.seed, math.nan if score is None else score, verdict)
+    sight = sight_on(judge, file, prompt, scored.scores.get(result.judge or ""))
+    return Draw(file, job.seed, math.nan if score is None else score, sight)

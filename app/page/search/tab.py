@@ -10,15 +10,20 @@ from typing import Any
 import gradio as gr
 
 from ....pipelines.search.job import AUTO, SearchJob
-from ..controls import LIGHT, RUN, RunControls, Update
+from ..answer import Shot, answer
+from ..controls import LIGHT, RUN, RunControls, Update, named, seconds_text
 from ..library import import_library
-from ..models import IN_HAND
+from ..memory import Memory, settings, strip
+from ..models import DEFAULT_MODEL, IN_HAND
+from ..on_the_way import OnTheWay
 from ..pictures import grid, notice
 from ..studio import Studio
+from ..words import GLOSSARY, folded_chips, scene_words
 from .cost import CostEstimate
+from .example import Example
 from .request import checked_job
 from .run import Batch, Begun, Outcome, costs_alike, run_search
-from .view import SearchView, outcome_panel, score_chart, seconds_text, summary
+from .view import FIRST, SearchView, facts, final_answer, score_chart, summary
 
 TITLE = "Search"
 NO_JUDGE = "none"
@@ -28,8 +33,14 @@ PRESETS = {
     "Hard count": "five apples on green",
     "Hard relation": "two dogs above a boat on blue",
 }
-"""Prompts that each begin a run at one click."""
+"""Prompts that each begin a run at one click; a model of classes has classes in their places."""
 STRATEGY, CANDIDATES, BATCH_SIZE = "random", 8, 2
+ABOUT = (
+    "Search draws your prompt from several random seeds and keeps the picture that a second model scores highest: it "
+    "helps where one draw often gets the prompt wrong."
+)
+
+_SEE = '<button type="button" class="toggle" data-toggle="see" aria-pressed="false">Show what the judge sees</button>'
 
 
 class SearchTab:
@@ -44,13 +55,18 @@ class SearchTab:
     def _build(self) -> None:
         models, limits = self.studio.models, self.studio.limits
         model = models.model
+        example = Example() if model == DEFAULT_MODEL else None
+        first = next(iter(self._prompts(model).values())) if example is None else example.job.prompts[0]
+        gr.HTML(f'<p class="about">{ABOUT}</p>')
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
-                self.prompt = gr.Textbox(PRESETS["Easy"], label="Prompt", lines=2, max_lines=4, elem_id="prompt")
+                # One line: Enter runs, and the field grows with what is written.
+                self.prompt = gr.Textbox(first, label="Prompt", lines=1, max_lines=4, elem_id="prompt")
+                self.known = gr.HTML(self._known_words(model))
                 with gr.Row(elem_classes="presets"):
                     self.presets = {
-                        name: gr.Button(f"{name}: {text}", size="sm", elem_id=f"preset-{name.split()[-1].lower()}")
-                        for name, text in PRESETS.items()
+                        name: gr.Button(shown, size="sm", elem_id=f"preset-{name.split()[-1].lower()}")
+                        for name, shown in zip(PRESETS, self._preset_texts(model), strict=True)
                     }
                 self.candidates = gr.Slider(
                     1, limits.candidates, CANDIDATES, step=1, label="Budget, in candidates", elem_id="budget"
@@ -59,18 +75,29 @@ class SearchTab:
                 with gr.Row():
                     self.start = gr.Button("Search", variant="primary", elem_id="start")
                     self.cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="cancel")
-                self.status = gr.HTML(notice("Choose an example, or write a prompt and press Search."))
+                self.status = gr.HTML(
+                    notice("Choose an example, or write a prompt and press Search."), elem_id="status"
+                )
+                with gr.Row(equal_height=True):
+                    self.seed = gr.Number(0, label="Seed", precision=0, elem_classes="seed", min_width=100)
+                    self.random = gr.Button("Random seed", size="sm", min_width=100, elem_id="random-seed")
                 with gr.Accordion("Model, verifier and judge", open=False):
-                    self.model = gr.Dropdown(models.pipelines, value=model, label="Model")
+                    self.model = gr.Dropdown(
+                        models.pipelines, value=model, label="Model", info=models.summary(model) or None
+                    )
                     self.verifier = gr.Dropdown(
-                        models.guides(model), value=models.guides(model)[0], label="Verifier: chooses"
+                        models.guides(model),
+                        value=models.guides(model)[0],
+                        label="Verifier: chooses",
+                        info=GLOSSARY["verifier"],
                     )
                     self.judge = gr.Dropdown(
                         [NO_JUDGE, *models.judges(model)],
                         value=models.default_judge(model) or NO_JUDGE,
                         label="Judge: measures, takes no part in the choice",
+                        info=GLOSSARY["judge"],
                     )
-                with gr.Accordion("Strategy, steps and seed", open=False):
+                with gr.Accordion("Strategy and steps", open=False):
                     self.strategy = gr.Dropdown(
                         [STRATEGY],
                         value=STRATEGY,
@@ -82,20 +109,23 @@ class SearchTab:
                         label=self._steps_label(model), max_lines=1, placeholder=DEFAULT, elem_id="steps"
                     )
                     self.guidance = gr.Textbox(label="Guidance scale", max_lines=1, placeholder=DEFAULT)
-                    self.seed = gr.Number(0, label="Seed", precision=0)
                     self.batch_size = gr.Number(BATCH_SIZE, label="Candidates in one call", precision=0)
                     with gr.Row():
                         self.height = gr.Textbox(label="Height", max_lines=1, placeholder=DEFAULT, min_width=80)
                         self.width = gr.Textbox(label="Width", max_lines=1, placeholder=DEFAULT, min_width=80)
             with gr.Column(scale=3, min_width=320):
-                self.gallery = gr.HTML(grid([], CANDIDATES, "candidates"), elem_id="gallery")
-                self.chart = gr.HTML(score_chart([], None), elem_id="chart")
-        with gr.Column(visible=False, elem_id="result") as self.result:
-            self.outcome = gr.HTML()
-            with gr.Accordion("Repeat this run", open=True):
-                shown = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "lines": 1}
-                self.code = gr.Code(language="python", label="Python", elem_id="snippet", **shown)
-                self.command = gr.Code(language="shell", label="Command line", elem_id="command", **shown)
+                empty = answer(first, [Shot("Best", note="will stand here"), Shot(FIRST, note="will stand here")])
+                self.answer = gr.HTML(empty if example is None else example.answer(), elem_id="result")
+                gr.HTML(strip() + _SEE)
+                blank = grid([], CANDIDATES, "candidates")
+                self.gallery = gr.HTML(blank if example is None else example.gallery(), elem_id="gallery")
+                self.chart = gr.HTML(score_chart([], None) if example is None else example.chart(), elem_id="chart")
+                self.facts = gr.HTML("" if example is None else example.facts(), elem_id="facts")
+                with gr.Accordion("Repeat this run", open=False):
+                    shown = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "lines": 1}
+                    code, command = ("", "") if example is None else (example.code, example.command)
+                    self.code = gr.Code(code, language="python", label="Python", elem_id="snippet", **shown)
+                    self.command = gr.Code(command, language="shell", label="Command line", elem_id="command", **shown)
         self.inputs = {
             "prompt": self.prompt,
             "model": self.model,
@@ -115,24 +145,54 @@ class SearchTab:
         self.controls = RunControls(
             self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
         )
-        shown = [self.gallery, self.chart, self.result, self.outcome, self.code, self.command, self.estimate]
-        run = {"fn": self.run, "inputs": list(self.inputs.values()), "outputs": [*self.controls.outputs, *shown], **RUN}
-        gr.on([self.start.click, self.prompt.submit], api_name="search", **run)
+        shown = [self.answer, self.gallery, self.chart, self.facts, self.code, self.command]
+        memory = Memory(TITLE, self.inputs, shown, self.start)
+        fields = list(self.inputs.values())
+        run = {"fn": named(self.run, self.inputs), "inputs": fields}
+        run |= {"outputs": [*self.controls.outputs, *shown, self.estimate], **RUN}
+        typed = [self.prompt, self.seed, self.steps, self.guidance, self.batch_size, self.height, self.width]
+        memory.keep(gr.on([self.start.click, *(one.submit for one in typed)], api_name="search", **run))
         for name, button in self.presets.items():
-            filled = button.click(lambda name=name: self._preset(name), outputs=list(self.inputs.values()), **LIGHT)
-            filled.then(api_visibility="private", **run)
+            filled = button.click(lambda model, name=name: self._preset(name, model), self.model, fields, **LIGHT)
+            memory.keep(filled.then(api_visibility="private", **run))
+        self.random.click(None, outputs=self.seed, js="() => Math.floor(Math.random() * 2 ** 31)", **LIGHT)
         # At arrival too: what needs the library's imports is filled in then, so that the page answers before them.
-        gr.on(None, self._follow_model, self.model, [self.verifier, self.judge, self.steps, self.strategy], **LIGHT)
+        of_model = [
+            self.model,
+            self.verifier,
+            self.judge,
+            self.steps,
+            self.strategy,
+            self.known,
+            *self.presets.values(),
+        ]
+        gr.on(None, self._follow_model, [self.model, self.verifier, self.judge], of_model, **LIGHT)
         priced = [self.model, self.candidates, self.steps, self.guidance]
         gr.on(None, self._estimate, priced, self.estimate, trigger_mode="always_last", preprocess=False, **LIGHT)
 
-    def _preset(self, name: str) -> list[Any]:
+    def _prompts(self, model: str) -> dict[str, str]:
+        """What the presets ask for."""
+        labels = self.studio.models.labels(model)
+        return dict(zip(PRESETS, labels, strict=False)) if len(labels) >= len(PRESETS) else PRESETS
+
+    def _preset_texts(self, model: str) -> list[str]:
+        prompts = self._prompts(model)
+        return [text if prompts is not PRESETS else f"{name}: {text}" for name, text in prompts.items()]
+
+    def _known_words(self, model: str) -> str:
+        """What the model draws, folded away; nothing for one that takes any words."""
+        models = self.studio.models
+        if labels := models.labels(model):
+            return folded_chips("Classes of this model", {"classes": tuple(labels)}, "*")
+        return folded_chips("Words this model knows", scene_words()) if models.speaks_of_scenes(model) else ""
+
+    def _preset(self, name: str, model: str) -> list[Any]:
         models = self.studio.models
         values = {
-            "prompt": PRESETS[name],
-            "model": models.model,
-            "verifier": models.guides(models.model)[0],
-            "judge": models.default_judge(models.model) or NO_JUDGE,
+            "prompt": self._prompts(model)[name],
+            "model": model,
+            "verifier": models.guides(model)[0],
+            "judge": models.default_judge(model) or NO_JUDGE,
             "strategy": STRATEGY,
             "candidates": CANDIDATES,
             "seed": 0,
@@ -140,17 +200,23 @@ class SearchTab:
         }
         return [values.get(field, "") for field in self.inputs]
 
-    def _follow_model(self, model: str) -> list[Any]:
+    def _follow_model(self, model: str, verifier: str, judge: str) -> list[Any]:
+        """The fields that depend on the model; a choice that fits it stays."""
         import_library()
-        from ....samplers.strategies import STRATEGIES
+        from ....samplers.strategies import STRATEGIES, Need
 
         models = self.studio.models
         guides, judges = models.guides(model), models.judges(model)
+        first = models.default_judge(model) or NO_JUDGE
+        noise = [name for name, kind in STRATEGIES.items() if Need.STOCHASTIC_STEPS not in kind.needs]
         return [
-            gr.Dropdown(choices=guides, value=guides[0]),
-            gr.Dropdown(choices=[NO_JUDGE, *judges], value=models.default_judge(model) or NO_JUDGE),
+            gr.Dropdown(info=models.summary(model) or None),
+            gr.Dropdown(choices=guides, value=verifier if verifier in guides else guides[0]),
+            gr.Dropdown(choices=[NO_JUDGE, *judges], value=judge if judge in (NO_JUDGE, *judges) else first),
             gr.Textbox(label=self._steps_label(model)),
-            gr.Dropdown(choices=list(STRATEGIES)),
+            gr.Dropdown(choices=noise),
+            self._known_words(model),
+            *(gr.Button(text) for text in self._preset_texts(model)),
         ]
 
     def _steps_label(self, model: str) -> str:
@@ -183,38 +249,39 @@ class SearchTab:
         yield from self.controls.guarded(self._run(request.session_hash, *values))
 
     def _run(self, session: str | None, *values: Any) -> Iterator[Update]:
-        named = dict(zip(self.inputs, values, strict=True))
-        named["judge"] = None if named["judge"] == NO_JUDGE else named["judge"]
-        job = checked_job(self.studio.models, self.studio.limits, **named)
+        asked = dict(zip(self.inputs, values, strict=True))
+        judge = None if asked["judge"] == NO_JUDGE else asked["judge"]
+        job = checked_job(self.studio.models, self.studio.limits, **{**asked, "judge": judge})
         view = SearchView(job)
-        yield {
-            **self.controls.busy(),
-            self.gallery: view.gallery(),
-            self.chart: view.chart(),
-            self.result: gr.Column(visible=False),
-        }
+        yield {**self.controls.busy(), **self._shown(view), self.facts: "", self.code: "", self.command: ""}
         work = partial(run_search, self.studio, self.costs, job)
         outcome = yield from self.controls.follow(session, work, partial(self._news, view))
-        yield self._end(outcome, view)
+        yield self._end(outcome, view, settings(asked))
 
-    def _news(self, view: SearchView, news: Begun | Batch) -> Update:
+    def _shown(self, view: SearchView) -> Update:
+        return {self.answer: view.answer(), self.gallery: view.gallery(), self.chart: view.chart()}
+
+    def _news(self, view: SearchView, news: Begun | OnTheWay | Batch) -> Update:
         if isinstance(news, Begun):
             view.begin(news)
-            return {self.status: notice("The first candidates are being drawn ...", "busy")}
+            return {self.status: notice("The first candidates are being drawn ...", "busy"), **self._shown(view)}
+        if isinstance(news, OnTheWay):
+            view.draw(news)
+            return {self.answer: view.answer()}
         view.take(news)
-        return {self.status: view.progress(), self.gallery: view.gallery(), self.chart: view.chart()}
+        return {self.status: view.progress(), **self._shown(view)}
 
-    def _end(self, outcome: Outcome | None, view: SearchView) -> Update:
+    def _end(self, outcome: Outcome | None, view: SearchView, asked: str) -> Update:
         if outcome is None:
             return {self.status: notice("Cancelled before a candidate had come."), **self.controls.idle()}
         view.end(outcome)
         whole = outcome.stopped and not costs_alike(outcome.job.strategy)
         note = "# cancelled on the way; this makes the whole search\n" if whole else ""
         return {
-            self.status: notice(summary(outcome), "wrong" if outcome.result.failed else "calm"),
-            self.gallery: view.gallery(),
-            self.result: gr.Column(visible=True),
-            self.outcome: outcome_panel(outcome),
+            self.status: notice(summary(outcome, view), "wrong" if outcome.result.failed else "calm"),
+            **self._shown(view),
+            self.answer: final_answer(outcome, view),
+            self.facts: facts(outcome, asked),
             self.code: note + outcome.job.python(self.studio.models.in_hand),
             self.command: note + self._command(outcome.job),
             self.estimate: self._estimate_text(view.job),

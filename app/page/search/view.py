@@ -1,19 +1,27 @@
-"""What the search tab shows, as HTML: candidates as they come, the score against the cost, and the end."""
+"""What the search tab shows, as HTML: the answer, candidates as they come, scores against the cost, and the files."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ....pipelines.search.job import SearchJob
-from ..draws import draw_section
+from ..answer import Shot, answer
+from ..controls import seconds_text
+from ..draws import Draw
+from ..judged import right_of
 from ..line_chart import Series, line_chart
+from ..on_the_way import OnTheWay
 from ..pictures import Picture, downloads, grid, notice, progress
+from ..words import term
+from .plan import Plan
 from .run import Batch, Begun, Outcome, costs_alike
+from .tried import Tried
 
-if TYPE_CHECKING:
-    from ....pipelines.search.record import Record
+FIRST = "First draw"
 
 
 class SearchView:
@@ -21,155 +29,207 @@ class SearchView:
 
     Args:
         job: the search.
+        example: whether it is the one that is stored with the page.
     """
 
-    def __init__(self, job: SearchJob):
-        self.job = job
+    def __init__(self, job: SearchJob, example: bool = False):
+        self.job, self.example = job, example
         (self.prompt,) = job.prompts
         self.places = job.candidates or 0
         self.folder = Path()
         self.nfe: int | None = None
-        self.records: list[Record] = []
+        self.plan: Plan | None = None
+        self.tried: list[Tried] = []
         self.spent, self.seconds = 0, 0.0
-        self.chosen: Record | None = None
+        self.chosen: Tried | None = None
+        self.ended = False
+        self._drawing: OnTheWay | None = None
 
     def begin(self, begun: Begun) -> None:
         """Take what is known of the run: its folder, which holds the pictures, and its size."""
-        self.folder = begun.folder
+        self.folder, self.plan, self.nfe = begun.folder, begun.plan, begun.nfe
         self.places = begun.candidates or self.places
-        self.nfe = begun.nfe
+
+    def draw(self, news: OnTheWay) -> None:
+        """Take a picture of the first candidate on its way."""
+        self._drawing = news
 
     def take(self, batch: Batch) -> None:
         """Take what has come."""
-        self.records += batch.records
         self.spent, self.seconds = batch.ledger.nfe, batch.ledger.seconds
         if self.nfe is None and costs_alike(self.job.strategy):
-            self.nfe = self.records[0].nfe * self.places
-        best = max(map(_standing, self.records))
-        self.chosen = next(record for record in self.records if _standing(record) == best)
+            self.nfe = batch.records[0].nfe * self.places
+        self.add(batch.tried)
 
-    def gallery(self) -> str:
-        """All candidates, each as it stands."""
-        latest: dict[Any, Record] = {}
-        for record in self.records:
-            latest[_noise_of(record)] = record
-        shown = [self._picture(k, record) for k, record in enumerate(latest.values(), 1)]
-        return grid(shown, self.places, f"candidates of {self.prompt}")
-
-    def _picture(self, number: int, record: Record) -> Picture:
-        score, marked = _score(record), record is self.chosen and _score(record) > -math.inf
-        if record.failed:
-            caption, said = "failed", record.reason or "failed"
-        else:
-            caption = f"{score:.3f}" if math.isfinite(score) else "ranked at the end"
-            said = f"score {caption}" if math.isfinite(score) else caption
-        finished = record.node.finished
-        if not finished:
-            caption += f" at {record.steps_done}/{record.steps}"
-            said += f" at step {record.steps_done} of {record.steps}"
-        alt = f"{self.prompt}, candidate {number}, seed {record.seed}, {said}"
-        return Picture(self.folder / (record.file or ""), alt, caption, marked, faint=not finished)
+    def add(self, tried: Sequence[Tried]) -> None:
+        """Add candidates."""
+        self.tried += tried
+        best = max(one.standing for one in self.tried)
+        self.chosen = next(one for one in self.tried if one.standing == best)
 
     def end(self, outcome: Outcome) -> None:
         """Take the choice, and give up the places of what did not come."""
-        self.chosen, self.places = outcome.result.best[0].record, 0
+        chosen = outcome.result.best[0].record
+        mark = Tried.of(chosen)
+        self.chosen = next(one for one in self.tried if (one.noise, one.file) == (mark.noise, mark.file))
+        self.places, self.ended = 0, True
+
+    @property
+    def latest(self) -> list[Tried]:
+        """Each initial noise as it stands, in the order in which they began: so each keeps its place."""
+        return list({one.noise: one for one in self.tried}.values())
+
+    @property
+    def right(self) -> str:
+        """How many of the finished ones the judge says are right."""
+        return right_of(one.sight for one in self.latest if one.finished)
+
+    def answer(self) -> str:
+        """The panel at the top, while the search runs."""
+        best = Shot("Best so far", note="will stand here")
+        if self._drawing is not None:
+            best = Shot("Being drawn", self._drawing.file, self.job.seed, note=f"step {self._drawing.step}")
+        if self.chosen is not None and self.chosen.file is not None:
+            best = self._shot("Best so far", self.chosen, True)
+        first = next((one for one in reversed(self.tried) if one.seed == self.job.seed and not one.turned), None)
+        shots = [best, Shot(FIRST, note="will stand here") if first is None else self._shot(FIRST, first, False)]
+        return answer(self.prompt, shots, f"{len(self.latest)} of {self.places} candidates tried" if self.tried else "")
+
+    def _shot(self, title: str, one: Tried, marked: bool) -> Shot:
+        if one.file is None:
+            return Shot(title, note="failed")
+        note = "" if one.finished else f"early look, step {one.steps_done} of {one.steps}"
+        return Shot(title, self.folder / one.file, one.seed, one.value, one.sight, marked, note)
+
+    def gallery(self) -> str:
+        """All candidates, each as it stands."""
+        shown = [self._picture(k, one) for k, one in enumerate(self.latest, 1)]
+        return grid(shown, self.places, f"candidates of {self.prompt}")
+
+    def _picture(self, number: int, one: Tried) -> Picture:
+        marked = one is self.chosen and one.value > -math.inf
+        if one.reason is not None:
+            caption, said = "failed", one.reason
+        else:
+            caption = f"{one.value:.3f}" if math.isfinite(one.value) else "ranked at the end"
+            said = f"score {caption}" if math.isfinite(one.value) else caption
+        if not one.finished and one.reason is None:
+            dropped = self.ended and any(other.finished for other in self.tried)
+            caption += ", dropped early" if dropped else f" at {one.steps_done}/{one.steps}"
+            said += f" at step {one.steps_done} of {one.steps}{', dropped early' * dropped}"
+        alt = f"{self.prompt}, candidate {number}, seed {one.seed}, {said}"
+        file = self.folder / (one.file or "")
+        seed = None if one.turned else one.seed
+        return Picture(file, alt, caption, marked, not one.finished, one.sight, seed, self.example)
 
     def chart(self) -> str:
         """Scores against the cost so far."""
-        return score_chart(self.records, self.nfe, self.prompt)
+        return score_chart(self.tried, self.nfe, self.prompt)
 
     def progress(self) -> str:
         """The bar and its numbers."""
-        count = _count(self.records)
-        best = -math.inf if self.chosen is None else _score(self.chosen)
+        begun, finished = len(self.latest), sum(one.finished for one in self.latest)
+        best = -math.inf if self.chosen is None else self.chosen.value
+        counts = f"{begun} of {self.places} candidates" if begun <= self.places else f"{begun} candidates"
+        if any(not one.finished for one in self.tried):
+            counts = f"{counts} begun, {finished}{f' of {self.plan.finish}' if self.plan else ''} finished"
         parts = [
-            f"{count} of {self.places} candidates" if count <= self.places else f"{count} candidates",
+            counts,
             f"{self.spent:,} NFEs" if self.nfe is None else f"{self.spent:,} of {self.nfe:,} NFEs",
             f"best {best:.3f}" if math.isfinite(best) else "none scored yet",
+            self.right,
             seconds_text(self.seconds),
         ]
-        share = count / self.places if self.nfe is None else self.spent / self.nfe
-        return progress(", ".join(parts), share)
+        share = begun / max(self.places, 1) if self.nfe is None else self.spent / self.nfe
+        return progress(", ".join(filter(None, parts)), share)
 
 
-def _noise_of(record: Record) -> tuple[int, Any]:
-    """The initial noise; halving records it once in each rung that it ran in."""
-    return record.seed, record.node.turns
-
-
-def _standing(record: Record) -> tuple[int, float]:
-    """How far a candidate has come, then its score."""
-    return record.steps_done or 0, _score(record)
-
-
-def _score(record: Record) -> float:
-    return -math.inf if record.score is None or record.failed or math.isnan(record.score) else record.score
-
-
-def seconds_text(seconds: float) -> str:
-    """A duration as a person says it: in minutes from two of them."""
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def score_chart(records: list[Record], nfe: int | None, prompt: str = "") -> str:
-    """Each candidate's score, and the best finished one so far, against the NFEs spent.
+def score_chart(tried: Sequence[Tried], nfe: int | None, prompt: str = "") -> str:
+    """Each candidate's score against the NFEs spent, early looks apart from finished ones, and the best so far of each.
 
     Args:
-        records: in their order.
+        tried: in their order.
         nfe: all that will be spent; None where it is not known.
         prompt: for those who do not see the chart.
     """
-    points = [(record.nfe_so_far, _score(record)) for record in records]
-    best, highest = [], -math.inf
-    for (x, y), record in zip(points, records, strict=True):
-        highest = max(highest, y if record.node.finished else highest)
-        best.append((x, highest))
-    labels = [f"seed {record.seed}: {_score(record):.3f}" for record in records]
+    series, best = [], -math.inf
+    for finished, name, tone in ((False, "early looks", 2), (True, "candidates", 1)):
+        some = [one for one in tried if one.finished == finished]
+        if not some and not finished:
+            continue
+        points = [(one.nfe_so_far, one.value) for one in some]
+        labels = [f"seed {one.seed}: {one.value:.3f}{'' if finished else ' early'}" for one in some]
+        series.append(Series(name, points, "dots" if finished else "rings", tone, labels))
+        if finished and some:
+            best, line = _best_so_far(points, tried[-1].nfe_so_far)
+            series.append(Series("best so far", line, "steps", 0))
+        elif some:
+            series.append(Series("", _best_so_far(points, tried[-1].nfe_so_far)[1], "steps", 2))
+    series = series or [Series("candidates", [], "dots", 1)]
     return line_chart(
-        [Series("candidates", points, "dots", 1, labels), Series("best so far", best, "steps", 0)],
+        series,
         "NFEs",
         "score",
-        (0, max([nfe or 1, *(x for x, _ in points)])),
-        f"score against NFEs for {prompt or 'the search'}" + (f", best {highest:.3f}" if best else ""),
+        (0, max([nfe or 1, *(one.nfe_so_far for one in tried)])),
+        f"score against NFEs for {prompt or 'the search'}" + (f", best {best:.3f}" if math.isfinite(best) else ""),
     )
 
 
-def _count(records: list[Record]) -> int:
-    """How many candidates were tried; halving records one in each rung that it ran in."""
-    return len(set(map(_noise_of, records)))
+def _best_so_far(points: Sequence[tuple[float, float]], end: float) -> tuple[float, list[tuple[float, float]]]:
+    """The highest of points, and how it rose, up to what is spent now."""
+    line, highest = [], -math.inf
+    for x, y in points:
+        highest = max(highest, y)
+        line.append((x, highest))
+    return highest, [*line, (end, highest)]
 
 
-def summary(outcome: Outcome) -> str:
-    """The end in one line."""
+def summary(outcome: Outcome, view: SearchView) -> str:
+    """The end in one or two sentences."""
     result, best, first = outcome.result, outcome.best, outcome.first
     if best is None:
         return f"Every candidate failed: {result.best[0].reason}"
-    count = _count([candidate.record for candidate in result.evaluated])
-    said = f"{'Cancelled: the best' if outcome.stopped else 'Best'} of {count} has score {best.score:.3f}"
-    return said + ("." if first is None else f"; the first draw alone, {first.score:.3f}.")
+    latest = view.latest
+    finished = sum(one.finished for one in latest)
+    said = f"{'Cancelled: the best' if outcome.stopped else 'Best'} of {len(latest)} has score {best.score:.3f}"
+    if finished < len(latest) and finished:
+        said += f" ({finished} finished, {len(latest) - finished} dropped early)"
+    said += "." if first is None else f"; the first draw alone, {first.score:.3f}."
+    spent = "" if outcome.job.budget is None else f" {result.ledger.nfe:,} of {outcome.job.budget:,} NFEs spent."
+    return f"{said}{f' {view.right}.' if view.right else ''}{spent}"
 
 
-def outcome_panel(outcome: Outcome) -> str:
-    """Best and first draw side by side, what it cost, and the files to keep."""
-    (prompt,), result = outcome.job.prompts, outcome.result
+def final_answer(outcome: Outcome, view: SearchView) -> str:
+    """Best and first draw side by side, with the judge's words, under the prompt that they belong to."""
+    if outcome.best is None:
+        return answer(view.prompt, [Shot("Every candidate failed")])
+    count = len(view.latest)
+    shots = [_drawn(f"Best of {count}", outcome.best, marked=True)]
+    if outcome.first is not None:
+        shots.append(_drawn(FIRST, outcome.first, marked=False))
+    return answer(view.prompt, shots, chosen_by(count, outcome.result.verifier, view.right))
+
+
+def chosen_by(count: int, verifier: str, right: str) -> str:
+    """The line under the prompt."""
+    return f"Chosen by {verifier} from {count}." + (f" The judge: {right}." if right else "")
+
+
+def facts(outcome: Outcome, settings: str = "") -> str:
+    """What it cost, and the files to keep.
+
+    Args:
+        outcome: of the search.
+        settings: what it was asked for, for the browser's memory.
+    """
     notes = "".join(notice(note) for note in outcome.notes)
     if outcome.best is None:
         return notes
-    count = _count([candidate.record for candidate in result.evaluated])
-    shown = [(f"Best of {count}", outcome.best, True)]
-    if outcome.first is not None:
-        shown.append(("Best of 1: the first draw", outcome.first, False))
-    pairs = "".join(draw_section(title, draw, prompt, marked) for title, draw, marked in shown)
-    if result.allocation is not None:
-        notes += notice(f"The calibration chose {result.allocation}.")
-    ledger = result.ledger
-    costs = {
-        "NFEs": f"{ledger.nfe:,}",
-        "decodes": ledger.decodes,
-        "verifier calls": ledger.verifier_calls,
-        "time": seconds_text(ledger.seconds),
-    }
-    spent = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in costs.items())
+    if (chosen := outcome.result.allocation) is not None:
+        notes += notice(
+            f"Steps auto: the calibration chose {chosen.candidates} candidates of {chosen.num_inference_steps} steps, "
+            f"{chosen.nfe} NFEs. Expected, over many prompts: score {chosen.score:.3f}. What came of this one is above."
+        )
     links = downloads(
         [
             ("Contact sheet", outcome.folder / "contact_sheet.png"),
@@ -177,4 +237,20 @@ def outcome_panel(outcome: Outcome) -> str:
             ("records.jsonl", outcome.folder / "records.jsonl"),
         ]
     )
-    return f'{notes}<div class="pair">{pairs}</div><dl class="ledger">{spent}</dl>{links}'
+    return f"{notes}{ledger_html(outcome.result.ledger.as_dict())}{links}{settings}"
+
+
+def ledger_html(ledger: Mapping[str, Any]) -> str:
+    """The cost of a search."""
+    costs = {
+        term("NFE", "NFEs"): f"{ledger['nfe']:,}",
+        "decodes": ledger["decodes"],
+        "verifier calls": ledger["verifier_calls"],
+        "time": seconds_text(ledger["seconds"]),
+    }
+    spent = "".join(f"<div><dt>{name}</dt><dd>{escape(str(value))}</dd></div>" for name, value in costs.items())
+    return f'<dl class="ledger">{spent}</dl>'
+
+
+def _drawn(title: str, draw: Draw, marked: bool) -> Shot:
+    return Shot(title, draw.file, draw.seed, draw.score, draw.sight, marked)

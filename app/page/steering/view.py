@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....pipelines.search.steer_job import SteerJob
+from ..controls import seconds_text
 from ..draws import draw_section
 from ..line_chart import Series, line_chart
 from ..pictures import Picture, downloads, grid, notice, progress
-from ..search.view import seconds_text
 from .run import Nodes, Outcome
 
 if TYPE_CHECKING:

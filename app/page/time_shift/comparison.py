@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ....named_settings import write
 from ....pipelines.shipped import call_arguments, check_vocabulary
@@ -16,8 +16,13 @@ from ..models import Models
 from ..pictures import save_pictures
 from ..studio import Studio
 
+if TYPE_CHECKING:
+    import numpy as np
+
 MOST_IMAGES = 8
 VARIANTS = ("paper", "reference")
+AMPLIFIED = 4
+"""By how much differences of pictures are made larger."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,7 @@ class Comparison:
         plain, shifted: a picture for each noise.
         grid: the solver's own times, from noise to data.
         chosen: for each of them, the times at which the model was called, one for each image.
+        difference: a picture of the difference of each pair, amplified.
         saturated: share of matches that fell on an end of the window; None where none was made.
         notes: what the library warned of.
     """
@@ -133,6 +139,7 @@ class Comparison:
     chosen: list[list[float]]
     saturated: float | None
     notes: list[str] = field(default_factory=list)
+    difference: list[Path] = field(default_factory=list)
 
 
 def run_comparison(studio: Studio, request: ShiftRequest, folder: Path, turn: Turn) -> Comparison:
@@ -165,7 +172,28 @@ def run_comparison(studio: Studio, request: ShiftRequest, folder: Path, turn: Tu
             grid, last = [float(time) for time in pipe.scheduler.grid], len(pipe.scheduler) - 1
     chosen = [calls.chosen.get(step, [time] * request.images) for step, time in enumerate(grid)]
     saturated = saturated_share(request, grid, chosen, last)
-    return Comparison(request, plain, shifted, grid, chosen, saturated, turn.notes)
+    apart = save_pictures(difference_pictures(plain, shifted), [folder / f"apart_{k}.png" for k in range(len(plain))])
+    return Comparison(request, plain, shifted, grid, chosen, saturated, turn.notes, apart)
+
+
+def difference_pictures(plain: list[Path], shifted: list[Path]) -> list[np.ndarray]:
+    """Where pictures of the same noises differ: gray where they agree, amplified so that small differences are seen.
+
+    Args:
+        plain, shifted: files, in pairs.
+
+    Returns:
+        uint8 (height, width, 3) each.
+    """
+    import numpy as np
+    from PIL import Image
+
+    pictures = []
+    for one, other in zip(plain, shifted, strict=True):
+        first, second = (np.asarray(Image.open(file).convert("RGB"), np.float32) for file in (one, other))
+        apart = np.clip(128 + AMPLIFIED / 2 * (second - first), 0, 255)
+        pictures.append(apart.round().astype(np.uint8))
+    return pictures
 
 
 def saturated_share(request: ShiftRequest, grid: list[float], chosen: list[list[float]], last: int) -> float | None:

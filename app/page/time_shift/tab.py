@@ -9,12 +9,23 @@ from typing import Any
 
 import gradio as gr
 
-from ..controls import LIGHT, RUN, RunControls, Update
+from ..controls import LIGHT, RUN, RunControls, Update, named
 from ..line_chart import Series, line_chart
+from ..memory import Memory, settings, strip
 from ..models import DEFAULT_MODEL
 from ..pictures import Picture, grid, notice, progress
 from ..studio import Studio
-from .comparison import MOST_IMAGES, VARIANTS, Comparison, ShiftRequest, StepDone, fitting_solvers, run_comparison
+from ..words import GLOSSARY, term
+from .comparison import (
+    AMPLIFIED,
+    MOST_IMAGES,
+    VARIANTS,
+    Comparison,
+    ShiftRequest,
+    StepDone,
+    fitting_solvers,
+    run_comparison,
+)
 from .measured import measured
 
 TITLE = "Time shift"
@@ -22,12 +33,25 @@ PIXEL_MODEL = "fashion-ddpm"
 """Shown first where it is shipped: an epsilon model of pixels, which the method was made for."""
 EXAMPLES = ("a star on blue", "two cats and a house on white")
 PRESETS = {
-    "Few steps": (10, 40, 500),
-    "Wide window": (10, 160, 500),
-    "Low cutoff": (10, 40, 200),
+    "Few steps": {"steps": 10, "window": 40, "cutoff": 500},
+    "Wide window": {"steps": 10, "window": 160, "cutoff": 500},
+    "Measured win": {
+        "solver": "pndm",
+        "steps": 10,
+        "window": 20,
+        "cutoff": 200,
+        "data_variance": 0.44,
+        "per_image": False,
+    },
 }
-"""Steps, window and cutoff that each begin a run at one click."""
+"""Settings that each begin a run at one click. The last is the best of the measured table."""
+ABOUT = (
+    "Time shift calls the model at the time whose noise fits the sample it has, in place of the time that the solver's "
+    "grid says: it helps where few steps leave the two apart, and may hurt elsewhere; what was measured is said below."
+)
 IMAGES = 4
+_SET = ("solver", "steps", "window", "cutoff", "data_variance", "per_image")
+"""Fields that a preset fills."""
 
 
 class TimeShiftTab:
@@ -46,7 +70,8 @@ class TimeShiftTab:
     def _build(self) -> None:
         model = self._model
         conditions = self._conditions(model)
-        steps, window, cutoff = next(iter(PRESETS.values()))
+        steps, window, cutoff = next(iter(PRESETS.values())).values()
+        gr.HTML(f'<p class="about">{ABOUT}</p>')
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
                 self.model = gr.Dropdown(self.studio.models.pipelines, value=model, label="Model")
@@ -61,8 +86,8 @@ class TimeShiftTab:
                     self.solver = gr.Dropdown(label="Solver", allow_custom_value=True, min_width=120)
                     self.steps = gr.Number(steps, label="Steps", precision=0, min_width=80)
                 with gr.Row():
-                    self.window = gr.Number(window, label="Window", precision=0, min_width=80)
-                    self.cutoff = gr.Number(cutoff, label="Cutoff", precision=0, min_width=80)
+                    self.window = gr.Number(window, label="Window", precision=0, min_width=80, info=GLOSSARY["window"])
+                    self.cutoff = gr.Number(cutoff, label="Cutoff", precision=0, min_width=80, info=GLOSSARY["cutoff"])
                 with gr.Row():
                     self.start = gr.Button("Compare", variant="primary", elem_id="compare")
                     self.cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="shift-cancel")
@@ -72,46 +97,67 @@ class TimeShiftTab:
                     self.data_variance = gr.Number(0.0, label="Variance of the clean data (the paper neglects it: 0)")
                     self.per_image = gr.Checkbox(True, label="A time for each image")
                     self.images = gr.Slider(1, MOST_IMAGES, IMAGES, step=1, label="Images")
-                    self.seed = gr.Number(0, label="Seed", precision=0)
+                    self.seed = gr.Number(0, label="Seed", precision=0, elem_classes="seed")
             with gr.Column(scale=3, min_width=320):
                 self.plain = gr.HTML(_titled("Plain", grid([], IMAGES, "plain samples")))
                 self.shifted = gr.HTML(_titled("Shifted, from the same noises", grid([], IMAGES, "shifted samples")))
+                self.difference = gr.HTML()
                 self.chart = gr.HTML(_shift_chart(None))
                 self.facts = gr.HTML()
-        self.inputs = [
-            self.model,
-            self.condition,
-            self.solver,
-            self.steps,
-            self.window,
-            self.cutoff,
-            self.variant,
-            self.data_variance,
-            self.per_image,
-            self.images,
-            self.seed,
-        ]
+                gr.HTML(strip())
+        self.inputs = {
+            "model": self.model,
+            "condition": self.condition,
+            "solver": self.solver,
+            "steps": self.steps,
+            "window": self.window,
+            "cutoff": self.cutoff,
+            "variant": self.variant,
+            "data_variance": self.data_variance,
+            "per_image": self.per_image,
+            "images": self.images,
+            "seed": self.seed,
+        }
 
     def _connect(self) -> None:
         self.controls = RunControls(
             self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
         )
-        shown = [self.plain, self.shifted, self.chart, self.facts]
-        run = {"fn": self.run, "inputs": self.inputs, "outputs": [*self.controls.outputs, *shown], **RUN}
-        self.start.click(api_name="time_shift", **run)
+        shown = [self.plain, self.shifted, self.difference, self.chart, self.facts]
+        memory = Memory(TITLE, self.inputs, shown, self.start)
+        fields = list(self.inputs.values())
+        run = {"fn": named(self.run, self.inputs), "inputs": fields}
+        run |= {"outputs": [*self.controls.outputs, *shown], **RUN}
+        typed = [self.steps, self.window, self.cutoff, self.data_variance, self.seed]
+        memory.keep(gr.on([self.start.click, *(one.submit for one in typed)], api_name="time_shift", **run))
+        setting = [self.inputs[name] for name in _SET]
         for name, button in self.presets.items():
-            setting = [self.steps, self.window, self.cutoff]
-            filled = button.click(lambda name=name: PRESETS[name], outputs=setting, **LIGHT)
-            filled.then(api_visibility="private", **run)
+            filled = button.click(lambda model, name=name: self._preset(name, model), self.model, setting, **LIGHT)
+            memory.keep(filled.then(api_visibility="private", **run))
         # At arrival too: what needs the library's imports is filled in then, so that the page answers before them.
-        gr.on(None, self._follow_model, self.model, [self.condition, self.solver], **LIGHT)
+        gr.on(
+            None, self._follow_model, [self.model, self.condition, self.solver], [self.condition, self.solver], **LIGHT
+        )
+
+    def _preset(self, name: str, model: str) -> list[Any]:
+        """Its settings; where the model is no match for its solver, the model's own."""
+        solvers = fitting_solvers(self.studio.models, model)
+        values = {"solver": solvers[0], "data_variance": 0.0, "per_image": True, **PRESETS[name]}
+        values["solver"] = values["solver"] if values["solver"] in solvers else solvers[0]
+        return [values[field] for field in _SET]
 
     def _conditions(self, model: str) -> list[str]:
         return self.studio.models.labels(model) or list(EXAMPLES)
 
-    def _follow_model(self, model: str) -> list[Any]:
+    def _follow_model(self, model: str, condition: str, solver: str | None) -> list[Any]:
+        """Conditions and solvers of the model; a choice that fits it stays."""
         conditions, solvers = self._conditions(model), fitting_solvers(self.studio.models, model)
-        return [gr.Dropdown(choices=conditions, value=conditions[0]), gr.Dropdown(choices=solvers, value=solvers[0])]
+        classes = self.studio.models.labels(model)
+        fits = condition in conditions or (not classes and len(condition.split()) > 1)
+        return [
+            gr.Dropdown(choices=conditions, value=condition if fits else conditions[0]),
+            gr.Dropdown(choices=solvers, value=solver if solver in solvers else solvers[0]),
+        ]
 
     def run(self, request: gr.Request, *values: Any) -> Iterator[Update]:
         """Sample plain and shifted, and show both."""
@@ -123,25 +169,28 @@ class TimeShiftTab:
             **self.controls.busy(),
             self.plain: _titled("Plain", grid([], request.images, "plain samples")),
             self.shifted: _titled("Shifted, from the same noises", grid([], request.images, "shifted samples")),
+            self.difference: "",
             self.chart: _shift_chart(None),
             self.facts: "",
         }
         work = partial(run_comparison, self.studio, request)
         comparison = yield from self.controls.follow(session, work, self._news)
-        yield self._end(comparison)
+        asked = settings(dict(zip(self.inputs, values, strict=True)))
+        yield self._end(comparison, asked)
 
     def _news(self, news: StepDone) -> Update:
         return {self.status: progress(f"model call {news.call} of {news.calls}", news.call / news.calls)}
 
-    def _end(self, comparison: Comparison) -> Update:
+    def _end(self, comparison: Comparison, asked: str) -> Update:
         request = comparison.request
         text = f"{request.images} noises, plain and shifted, by {request.solver} in {request.steps} steps."
         return {
             self.status: notice(text),
             self.plain: _titled("Plain", _pictures(comparison, "plain")),
             self.shifted: _titled("Shifted, from the same noises", _pictures(comparison, "shifted")),
+            self.difference: _titled(f"Difference, {AMPLIFIED} times as large", _pictures(comparison, "difference")),
             self.chart: _shift_chart(comparison),
-            self.facts: _facts(comparison),
+            self.facts: _facts(comparison) + asked,
             **self.controls.idle(),
         }
 
@@ -151,12 +200,13 @@ def _titled(title: str, content: str) -> str:
 
 
 def _pictures(comparison: Comparison, which: str) -> str:
-    files = comparison.plain if which == "plain" else comparison.shifted
+    files = {"plain": comparison.plain, "shifted": comparison.shifted, "difference": comparison.difference}[which]
     pictures = [
         Picture(
             file,
             f"{comparison.request.condition}, {which}, seed {comparison.request.seed + k}",
             f"seed {comparison.request.seed + k}",
+            seed=comparison.request.seed + k,
         )
         for k, file in enumerate(files)
     ]
@@ -199,7 +249,7 @@ def _facts(comparison: Comparison) -> str:
     )
     return (
         f"{notes}<p><strong>Matches:</strong> {share}.</p>"
-        f"<p><strong>Measured:</strong> {escape(table or 'this setting is not in the table')}.</p>"
+        f"<p><strong>Measured ({term('FID')}):</strong> {escape(table or 'this setting is not in the table')}.</p>"
         "<details><summary>The grid's times and the times chosen</summary><table><thead><tr><th>grid</th>"
         f"<th>chosen, one for each image</th></tr></thead><tbody>{rows}</tbody></table></details>"
     )

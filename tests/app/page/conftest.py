@@ -23,7 +23,9 @@ def server(tmp_path_factory):
     server = Server(tmp_path_factory.mktemp("page"))
     yield server
     server.close()
-    assert "Traceback" not in server.log.read_text()
+    lines = server.log.read_text().splitlines()
+    assert lines == [f"Samplesmith is at {server.url}/ (Ctrl-C ends it)"], "a clean log"
+    assert not list(server.home.glob("samplesmith-web-*")), "SIGTERM leaves no visitor's file behind"
 
 
 @pytest.fixture(scope="module")

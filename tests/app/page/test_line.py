@@ -1,6 +1,7 @@
 """The line to the models: one at a time, places are shown, anyone may leave."""
 
 import threading
+import time
 
 import pytest
 from page_turns import follow_turn
@@ -57,3 +58,14 @@ def test_what_the_work_raises_reaches_who_follows(line):
 
     with pytest.raises(ValueError, match="no such thing"):
         follow_turn(line, line.join(broken))
+
+
+def test_who_waits_is_told_how_long_by_the_turns_before(line):
+    follow_turn(line, line.join(lambda turn: time.sleep(0.05)))
+    gate = threading.Event()
+    first = line.join(lambda turn: gate.wait(10))
+    news = next(line.follow(line.join(lambda turn: None)))
+    assert news.before == 1
+    assert 0 < news.seconds < 10
+    gate.set()
+    follow_turn(line, first)

@@ -15,7 +15,23 @@ def test_models_offers_what_fits_and_nothing_else():
         models.judge_or_guide("vlm:x@http://evil", "emoji-sd3")
     with pytest.raises(ValueError, match="no model"):
         models.pipeline("someone/else")
+    assert models.guides("fashion-ddpm")[0] == "fashion-classifier", "the guide of the model's card"
+    for name in models.pipelines:
+        assert models.default_judge(name) != models.guides(name)[0], "a judge never chooses"
     other = Models("toys/sd", judge=None)
     assert other.pipelines[:2] == ["toys/sd", "emoji-sd3"]
     assert other.guides("toys/sd")[0] == "emoji-clip"
     assert other.default_judge("toys/sd") is None
+
+
+def test_what_the_page_is_given_is_checked_at_its_start(tmp_path):
+    for models, message in (
+        (Models(dtype="float7"), "unknown dtype 'float7'"),
+        (Models(str(tmp_path)), "is no pipeline: it holds no model_index.json"),
+        (Models(verifiers=("luck",)), "'luck'"),
+        (Models(judge="clip:none"), "clip:none"),
+    ):
+        with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
+            models.check()
+        assert message in str(error.value)
+    Models(verifiers=("emoji-aesthetic",), judge="emoji-detector").check()

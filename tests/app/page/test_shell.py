@@ -7,7 +7,7 @@ import time
 
 import pytest
 import toys
-from browser import Server, ask, keep, loaded, set_budget
+from browser import Server, ask, keep, loaded, set_budget, wait_for_answer
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def test_a_phone_in_both_themes(visit, scheme):
     page = visit(width=390, height=844, color_scheme=scheme, has_touch=True)
     ask(page, "two cats left of three stars on yellow", 3, 4)
     page.locator("#start").click()
-    page.locator("#result .pair").wait_for()
+    wait_for_answer(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     light = sum(map(int, re.findall(r"\d+", background)[:3])) > 384
@@ -64,7 +64,7 @@ def test_the_theme_can_be_changed(visit):
     page.locator("#theme").click()
     page.wait_for_function(f"{ink} !== '{before}'")
     page.get_by_role("button", name="Easy: a star on blue").click()
-    page.locator("#result .pair").wait_for()
+    wait_for_answer(page)
     keep(page, "search-dark")
 
 
@@ -81,7 +81,7 @@ def test_a_search_by_keyboard_alone(visit):
     assert "start" in seen, seen
     assert {"preset-easy", "preset-count", "preset-relation"} <= set(seen)
     page.keyboard.press("Enter")
-    page.locator("#result .pair").wait_for()
+    wait_for_answer(page)
     for image in page.locator("img").all():
         assert image.get_attribute("alt") is not None
 
@@ -95,12 +95,12 @@ def test_a_folder_of_another_pipeline_class_in_the_page(visit, tmp_path):
         page = visit(server.url)
         page.locator("#prompt textarea").fill("a cat on pink")
         set_budget(page, 3)
-        page.get_by_role("button", name="Strategy, steps and seed").click()
+        page.get_by_role("button", name="Strategy and steps").click()
         page.locator("#steps").locator("input, textarea").fill("2")
         for label in ("Height", "Width"):
             page.get_by_label(label, exact=True).fill("32")
         page.locator("#start").click()
-        page.locator("#result .pair").wait_for()
+        wait_for_answer(page)
         assert loaded(page, "#gallery img")
         assert "load_verifier('emoji-clip')" in page.locator("#snippet .cm-content").inner_text()
     finally:

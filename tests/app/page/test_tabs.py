@@ -26,7 +26,7 @@ def test_the_documented_tab_works(monkeypatch, emoji_pipe):
     studio = Studio(models)
     page = build_page(studio)
     labels = [block.label for block in page.blocks.values() if type(block).__name__ == "Tab"]
-    assert labels == ["Search", "Steering", "Superpose", "Guidance", "Time shift", "Sample"]
+    assert labels == ["Search", "Compare", "Steering", "Superpose", "Guidance", "Time shift", "Sample"]
     (event,) = [fn for fn in page.fns.values() if fn.api_name == "sample"]
 
     class Request:

@@ -64,3 +64,25 @@ def test_scripts_that_never_say_goodbye_are_forgotten_but_open_pages_are_not():
     visitors.visitor("another")
     assert [folder.exists() for folder in folders] == [False, True]
     visitors.close()
+
+
+def test_of_requests_that_come_at_once_one_begins(line):
+    visitors = Visitors()
+    visitor, gate = visitors.visitor("a"), threading.Event()
+    begun, refused = [], []
+
+    def ask():
+        try:
+            begun.append(visitor.begin("Search", lambda folder: line.join(lambda turn: gate.wait(10))))
+        except BusyError:
+            refused.append(1)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(begun), len(refused)) == (1, 7)
+    gate.set()
+    follow_turn(line, begun[0])
+    visitors.close()

@@ -60,6 +60,19 @@ def test_what_may_not_be_asked_is_one_sentence(changes, message):
     assert message in str(error.value)
 
 
+def test_digits_become_words_for_a_guide_that_knows_none():
+    assert job_of(prompt="3 cats left of 1 star on blue").prompts == ("three cats left of a star on blue",)
+
+
+def test_a_judge_is_no_verifier_and_a_class_is_one_of_the_model_s():
+    with pytest.raises(ValueError, match="emoji-detector is verifier and judge"):
+        job_of(verifier="emoji-detector")
+    fashion = {"model": "fashion-ddpm", "verifier": "fashion-classifier", "judge": None}
+    assert job_of(prompt="Sneaker", **fashion).prompts == ("Sneaker",)
+    with pytest.raises(ValueError, match="no class 'a star on blue' on this page; it has T-shirt"):
+        job_of(**fashion)
+
+
 def test_steps_auto_need_a_calibration():
     with pytest.raises(ValueError, match="toys/sd carries no calibration, which steps 'auto' need"):
         job_of(Models("toys/sd"), model="toys/sd", steps=" Auto")

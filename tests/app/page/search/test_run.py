@@ -15,7 +15,7 @@ from samplesmith.app.page.models import IN_HAND, Models
 from samplesmith.app.page.search.cost import CostEstimate
 from samplesmith.app.page.search.request import checked_job
 from samplesmith.app.page.search.run import Batch, Begun, run_search
-from samplesmith.app.page.search.view import SearchView, outcome_panel, summary
+from samplesmith.app.page.search.view import SearchView, facts, final_answer, summary
 from samplesmith.app.page.studio import Studio
 from samplesmith.assets import call_defaults
 from samplesmith.pipelines import SearchJob
@@ -46,6 +46,7 @@ def test_a_search_comes_batch_by_batch_and_ends_with_all_that_is_shown(studio, c
     batches = [one for one in news if isinstance(one, Batch)]
     assert [len(one.records) for one in batches] == [2, 2, 1]
     assert [one.ledger.nfe for one in batches] == [12, 24, 30], "each report keeps the cost of its own moment"
+    assert batches[0].tried[0].sight.words.startswith("two cats: found ")
     assert outcome.best.score == max(record["score"] for record in outcome.result.records)
     assert outcome.first.seed == 7
     assert re.match(r"(right|wrong): two cats: found \d; .*background pink: (yes|no)", outcome.best.verdict)
@@ -62,14 +63,17 @@ def test_a_search_comes_batch_by_batch_and_ends_with_all_that_is_shown(studio, c
         view.take(one)
     html = view.gallery()
     assert html.count('class="cell best"') == 1
-    alt = re.search(r'class="cell best"><img[^>]*alt="([^"]*)"', html)[1]
+    alt = re.search(r'class="cell best">.*?alt="([^"]*)"', html)[1]
     assert alt.startswith("two cats on pink, candidate ")
     assert f"score {outcome.best.score:.3f}" in alt
-    assert summary(outcome).startswith(f"Best of 5 has score {outcome.best.score:.3f}")
-    panel = outcome_panel(outcome)
-    assert "Best of 1: the first draw" in panel
-    assert panel.count("download=") == 3
-    assert "<dt>NFEs</dt><dd>30</dd>" in panel
+    assert html.count('class="tick') == 5, "the judge's word on every candidate"
+    view.end(outcome)
+    assert summary(outcome, view).startswith(f"Best of 5 has score {outcome.best.score:.3f}")
+    assert re.search(r"\d of 5 right", summary(outcome, view))
+    panel = final_answer(outcome, view)
+    assert panel.index("two cats on pink") < panel.index("Best of 5") < panel.index("First draw")
+    assert facts(outcome).count("download=") == 3
+    assert "NFEs</button></dt><dd>30</dd>" in facts(outcome)
 
 
 def test_cancelling_frees_the_models_within_a_step_and_keeps_what_was_found(studio, costs, tmp_path):
@@ -96,7 +100,12 @@ def test_cancelling_frees_the_models_within_a_step_and_keeps_what_was_found(stud
     assert (tmp_path / "contact_sheet.png").exists()
     assert outcome.first.seed == 7
     assert (outcome.job.budget, outcome.job.candidates) == (None, len(seen)), "what makes the same part again"
-    assert summary(outcome).startswith("Cancelled: the best of ")
+    view = SearchView(asked)
+    for one in news:
+        if isinstance(one, Batch):
+            view.take(one)
+    view.end(outcome)
+    assert summary(outcome, view).startswith("Cancelled: the best of ")
     news, outcome = follow_work(studio, partial(run_search, studio, costs, changed(candidates=1), tmp_path / "next"))
     assert not outcome.stopped, "the hook that stops is gone"
 
@@ -123,15 +132,30 @@ def test_each_strategy_shows_best_of_1_of_its_seed(studio, costs, tmp_path, stra
     difference = abs(plain[0].astype(int) - np.asarray(Image.open(outcome.first.file)).astype(int))
     assert difference.max() <= 2, "a row of another batch differs by rounding alone"
     view = SearchView(asked)
+    places = []
     for one in news:
+        if isinstance(one, Begun):
+            view.begin(one)
         if isinstance(one, Batch):
             view.take(one)
             assert 'role="progressbar"' in view.progress()
+            order = [each.noise for each in view.latest]
+            assert order[: len(places)] == places, "each candidate keeps its place"
+            places = order
+    planned = view.places
+    view.end(outcome)
     assert view.chosen.seed == outcome.best.seed
-    assert view.gallery().count('class="cell best"') == 1
-    assert outcome_panel(outcome).count("<section>") == 2
+    assert view.gallery().count('class="cell best') == 1
+    assert final_answer(outcome, view).count("<section>") == 2
     tried = {(record["seed"], str(record["legs"][0]["moves"])) for record in outcome.result.records}
-    assert summary(outcome).startswith(f"Best of {len(tried)} ")
+    assert summary(outcome, view).startswith(f"Best of {len(tried)} ")
+    assert len(tried) == planned, "what was planned is what ran"
+    finished = sum(record["status"] == "finished" for record in outcome.result.records)
+    if strategy == "halving":
+        assert view.plan.finish == finished < len(tried)
+        assert f"({finished} finished, {len(tried) - finished} dropped early)" in summary(outcome, view)
+        assert view.gallery().count("dropped early") == 2 * (len(tried) - finished), "in the caption and for ears"
+        assert view.chart().count("ring") > len(tried) - finished, "early looks are drawn apart"
 
 
 def test_steps_auto_spend_the_budget_as_the_calibration_says(studio, costs, tmp_path, monkeypatch):
@@ -150,7 +174,7 @@ def test_steps_auto_spend_the_budget_as_the_calibration_says(studio, costs, tmp_
     assert (outcome.job.budget, outcome.job.candidates) == (56, None)
     assert outcome.result.allocation.num_inference_steps == 2
     assert len(outcome.result.records) == 14
-    assert "The calibration chose 14 candidates of 2 steps" in outcome_panel(outcome)
+    assert "the calibration chose 14 candidates of 2 steps, 56 NFEs. Expected, over many prompts" in facts(outcome)
     code = outcome.job.python()
     assert "budget=56" in code
     assert "calibration=shipped_calibration('emoji-sd3', guide.name)" in code

@@ -24,7 +24,8 @@ def test_each_preset_of_time_shift_ends_in_a_visible_result(visit, name):
     for picture in pictures.element_handles():  # they are fetched after the page has them
         page.wait_for_function("one => one.complete && one.naturalWidth", arg=picture)
     assert page.get_by_text(re.compile(r"\d+% fell on an end of the window")).is_visible()
-    assert page.get_by_text("Measured:").is_visible()
+    assert page.get_by_role("img", name=re.compile("difference, seed")).count() == 4
+    assert page.get_by_text("Measured (").is_visible()
     page.get_by_text("The grid's times and the times chosen").click()
     assert page.locator("details table tr").count() >= 8
     keep(page, f"shift-{name.split()[0].lower()}")

@@ -1,0 +1,172 @@
+"""The tab that compares: each strategy spends the same budget on the same prompt; winners stand in one grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from ..controls import LIGHT, RUN, RunControls, Update, named, seconds_text
+from ..judged import right_of
+from ..memory import Memory, settings, strip
+from ..pictures import Picture, downloads, empty_cell, figure, notice, progress
+from ..search.cost import CostEstimate
+from ..studio import Studio
+from ..words import term
+from .work import (
+    COLUMNS,
+    MEANING,
+    MOST_CANDIDATES,
+    MOST_COLUMNS,
+    WAYS,
+    Cell,
+    Compared,
+    CompareRequest,
+    Comparing,
+    rows,
+    run_compare,
+)
+
+TITLE = "Compare"
+ABOUT = (
+    "Compare spends one budget on the same prompt in several ways and shows each way's winner, its cost and its time: "
+    "it helps to see which way of searching suits a prompt before you spend more."
+)
+PROMPT, CANDIDATES, NUMBER = "two dogs above a boat on blue", 4, 2
+
+
+class CompareTab:
+    """Builds the tab, and holds its handlers."""
+
+    def __init__(self, studio: Studio):
+        self.studio = studio
+        self.costs = CostEstimate(studio.models)
+        self._build()
+        self._connect()
+
+    def _build(self) -> None:
+        models = self.studio.models
+        first = (models.labels(models.model) or [PROMPT])[0]
+        gr.HTML(f'<p class="about">{ABOUT}</p>')
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=2, min_width=300):
+                self.prompt = gr.Textbox(first, label="Prompt to compare on", lines=1, max_lines=4)
+                self.model = gr.Dropdown(models.pipelines, value=models.model, label="Model")
+                self.candidates = gr.Slider(
+                    1, MOST_CANDIDATES, CANDIDATES, step=1, label="Budget of each, in candidates of the default steps"
+                )
+                with gr.Row():
+                    self.across = gr.Dropdown(list(COLUMNS), value=COLUMNS[0], label="Columns", min_width=120)
+                    self.columns = gr.Slider(1, MOST_COLUMNS, NUMBER, step=1, label="How many", min_width=120)
+                self.seed = gr.Number(0, label="Seed", precision=0, elem_classes="seed")
+                with gr.Row():
+                    self.start = gr.Button("Compare strategies", variant="primary", elem_id="compare-start")
+                    self.cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="compare-cancel")
+                self.status = gr.HTML(notice("One click: random draws, halving and auto, at the same budget."))
+            with gr.Column(scale=3, min_width=320):
+                self.grid = gr.HTML(comparison(first, [], [0.0] * NUMBER, COLUMNS[0]), elem_id="compared")
+                gr.HTML(strip())
+                self.facts = gr.HTML()
+        self.inputs = {
+            "prompt": self.prompt,
+            "model": self.model,
+            "candidates": self.candidates,
+            "across": self.across,
+            "columns": self.columns,
+            "seed": self.seed,
+        }
+
+    def _connect(self) -> None:
+        self.controls = RunControls(self.studio, TITLE, self.status, self.start, self.cancel)
+        shown = [self.grid, self.facts]
+        memory = Memory(TITLE, self.inputs, shown, self.start)
+        run = {"fn": named(self.run, self.inputs), "inputs": list(self.inputs.values())}
+        run |= {"outputs": [*self.controls.outputs, *shown], **RUN}
+        memory.keep(gr.on([self.start.click, self.prompt.submit, self.seed.submit], api_name="compare", **run))
+        self.model.change(self._follow_model, [self.model, self.prompt], self.prompt, **LIGHT)
+
+    def _follow_model(self, model: str, prompt: str) -> str:
+        """A class for a model of classes; what is written stays where it can."""
+        labels = self.studio.models.labels(model)
+        if labels:
+            return prompt if prompt in labels else labels[0]
+        return prompt if len(prompt.split()) > 1 else PROMPT
+
+    def run(self, request: gr.Request, *values: Any) -> Iterator[Update]:
+        """Compare, and show each winner as it comes."""
+        yield from self.controls.guarded(self._run(request.session_hash, *values))
+
+    def _run(self, session: str | None, *values: Any) -> Iterator[Update]:
+        asked = dict(zip(self.inputs, values, strict=True))
+        request = CompareRequest.of(self.studio.models, self.studio.limits, **asked)
+        prompt, cells = str(asked["prompt"]).strip(), list[Cell]()
+        show = partial(comparison, prompt, columns=request.columns, across=request.across)
+        yield {**self.controls.busy(), self.grid: show(cells), self.facts: ""}
+
+        def news(one: Comparing | Cell) -> Update:
+            if isinstance(one, Cell):
+                cells.append(one)
+                return {self.grid: show(cells)}
+            text = f"search {one.number} of {one.of}: {one.way}, {request.across} {one.column:g}"
+            return {self.status: progress(text, (one.number - 1) / one.of)}
+
+        work = partial(run_compare, self.studio, self.costs, request)
+        compared = yield from self.controls.follow(session, work, news)
+        yield {
+            self.status: notice(summary(compared.cells)),
+            self.grid: show(compared.cells),
+            self.facts: _facts(compared) + settings(asked),
+            **self.controls.idle(),
+        }
+
+
+def comparison(prompt: str, cells: list[Cell], columns: list[float], across: str) -> str:
+    """The grid: a row for each strategy, a column for each seed or guidance scale."""
+    best = max((cell.score for cell in cells if math.isfinite(cell.score)), default=math.inf)
+    heads = "".join(f'<th scope="col">{escape(across)} {value:g}</th>' for value in columns)
+    body = []
+    for way, made in rows(cells):
+        drawn = [_cell(prompt, cell, across, cell.score == best) for cell in made]
+        drawn += [f"<td>{empty_cell()}</td>"] * (len(columns) - len(drawn))
+        body.append(f'<tr><th scope="row">{way}<small>{escape(MEANING[way])}</small></th>{"".join(drawn)}</tr>')
+    said = summary(cells) if cells else "Each strategy's winner will stand here."
+    return (
+        f'<section class="answer" aria-label="Comparison"><h2>{escape(prompt)}</h2><p class="said">{escape(said)}</p>'
+        f'<table class="compare"><thead><tr><td></td>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+        "</section>"
+    )
+
+
+def _cell(prompt: str, cell: Cell, across: str, marked: bool) -> str:
+    if cell.file is None:
+        return f"<td>{empty_cell(cell.reason)}</td>"
+    alt = f"{prompt}, {cell.way}, {across} {cell.column:g}, score {cell.score:.3f}"
+    seed = int(cell.column) if across == "seed" else None
+    picture = figure(Picture(cell.file, alt, f"{cell.score:.3f}", marked, sight=cell.sight, seed=seed))
+    cost = f"{cell.tried} tried, {cell.nfe:,} {term('NFE', 'NFEs')}, {seconds_text(cell.seconds)}"
+    return f'<td>{picture}<p class="cost">{cost}</p></td>'
+
+
+def summary(cells: list[Cell]) -> str:
+    """Each way's mean score, and how many of its winners are right."""
+    parts = []
+    for way, made in rows([cell for cell in cells if cell.file is not None]):
+        if made:
+            mean = sum(cell.score for cell in made) / len(made)
+            right = right_of(cell.sight for cell in made)
+            parts.append(f"{way}: mean score {mean:.3f}{f', {right}' if right else ''}")
+    return f"{'; '.join(parts)}." if parts else "No search could be made."
+
+
+def _facts(compared: Compared) -> str:
+    notes = "".join(notice(note) for note in compared.notes)
+    budget = "" if compared.budget is None else f"<p>Budget of each: {compared.budget:,} {term('NFE', 'NFEs')}.</p>"
+    files = [("Grid", compared.folder / "comparison.png"), ("Numbers", compared.folder / "comparison.json")]
+    return f"{notes}{budget}{downloads([one for one in files if one[1].exists()])}"
+
+
+assert set(MEANING) == set(WAYS)
