@@ -196,7 +196,7 @@ class TimeShiftTab:
 
 
 def _titled(title: str, content: str) -> str:
-    return f"<h3>{escape(title)}</h3>{content}"
+    return f'<h2 class="result-title">{escape(title)}</h2>{content}'
 
 
 def _pictures(comparison: Comparison, which: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 VALUES = ["a star on blue", "emoji-sd3", "emoji-clip", "none", "random", 1, 0, 1, "1", "", "", ""]
+COMPARE = ["a star on blue", "emoji-sd3", 1, "seed", 1, 0]
 SHIFT = ["emoji-sd3", "a star on blue", "flow-euler", 2, 40, 200, "paper", 0.0, True, 1, 0]
 
 
@@ -62,6 +63,9 @@ def test_the_api_refuses_what_the_page_would_and_lives_on(server):
         except urllib.error.HTTPError:
             kind = "error"
         assert kind == "error", changes
+    for changes in ({0: None}, {1: "/etc"}, {2: 10**9}, {3: "__init__"}, {4: 99}, {5: -1}):
+        values = [changes.get(k, value) for k, value in enumerate(COMPARE)]
+        assert server.call("compare", values)[0] == "error", changes
     kind, data = server.call("time_shift", SHIFT)
     assert kind == "complete"
     assert server.files() == before, "nothing is written outside of the run's folder"

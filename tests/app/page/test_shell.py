@@ -47,6 +47,10 @@ def test_a_phone_in_both_themes(visit, scheme):
     page.locator("#start").click()
     wait_for_answer(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.querySelector('#result h2').getBoundingClientRect().top >= -1")
+    for part in ("h2", ".pair .best img", ".verdict"):
+        box = page.locator(f"#result {part}").first.bounding_box()
+        assert -1 <= box["y"] <= 844 - box["height"], "the view has come to the answer"
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     light = sum(map(int, re.findall(r"\d+", background)[:3])) > 384
     assert light == (scheme == "light")

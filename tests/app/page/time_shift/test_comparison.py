@@ -11,7 +11,13 @@ from samplesmith.app.page.limits import Limits
 from samplesmith.app.page.line import Stopped
 from samplesmith.app.page.models import IN_HAND, Models
 from samplesmith.app.page.studio import Studio
-from samplesmith.app.page.time_shift.comparison import ShiftRequest, StepDone, run_comparison, saturated_share
+from samplesmith.app.page.time_shift.comparison import (
+    ShiftRequest,
+    StepDone,
+    difference_pictures,
+    run_comparison,
+    saturated_share,
+)
 from samplesmith.assets import call_defaults
 from samplesmith.pipelines.call import PipelineCall
 from samplesmith.pipelines.counting import denoisers
@@ -125,3 +131,13 @@ def test_time_shift_of_a_class_conditional_pipeline_in_hand(tmp_path):
         assert len(found.chosen) == len(found.grid)
         assert 0 <= found.saturated <= 1
     studio.close()
+
+
+def test_a_difference_picture_is_gray_where_nothing_differs(tmp_path):
+    for name, value in (("plain", 100), ("shifted", 110)):
+        pixels = np.full((4, 4, 3), 100, np.uint8)
+        pixels[0] = value
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    (apart,) = difference_pictures([tmp_path / "plain.png"], [tmp_path / "shifted.png"])
+    assert (apart[1:] == 128).all()
+    assert (apart[0] == 128 + 20).all(), "four times the difference, over the range of both signs"
