@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -125,9 +125,12 @@ def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Pa
         turn.report(Batch(list(report.records), replace(report.ledger), tried))
         return not turn.stopped
 
+    # A search that pauses runs wraps the scheduler, which nobody may watch then; it has early looks of its own.
+    whole = costs_alike(job.strategy)
+    watched = shown_on_the_way(pipe, folder, turn.report) if whole else nullcontext(lambda: None)
     result: SearchResult | None
     try:
-        with turn.stops(pipe), shown_on_the_way(pipe, folder, turn.report) as drawn:
+        with turn.stops(pipe), watched as drawn:
             result = replace(job, output=str(folder)).run(pipe, load=load, progress=False, on_batch=tell)
     except Stopped:
         result = reports[0].result() if reports else None
