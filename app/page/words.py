@@ -74,10 +74,11 @@ def refusal(error: Exception, sentence: str) -> str:
         error: that refused it.
         sentence: of it, which programs that call the page get.
     """
-    while error is not None and not isinstance(error, UnknownWordError):
-        error = error.__cause__  # type: ignore[assignment] (the chain of causes ends with None)
-    if error is None:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, UnknownWordError):
+        cause = cause.__cause__
+    if cause is None:
         return notice(sentence, "wrong")
-    named = ", ".join(repr(word) for word in error.words)
-    text = f"unknown word{'s' if len(error.words) > 1 else ''} {named}: click one of those that this model draws."
-    return notice(text, "wrong") + f'<div class="known">{chips(scene_words(), error.words[0])}</div>'
+    named = ", ".join(repr(word) for word in cause.words)
+    text = f"unknown word{'s' if len(cause.words) > 1 else ''} {named}: click one of those that this model draws."
+    return notice(text, "wrong") + f'<div class="known">{chips(scene_words(), cause.words[0])}</div>'

@@ -162,10 +162,11 @@ def run_compare(studio: Studio, costs: CostEstimate, request: CompareRequest, fo
     cells, budget = [], None
     for number, ((way, value), job) in enumerate(request.jobs.items(), 1):
         turn.report(Comparing(way, value, number, len(request.jobs)))
-        cell = Cell(way, value, reason=job) if isinstance(job, str) else None
-        if cell is None:
-            place = folder / f"{way}_{number}"
-            cell = _searched(studio, costs, job, Cell(way, value), place, turn)  # type: ignore[arg-type] (no text here)
+        cell = Cell(way, value)
+        if isinstance(job, str):
+            cell = replace(cell, reason=job)
+        else:
+            cell = _searched(studio, costs, job, cell, folder / f"{way}_{number}", turn)
         cells.append(cell)
         turn.report(cell)
     for job in request.jobs.values():

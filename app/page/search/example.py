@@ -79,6 +79,6 @@ def write(outcome: Outcome, tried: list[Tried], folder: Path = FOLDER) -> None:
         (folder / name).write_bytes((outcome.folder / (one.file or "")).read_bytes())
         values.append(one.as_dict() | {"file": name})
     job = outcome.job
-    stored = {"job": job.as_dict(), "python": job.python(), "command": f"{job.command()}\n"}
+    stored: dict[str, Any] = {"job": job.as_dict(), "python": job.python(), "command": f"{job.command()}\n"}
     stored |= {"ledger": outcome.result.ledger.as_dict(), "tried": values}
     (folder / "example.json").write_text(to_json(stored, indent=1) + "\n")

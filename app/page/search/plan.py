@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ....samplers.strategies import Strategy
+    from ....samplers.strategies import Strategy, Turn
 
 MOST = 10_000
 """Evaluated nodes after which a plan is given up."""
@@ -49,7 +49,8 @@ def planned(
 
     prices: dict[tuple[int, int | None], int] = {}
     search = strategy.start(0, candidates, Budget(budget, prices, calls), steps)
-    begun, finished, spent = set(), 0, 0
+    begun: set[tuple[int, tuple[Turn, ...]]] = set()
+    finished, spent = 0, 0
     for _ in range(MOST):
         if search.done:
             return Plan(len(begun), finished, spent)

@@ -89,7 +89,7 @@ def _in_known_words(prompt: str, *names: str | None) -> str:
     """The prompt with number words for digits, where one of the shipped models has never seen digits."""
     known = [assets.card(name) for name in names if name in assets.names()]
     lacking = {word for card in known if card.get("vocabulary") == "emoji" for word in card.get("lacks", ())}
-    if not lacking.intersection(filter(str.isdecimal, words_of(prompt))):
+    if not lacking.intersection(word for word in words_of(prompt) if word.isdecimal()):
         return prompt
     try:
         return parse(prompt).caption

@@ -32,7 +32,7 @@ TITLE = "Time shift"
 PIXEL_MODEL = "fashion-ddpm"
 """Shown first where it is shipped: an epsilon model of pixels, which the method was made for."""
 EXAMPLES = ("a star on blue", "two cats and a house on white")
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "Few steps": {"steps": 10, "window": 40, "cutoff": 500},
     "Wide window": {"steps": 10, "window": 160, "cutoff": 500},
     "Measured win": {
