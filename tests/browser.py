@@ -75,6 +75,15 @@ class Server:
         self.process.wait(30)
 
 
+def open_tab(page, title):
+    """Go to a tab, which a phone may have folded away behind the others."""
+    tab = page.get_by_role("tab", name=title, exact=True)
+    if not tab.count():
+        page.get_by_role("button", name="More tabs").click()
+        tab = page.locator(".overflow-dropdown").get_by_role("button", name=title, exact=True)
+    tab.click()
+
+
 def keep(page, name):
     SCREENS.mkdir(parents=True, exist_ok=True)
     page.wait_for_timeout(400)

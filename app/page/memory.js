@@ -99,7 +99,8 @@
   let chosen = null;
 
   const open = (tab) => {
-    const title = [...document.querySelectorAll("button[role=tab]")].find((one) => one.textContent.trim() === tab);
+    const titles = document.querySelectorAll("button[role=tab], .overflow-dropdown button"); // a phone folds some away
+    const title = [...titles].find((one) => one.textContent.trim() === tab);
     if (title && title.getAttribute("aria-selected") !== "true") title.click();
   };
 

@@ -28,6 +28,11 @@ PRESETS = {
 """Strategies and prompts that each begin a run at one click."""
 BUDGET, STEPS, BATCH_SIZE = 160, 8, 8
 
+ABOUT = (
+    "Steering looks at the picture while it is being drawn, tries several ways to go on at each step and keeps the one "
+    "that scores highest: it helps where whole draws are too dear to try many of them."
+)
+
 
 class SteeringTab:
     """Builds the tab, and holds its handlers."""
@@ -41,6 +46,7 @@ class SteeringTab:
         models = self.studio.models
         model = models.model
         strategy, prompt = next(iter(PRESETS.values()))
+        gr.HTML(f'<p class="about">{ABOUT}</p>')
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
                 self.prompt = gr.Textbox(prompt, label="Prompt to steer", lines=2, max_lines=4, elem_id="steer-prompt")

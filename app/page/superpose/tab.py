@@ -28,6 +28,11 @@ PRESETS = {
 }
 """What is superposed, and the operator, that each begin a run at one click."""
 
+ABOUT = (
+    "Superpose draws one picture of several prompts, joined by AND, OR and NOT: it helps where one sentence that names "
+    "them all is not understood."
+)
+
 
 class SuperposeTab:
     """Builds the tab, and holds its handlers."""
@@ -40,6 +45,7 @@ class SuperposeTab:
     def _build(self) -> None:
         models, model = self.studio.models, self.studio.models.model
         what, operator = PRESETS["AND"]
+        gr.HTML(f'<p class="about">{ABOUT}</p>')
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
                 self.what = gr.Textbox(

@@ -5,6 +5,8 @@ import subprocess
 import tarfile
 
 import pytest
+from browser import open_tab
+from samplesmith.app.page.tabs import TABS
 
 pytestmark = pytest.mark.slow
 
@@ -39,10 +41,9 @@ def problems(page, axe):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(visit, axe, width, height, scheme):
     page = visit(width=width, height=height, color_scheme=scheme)
-    for title in page.get_by_role("tab").all_inner_texts():
-        page.get_by_role("tab", name=title, exact=True).click()
+    for title in [*TABS, "Search"]:
+        open_tab(page, title)
         assert problems(page, axe) == [], title
-    page.get_by_role("tab", name="Search", exact=True).click()
     for folded in ("Model, verifier and judge", "Strategy and steps", "Repeat this run"):
         page.get_by_role("button", name=folded).click()
     page.locator("#gallery .look").first.click()

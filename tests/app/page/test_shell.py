@@ -7,7 +7,7 @@ import time
 
 import pytest
 import toys
-from browser import Server, ask, keep, loaded, set_budget, wait_for_answer
+from browser import Server, ask, keep, loaded, open_tab, set_budget, wait_for_answer
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ def test_a_phone_in_both_themes(visit, scheme):
     light = sum(map(int, re.findall(r"\d+", background)[:3])) > 384
     assert light == (scheme == "light")
     keep(page, f"phone-{scheme}")
-    page.get_by_role("tab", name="Time shift").click()
+    open_tab(page, "Time shift")
     page.locator("#compare").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     keep(page, f"phone-shift-{scheme}")

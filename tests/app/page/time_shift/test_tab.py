@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from browser import keep
+from browser import keep, open_tab
 from samplesmith.app.page.time_shift.tab import PRESETS as SHIFTS
 
 pytestmark = pytest.mark.slow
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("name", SHIFTS)
 def test_each_preset_of_time_shift_ends_in_a_visible_result(visit, name):
     page = visit()
-    page.get_by_role("tab", name="Time shift").click()
+    open_tab(page, "Time shift")
     start = time.monotonic()
     page.get_by_role("button", name=name, exact=True).click()
     page.get_by_text("noises, plain and shifted, by").wait_for()
