@@ -35,6 +35,8 @@ COLUMNS = ("seed", "guidance scale")
 SCALES = (1.5, 2.0, 4.0)
 """Guidance scales, where these are the columns."""
 MOST_COLUMNS, MOST_CANDIDATES = 3, 16
+APART = 1000
+"""From one column's seed to the next, so that no candidate stands in two of them."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,8 @@ class CompareRequest:
         one_of("way of columns", across, COLUMNS)
         candidates = whole("budget", asked["candidates"], 1, MOST_CANDIDATES, "candidates")
         count = whole("number of columns", asked["columns"], 1, MOST_COLUMNS)
-        first = whole("seed", seed, 0, 2**31 - 1 - MOST_COLUMNS)
-        values = [float(first + k) for k in range(count)] if across == "seed" else list(SCALES[:count])
+        first = whole("seed", seed, 0, 2**31 - 1 - MOST_COLUMNS * APART)
+        values = [float(first + k * APART) for k in range(count)] if across == "seed" else list(SCALES[:count])
         one_of("model", asked["model"], models.pipelines)
         names = {"verifier": models.guides(asked["model"])[0], "judge": models.default_judge(asked["model"])}
         common = {
