@@ -136,8 +136,8 @@
   function draw() {
     const runs = kept();
     for (const strip of document.querySelectorAll(".strip")) {
-      strip.replaceChildren();
       if (!runs.length) continue;
+      strip.replaceChildren();
       const label = document.createElement("b");
       label.textContent = "This visit:";
       strip.append(label);

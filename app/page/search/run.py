@@ -167,13 +167,12 @@ def _tried(report: BatchReport, judge: Any, prompt: str) -> list[Tried]:
 def _plan(costs: CostEstimate, search: NoiseSearch, asked: SearchJob, job: SearchJob) -> Plan | None:
     """How many candidates begin and finish, where one's cost is known."""
     candidate, steps = costs.candidate(asked), costs.steps(asked)
-    if candidate is None or steps is None or search.calibration is None:
-        strategy = search.strategy
-    else:
-        strategy = search.strategy.informed(search.calibration.early_correlations(steps))
-    if candidate is None or steps is None:
+    if steps is None or (candidate is None and job.budget is not None):
         return None
-    return planned(strategy, candidate, steps, job.budget, job.candidates, job.batch_size)
+    strategy = search.strategy
+    if search.calibration is not None:
+        strategy = strategy.informed(search.calibration.early_correlations(steps))
+    return planned(strategy, candidate or steps, steps, job.budget, job.candidates, job.batch_size)
 
 
 def in_nfe(costs: CostEstimate, job: SearchJob) -> SearchJob:

@@ -3,6 +3,7 @@
 import pytest
 from samplesmith.app.page.limits import Limits
 from samplesmith.app.page.models import Models
+from samplesmith.app.page.search import request
 from samplesmith.app.page.search.request import checked_job
 from samplesmith.assets import call_defaults
 
@@ -60,8 +61,12 @@ def test_what_may_not_be_asked_is_one_sentence(changes, message):
     assert message in str(error.value)
 
 
-def test_digits_become_words_for_a_guide_that_knows_none():
-    assert job_of(prompt="3 cats left of 1 star on blue").prompts == ("three cats left of a star on blue",)
+def test_digits_become_words_for_a_guide_that_knows_none(monkeypatch):
+    asked = "3 cats left of 1 star on blue"
+    assert request._in_known_words(asked, "fashion-ddpm") == asked
+    monkeypatch.setattr(request.assets, "card", lambda name: {"vocabulary": "emoji", "lacks": ["1", "3"]})
+    assert request._in_known_words(asked, "emoji-clip") == "three cats left of a star on blue"
+    assert request._in_known_words("3 on blue", "emoji-clip") == "3 on blue", "what is no scene is told by its check"
 
 
 def test_a_judge_is_no_verifier_and_a_class_is_one_of_the_model_s():
