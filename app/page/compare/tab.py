@@ -13,6 +13,7 @@ import gradio as gr
 from ..controls import LIGHT, RUN, RunControls, Update, named, seconds_text
 from ..judged import right_of
 from ..memory import Memory, settings, strip
+from ..on_the_way import OnTheWay
 from ..pictures import Picture, downloads, empty_cell, figure, notice, progress
 from ..search.cost import CostEstimate
 from ..studio import Studio
@@ -107,10 +108,15 @@ class CompareTab:
         show = partial(comparison, prompt, columns=request.columns, across=request.across)
         yield {**self.controls.busy(), self.grid: show(cells), self.facts: ""}
 
-        def news(one: Comparing | Cell) -> Update:
+        under_way: list[Comparing] = []
+
+        def news(one: Comparing | OnTheWay | Cell) -> Update:
             if isinstance(one, Cell):
                 cells.append(one)
                 return {self.grid: show(cells)}
+            if isinstance(one, OnTheWay):
+                return {self.grid: show([*cells, Cell(under_way[-1].way, under_way[-1].column, one.file)])}
+            under_way.append(one)
             text = f"search {one.number} of {one.of}: {one.way}, {request.across} {one.column:g}"
             return {self.status: progress(text, (one.number - 1) / one.of)}
 
@@ -133,7 +139,8 @@ def comparison(prompt: str, cells: list[Cell], columns: list[float], across: str
         drawn = [_cell(prompt, cell, across, cell.score == best) for cell in made]
         drawn += [f"<td>{empty_cell()}</td>"] * (len(columns) - len(drawn))
         body.append(f'<tr><th scope="row">{way}<small>{escape(MEANING[way])}</small></th>{"".join(drawn)}</tr>')
-    said = summary(cells) if cells else "Each strategy's winner will stand here."
+    done = any(cell.tried or cell.reason for cell in cells)
+    said = summary(cells) if done else "Each strategy's winner will stand here."
     return (
         f'<section class="answer" aria-label="Comparison"><h2>{escape(prompt)}</h2><p class="said">{escape(said)}</p>'
         f'<table class="compare"><thead><tr><td></td>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table>'
@@ -146,6 +153,9 @@ def _cell(prompt: str, cell: Cell, across: str, marked: bool) -> str:
         return f"<td>{empty_cell(cell.reason)}</td>"
     alt = f"{prompt}, {cell.way}, {across} {cell.column:g}, score {cell.score:.3f}"
     seed = int(cell.column) if across == "seed" else None
+    if not cell.tried:
+        alt = f"{prompt}, {cell.way}, being drawn"
+        return f"<td>{figure(Picture(cell.file, alt, 'being drawn', faint=True))}</td>"
     picture = figure(Picture(cell.file, alt, f"{cell.score:.3f}", marked, sight=cell.sight, seed=seed))
     cost = f"{cell.tried} tried, {cell.nfe:,} {term('NFE', 'NFEs')}, {seconds_text(cell.seconds)}"
     return f'<td>{picture}<p class="cost">{cost}</p></td>'
@@ -154,7 +164,7 @@ def _cell(prompt: str, cell: Cell, across: str, marked: bool) -> str:
 def summary(cells: list[Cell]) -> str:
     """Each way's mean score, and how many of its winners are right."""
     parts = []
-    for way, made in rows([cell for cell in cells if cell.file is not None]):
+    for way, made in rows([cell for cell in cells if cell.tried]):
         if made:
             mean = sum(cell.score for cell in made) / len(made)
             right = right_of(cell.sight for cell in made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,10 @@ from ..judged import Sight, sights
 from ..limits import Limits, one_of, whole
 from ..line import Turn
 from ..models import Models
+from ..on_the_way import shown_on_the_way
 from ..search.cost import CostEstimate
 from ..search.request import checked_job
-from ..search.run import in_nfe
+from ..search.run import costs_alike, in_nfe
 from ..studio import Studio
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -149,7 +151,7 @@ class CompareRequest:
 
 
 def run_compare(studio: Studio, costs: CostEstimate, request: CompareRequest, folder: Path, turn: Turn) -> Compared:
-    """Run the searches one after the other; it reports `Loading`, `Comparing` and each `Cell`.
+    """Run the searches one after the other; it reports `Loading`, `Comparing`, `OnTheWay` and each `Cell`.
 
     Args:
         studio: of the page.
@@ -186,10 +188,13 @@ def _searched(studio: Studio, costs: CostEstimate, asked: SearchJob, cell: Cell,
     models.announce([model, *asked.verifiers, asked.judge], turn.report)
     pipe, load = models.pipeline(model), partial(models.judge_or_guide, model=model)
     _, judge = asked.load_verifiers(load)
+    whole = costs_alike(asked.strategy)  # others wrap the scheduler, which nobody may watch then
+    folder.mkdir()
+    watched = shown_on_the_way(pipe, folder.parent, turn.report) if whole else nullcontext(lambda: None)
     try:
         job = replace(in_nfe(costs, asked), output=str(folder))
-        with turn.stops(pipe):
-            result = job.run(pipe, load=load, progress=False)
+        with turn.stops(pipe), watched as drawn:
+            result = job.run(pipe, load=load, progress=False, on_batch=lambda report: drawn())
     except ValueError as error:
         return replace(cell, reason=str(error))
     best, ledger = result.best[0], result.ledger
