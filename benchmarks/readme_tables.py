@@ -1,9 +1,10 @@
-"""The README's tables of noise search, from benchmarks/results: `python benchmarks/readme_tables.py`.
+"""The tables of the README and of some pages, from benchmarks/results: `python benchmarks/readme_tables.py`.
 
-A test holds the README to them, so a table cannot be older than its figures.
+A test holds the pages to them, so a table cannot be older than its figures.
 """
 
 import json
+import re
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -19,7 +20,7 @@ def read(name: str) -> dict[str, Any]:
 
 def figure(value: float) -> str:
     """Three decimals without the zero before the point, as the README writes shares."""
-    return f"{value:.3f}".replace("0.", ".", 1)
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.3f}")
 
 
 def interval(estimate: dict[str, float]) -> str:
@@ -83,11 +84,61 @@ def support_matrix() -> str:
     return fill(support_page.summary(read("support_matrix")), 120)
 
 
+ARMS = {
+    "sets: and": "A and B: `and`",
+    "sets: and-paper": "`and-paper`",
+    "sets: mean": "`mean`",
+    "sets: joint prompt": "joint prompt",
+    "sets: first alone": "A alone",
+    "sets: second alone": "B alone",
+    "not: formula": "A, not C: `A & ~C`",
+    "not: first alone": "A alone",
+    "three: formula": "A and B, not C: `A & B & ~C`",
+    "three: joint prompt": "joint prompt of A and B",
+}
+"""Arms of `superposition.py`, and how the table calls them."""
+
+
+def superposition() -> str:
+    """Share of the images in the asked set, min-CLIP and kernel distance, by model and arm."""
+    found = read("superposition")
+    heads = ["in the asked set", "min-CLIP", "1,000 × kernel distance", "NFEs"]
+    rows = [["asked and how", *(f"{model}: {head}" for model in found["models"] for head in heads)]]
+    for arm, name in ARMS.items():
+        cells = []
+        for model in found["models"].values():
+            of = model["arms"][arm]
+            distance = {key: 1000 * value for key, value in of["kid"].items()}
+            cells += [interval(of["right"]), interval(of["min_clip"]), interval(distance), f"{of['nfe']['mean']:.0f}"]
+        rows.append([name, *cells])
+    return table(rows)
+
+
+def superposed_densities() -> str:
+    """OR of captions that exclude each other, and the densities as a classifier, by model."""
+    found = read("superposition")
+    rows = [["", "OR: A or B", "of these, A", "told apart by `rne`", "by `ito`"]]
+    for name, model in found["models"].items():
+        for arm, outcome in model["or"].items():
+            if arm == "chosen" and model["temperature"]["or"] == 1:
+                continue  # the same images
+            first = "none" if outcome["first"] is None else interval(outcome["first"])
+            last = [interval(model["classifier"][estimator]) for estimator in ("rne", "ito")]
+            told = last if arm == "temperature 1" else ["", ""]
+            temperature = "1" if arm == "temperature 1" else f"{model['temperature']['or']:g} (chosen)"
+            rows.append([f"{name}, temperature {temperature}", interval(outcome["right"]), first, *told])
+    return table(rows)
+
+
 TABLES = (best_of_n, search_scaling, support_matrix)
+"""Of the README."""
+
+PAGES = {"docs/superposition.md": (superposition, superposed_densities)}
+"""Tables of other pages."""
 
 
 def main() -> None:
-    print("\n\n".join(one() for one in TABLES))
+    print("\n\n".join(one() for tables in (TABLES, *PAGES.values()) for one in tables))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """docs/superposition.md runs as it is written, and says what was measured."""
 
-import importlib.util
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,18 @@ PAGE = (ROOT / "docs/superposition.md").read_text()
 CALLS, JOB, MODELS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_the_page_holds_the_measured_table():
-    file = ROOT / "benchmarks/superposition_densities.py"
-    spec = importlib.util.spec_from_file_location("superposition_densities", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    results = json.loads((ROOT / "benchmarks/results/superposition_densities.json").read_text())
-    assert module.table(results) in PAGE
+@pytest.mark.parametrize(
+    ("script", "table"),
+    [
+        ("superposition_densities", "table"),
+        ("superposition_estimators", "errors_table"),
+        ("superposition_estimators", "hutchinson_table"),
+        ("superposition_limits", "table"),
+    ],
+)
+def test_the_page_holds_the_measured_table(script, table):
+    results = json.loads((ROOT / f"benchmarks/results/{script}.json").read_text())
+    assert getattr(import_module(script), table)(results) in PAGE
     assert (ROOT / "docs/superposition.png").is_file()
 
 
