@@ -71,11 +71,7 @@ class Flow(Generator):
         self.features = outputs[1]
 
     def embed(self, ids: Tensor, zero_tokens: int) -> tuple[Tensor, Tensor]:
-        """What `StableDiffusion3Pipeline.encode_prompt` makes of ids, with one encoder in both places and no T5."""
-        out = self.text_encoder(ids, output_hidden_states=True)
-        hidden = torch.cat([out.hidden_states[-2]] * 2, -1)
-        zeros = hidden.new_zeros(len(ids), zero_tokens, hidden.shape[-1])
-        return torch.cat([hidden, zeros], 1), torch.cat([out.text_embeds] * 2, -1)
+        return embed(self.text_encoder, ids, zero_tokens)
 
     def velocity(self, x: Tensor, sigma: Tensor, ids: Tensor, zero_tokens: int = 1) -> Tensor:
         hidden, pooled = self.embed(ids, zero_tokens)
@@ -113,6 +109,14 @@ class Flow(Generator):
             text_encoder_3=None,
             tokenizer_3=None,
         )
+
+
+def embed(text_encoder: CLIPTextModelWithProjection, ids: Tensor, zero_tokens: int = 1) -> tuple[Tensor, Tensor]:
+    """What `StableDiffusion3Pipeline.encode_prompt` makes of ids, with one encoder in both places and no T5."""
+    out = text_encoder(ids, output_hidden_states=True)
+    hidden = torch.cat([out.hidden_states[-2]] * 2, -1)
+    zeros = hidden.new_zeros(len(ids), zero_tokens, hidden.shape[-1])
+    return torch.cat([hidden, zeros], 1), torch.cat([out.text_embeds] * 2, -1)
 
 
 def interpolate(x0: Tensor, noise: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from transformers import CLIPTokenizer
 from ... import scenes
 from ...scenes import Scene, sample_description, with_digits
 from ..checkpoints import FolderError
-from ..loop import Loop
+from ..distillation.examples import Source
 from .pixels import images_to_tensor
 from .sprite_maps import patch_maps
 from .text import token_ids
@@ -114,13 +114,13 @@ class LatentScenes:
         training = [scene for scene, held in zip(shown, aside.tolist(), strict=True) if not held]
         return cls(training, data["latents"][~aside], data["maps"][~aside], validation, tokenizer)
 
-    def draw(self, loop: Loop, count: int) -> Batch:
-        """A random batch; a tenth of the captions is empty, for guidance."""
-        rows = torch.randint(len(self.scenes), (count,), generator=loop.generator)
+    def draw(self, source: Source, count: int, dropout: float = CAPTION_DROPOUT) -> Batch:
+        """A random batch; a share of the captions is empty, for guidance."""
+        rows = torch.randint(len(self.scenes), (count,), generator=source.generator)
         captions = []
         for row in rows.tolist():
-            caption = sample_description(loop.rng, self.scenes[row]).caption
-            if loop.rng.random() < DIGITS_SHARE:
+            caption = sample_description(source.rng, self.scenes[row]).caption
+            if source.rng.random() < DIGITS_SHARE:
                 caption = with_digits(caption)
-            captions.append("" if loop.rng.random() < CAPTION_DROPOUT else caption)
+            captions.append("" if source.rng.random() < dropout else caption)
         return Batch(self.latents[rows].float(), self.maps[rows], token_ids(self.tokenizer, captions))

@@ -1,0 +1,229 @@
+"""emoji-turbo: `python -m samplesmith.training.embedded.emoji_turbo --output runs/turbo --latents FILE`.
+
+A student of emoji-sd3 for one to four steps without guidance, with three of its six blocks. Autoencoder, tokenizer and
+text encoder are the teacher's. Three stages, each a run of its own in a folder of the output:
+- `tsm`: the student learns the teacher's guided velocity, so that a step costs one call in place of two.
+- `dm`: distribution matching of its own steps (`training/distillation/`), the fake score begins as the student.
+- `adm`: the same, with a discriminator on real latents.
+It steps as a stock `DPMSolverMultistepScheduler` of first order does on flow sigmas (Euler's steps), whose grid ends at
+a time with something left to do; `FlowMatchEulerDiscreteScheduler` spends the last of its steps at sigma .001.
+Needs: `pip install samplesmith[train]`, and the encoded scenes that the recipe `flow` left.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+from torch import Tensor
+
+from ... import assets
+from ...pipelines.loading import load
+from ..checkpoints import FolderError
+from ..distill import distil
+from ..distillation.denoiser import Condition, Denoiser
+from ..distillation.examples import Drawn, Source
+from ..distillation.shortened import shortened, spread_blocks
+from ..distillation.stages import Plan
+from ..loop import Every, Loop
+from .command_line import recipe_parser, run_recipe
+from .denoisers import without_flash_attention
+from .flow import embed
+from .generator import draw_sheet
+from .latents import LatentScenes
+from .saved_pipeline import save_pipeline
+from .text import token_ids
+
+TEACHER = "emoji-sd3"
+STAGES = ("tsm", "dm", "adm")
+STEPS = 4
+BLOCKS = 3
+SHIFT = 3.0
+"""Of the grid of sigmas; of the teacher's own four steps this grid is the best."""
+
+UPDATES = {"tsm": 1200, "dm": 1500, "adm": 300}
+BATCHES = {"tsm": 32, "dm": 32, "adm": 32}
+RATES = {"tsm": 5e-4, "dm": 5e-5, "adm": 2e-5}
+CALL_DEFAULTS = {"num_inference_steps": STEPS, "guidance_scale": 1.0, "max_sequence_length": 1}
+
+
+class Captioned:
+    """Latent scenes with captions that are written anew each time, through the teacher's text encoder.
+
+    Args:
+        scenes: encoded, with their tokenizer.
+        text_encoder: the teacher's.
+    """
+
+    def __init__(self, scenes: LatentScenes, text_encoder: Any):
+        self.scenes, self.text_encoder = scenes, text_encoder
+
+    def draw(self, source: Source, count: int) -> Drawn:
+        batch = self.scenes.draw(source, count, dropout=0)
+        return Drawn(batch.x0, self._encoded(batch.ids))
+
+    def null(self, count: int) -> Condition:
+        return self._encoded(token_ids(self.scenes.tokenizer, [""] * count))
+
+    @torch.no_grad()
+    def _encoded(self, ids: Tensor) -> Condition:
+        hidden, pooled = embed(self.text_encoder, ids)
+        return {"encoder_hidden_states": hidden, "pooled_projections": pooled}
+
+
+def build_scheduler() -> DPMSolverMultistepScheduler:
+    """Euler's steps on a flow, over sigmas that end at a time with something left to do."""
+    return DPMSolverMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=SHIFT, solver_order=1
+    )
+
+
+def student_times(steps: int = STEPS) -> tuple[float, ...]:
+    """Sigmas at which the scheduler calls the student."""
+    scheduler = build_scheduler()
+    scheduler.set_timesteps(steps)
+    return tuple(scheduler.sigmas[:-1].tolist())
+
+
+def build_plan(stage: str) -> Plan:
+    """How a stage goes."""
+    return Plan(
+        student_times(),
+        learned=(0.4, 1.0),  # four steps call it at .5 and above
+        guidance_scale=assets.call_defaults(TEACHER)["guidance_scale"],
+        rate=RATES[stage],
+        fake_rate=1e-4,
+        fake_updates=2,
+        alignment=0.97,
+        redraw=False,
+    )
+
+
+def first_student(output: Path, stage: str, teacher: SD3Transformer2DModel) -> SD3Transformer2DModel:
+    """What a stage begins with: blocks of the teacher, or what the stage before left.
+
+    Raises:
+        FolderError: where that stage has not ended.
+    """
+    if stage == "tsm":
+        blocks = len(teacher.transformer_blocks)
+        return shortened(teacher, spread_blocks(blocks, min(BLOCKS, blocks)))
+    before = output / STAGES[STAGES.index(stage) - 1] / "student"
+    if not before.is_dir():
+        raise FolderError(f"no folder {before}; end the stage {before.parent.name} first")
+    return SD3Transformer2DModel.from_pretrained(before, dtype=torch.float32)
+
+
+def student_pipeline(teacher: StableDiffusion3Pipeline, student: SD3Transformer2DModel) -> StableDiffusion3Pipeline:
+    """The stock pipeline with the student's transformer and scheduler, and the teacher's other parts."""
+    parts = teacher.components | {"transformer": student, "scheduler": build_scheduler()}
+    return StableDiffusion3Pipeline(**parts)
+
+
+def save_student(pipeline: StableDiffusion3Pipeline, folder: Path) -> None:
+    """What ships: all of the pipeline but what emoji-sd3 has, which `samplesmith.load` reads there."""
+    save_pipeline(pipeline, folder)
+    shared = [name for name in pipeline.components if name not in ("transformer", "scheduler")]
+    for name in shared:
+        for file in (folder / name).glob("*"):
+            file.unlink()
+        if (folder / name).is_dir():
+            (folder / name).rmdir()
+
+
+def train(
+    output: Path,
+    latents: Path,
+    stage: str,
+    updates: int | None = None,
+    seed: int = 0,
+    compiled: bool = False,
+    bf16: bool = False,
+) -> StableDiffusion3Pipeline:
+    """Run a stage, or go on with it; the student's pipeline so far is left in the folder `pipeline`.
+
+    Args:
+        output: folder of all stages.
+        latents: encoded scenes with captions, left by the recipe `flow`.
+        stage: one of `STAGES`.
+        updates: of the student; None: as many as were shipped.
+        seed: of the run.
+        compiled: whether networks are compiled.
+        bf16: whether the student computes in bfloat16.
+
+    Raises:
+        FolderError: where the stage before has not ended, or there are no latents.
+        WrongRunError: where the folder holds another run.
+        NonFiniteError: where a loss or a gradient is NaN or infinite.
+    """
+    if not latents.is_file():
+        raise FolderError(f"no file {latents}; the recipe flow leaves its encoded scenes as latents.pt")
+    pipe = load(TEACHER)
+    for part in (pipe.transformer, pipe.text_encoder, pipe.vae):
+        part.eval().requires_grad_(False)
+    teacher = Denoiser.of(pipe.transformer, pipe.scheduler)
+    student = first_student(output, stage, pipe.transformer)
+    data = Captioned(LatentScenes.of(torch.load(latents, weights_only=True), pipe.tokenizer), pipe.text_encoder)
+
+    def show(loop: Loop) -> None:
+        so_far = student_pipeline(pipe, loop.average["student"])
+        draw_sheet(so_far, output / stage / f"sheet_{loop.progress.step:06d}.png", CALL_DEFAULTS)
+        save_student(so_far, output / "pipeline")
+
+    plan = build_plan(stage)
+    fake = None if stage == "tsm" else first_fake(output, stage)
+    student = distil(
+        output / stage,
+        stage,
+        student,
+        teacher,
+        data,
+        plan,
+        updates or UPDATES[stage],
+        BATCHES[stage],
+        seed,
+        fake,
+        average=0.998,
+        callbacks=[Every(500, show)],
+        compiled=compiled,
+        about={"recipe": "emoji_turbo", "scenes": len(data.scenes.scenes)},
+        bf16=bf16,
+        cpu=True,
+        evaluate_every=250 if stage == "tsm" else 100,
+    )
+    pipeline = student_pipeline(pipe, student)
+    save_student(pipeline, output / "pipeline")
+    return pipeline
+
+
+def first_fake(output: Path, stage: str) -> SD3Transformer2DModel:
+    """The fake score of dm begins as the student, of half the teacher's cost; that of adm goes on from dm's."""
+    before = output / ("tsm/student" if stage == "dm" else "dm/fake")
+    return SD3Transformer2DModel.from_pretrained(before, dtype=torch.float32)
+
+
+def main() -> None:
+    """The command line."""
+    parser = recipe_parser(__doc__, images=0, needs_autoencoder=False)
+    parser.add_argument("--latents", type=Path, required=True, help="encoded scenes, left by the recipe flow")
+    parser.add_argument("--stage", choices=STAGES, default="tsm")
+    parser.add_argument("--updates", type=int, help="of the student, in place of --images")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the transformers")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    without_flash_attention()
+    train(
+        arguments.output,
+        arguments.latents,
+        arguments.stage,
+        arguments.updates,
+        arguments.seed,
+        compiled=arguments.compile,
+        bf16=not arguments.float32,
+    )
+
+
+if __name__ == "__main__":
+    run_recipe(main)
