@@ -76,9 +76,7 @@ class Plan:
         if not 0 < self.low < self.high < 1:
             raise ValueError(f"times are drawn between {self.low} and {self.high}; give 0 < low < high < 1")
         if not 0 <= self.learned[0] < self.learned[1] <= 1:
-            raise ValueError(
-                f"tsm's times are drawn between {self.learned[0]} and {self.learned[1]}; give parts of [0, 1]"
-            )
+            raise ValueError(f"tsm draws its times between {self.learned}; give shares of the path, in [0, 1]")
         if self.alignment is not None and not 0 <= self.alignment <= 1:
             raise ValueError(f"alignment is {self.alignment}; give what the fake score keeps, 0 to 1")
         if self.decoupled and self.guidance_scale == 1:

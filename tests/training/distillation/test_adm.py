@@ -22,11 +22,10 @@ def test_a_head_reads_the_bottleneck_and_hands_gradients_to_samples_alone(build,
     with initial_weights(1):
         head = adm.Head(width)
     x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    inputs = {"timestep": torch.tensor([5, 9]), "class_labels": torch.tensor([0, 1]), "return_dict": False}
     with adm.features_of(network) as features:
-        out = adm.frozen(network)(
-            x, timestep=torch.tensor([5, 9]), class_labels=torch.tensor([0, 1]), return_dict=False
-        )
-    plain = network(x, timestep=torch.tensor([5, 9]), class_labels=torch.tensor([0, 1]), return_dict=False)
+        out = adm.frozen(network)(x, **inputs)
+    plain = network(x, **inputs)
     assert torch.allclose(out[0], plain[0], atol=1e-6)
     (read,) = features
     logits = adm.frozen(head)(read)
@@ -38,4 +37,4 @@ def test_a_head_reads_the_bottleneck_and_hands_gradients_to_samples_alone(build,
 
 def test_a_network_without_a_middle_is_refused():
     with pytest.raises(ValueError, match="mid_block or transformer_blocks"):
-        adm.bottleneck(torch.nn.Linear(1, 1))
+        adm.bottleneck(torch.nn.Identity())

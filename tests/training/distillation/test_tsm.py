@@ -26,9 +26,8 @@ def test_the_minimum_over_affine_students_is_the_affine_teacher():
     optimizer.step(loss)
     alpha, variance = 1 - time, (0.6 * 0.5) ** 2 + 0.4**2
     slope = alpha * 0.25 / variance
-    assert torch.allclose(
-        coefficients, torch.tensor([0.7 - slope * alpha * 0.7, slope], dtype=torch.float64), atol=1e-6
-    )
+    exact = torch.tensor([0.7 - slope * alpha * 0.7, slope], dtype=torch.float64)
+    assert torch.allclose(coefficients, exact, atol=1e-6)
     assert tsm.loss(coefficients[0] + coefficients[1] * x_t, wanted) < 1e-12
 
 
