@@ -13,6 +13,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils._pytree import tree_leaves
 
+from ..samplers.hooks.network_call import NetworkCall
 from .counting import denoisers
 
 
@@ -20,7 +21,6 @@ class _Reached(Exception):
     """Ends a pipeline's call at its first model call."""
 
 
-@torch.no_grad()
 def first_model_inputs(pipe: Any, arguments: Mapping[str, Any]) -> list[Any]:
     """What the first model call of a pipeline's call is given, in its order.
 
@@ -34,10 +34,26 @@ def first_model_inputs(pipe: Any, arguments: Mapping[str, Any]) -> list[Any]:
         RuntimeError: for a call that ends without calling a denoiser.
         Exception: what the pipeline raises.
     """
-    inputs: list[Any] = []
+    call = first_model_call(pipe, arguments)
+    return tree_leaves([_stacked(value) for value in (*call.args, *call.kwargs.values())])
+
+
+@torch.no_grad()
+def first_model_call(pipe: Any, arguments: Mapping[str, Any]) -> NetworkCall:
+    """The first model call of a pipeline's call, which is not made.
+
+    Args:
+        pipe: a diffusers pipeline.
+        arguments: of its call.
+
+    Raises:
+        RuntimeError: for a call that ends without calling a denoiser.
+        Exception: what the pipeline raises.
+    """
+    calls: list[NetworkCall] = []
 
     def stop(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        inputs.extend(tree_leaves([_stacked(value) for value in (*args, *kwargs.values())]))
+        calls.append(NetworkCall.of(module, args, kwargs))
         raise _Reached
 
     with ExitStack() as stack:
@@ -48,7 +64,7 @@ def first_model_inputs(pipe: Any, arguments: Mapping[str, Any]) -> list[Any]:
             raise RuntimeError(f"{type(pipe).__name__} called no denoiser")
     if hasattr(pipe, "maybe_free_model_hooks"):
         pipe.maybe_free_model_hooks()  # else what is offloaded stays on the device
-    return inputs
+    return calls[0]
 
 
 def _stacked(value: Any) -> Any:
