@@ -12,6 +12,7 @@ import typer
 from .. import __version__
 from .commands.calibrate import calibrate
 from .commands.collect import collect
+from .commands.distill import distill
 from .commands.evaluate import evaluate
 from .commands.models import models
 from .commands.options import Interruptible, console, errors
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Make any diffusers model sample better by spending inference compute well.",
 )
-for _command in (search, steer, superpose, sample, score, models, calibrate, plan, collect, reflect):
+for _command in (search, steer, superpose, sample, score, models, calibrate, plan, collect, reflect, distill):
     app.command(cls=Interruptible)(_command)
 app.add_typer(evaluate, name="evaluate")
 app.command()(web)

@@ -20,7 +20,7 @@ from ...named_settings import parse_settings
 console = Console(markup=False, emoji=False)
 errors = Console(stderr=True, markup=False, emoji=False)
 
-RESUMES = ("search", "steer", "calibrate", "collect", "reflect")
+RESUMES = ("search", "steer", "calibrate", "collect", "reflect", "distill")
 """Commands that go on from what lies in their --output."""
 
 Prompts = Annotated[

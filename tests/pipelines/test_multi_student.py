@@ -1,4 +1,4 @@
-"""Students behind a router: rows keep their order, students come and go, and each row is what its student makes alone."""
+"""Students behind a router: rows keep their order, students come and go, each row is what its student makes alone."""
 
 import copy
 import gc

@@ -10,7 +10,8 @@ def clouds(sizes, width=8, spread=0.05):
     """Points round as many orthogonal directions, cloud by cloud."""
     generator = torch.Generator().manual_seed(0)
     centres = torch.eye(width)[: len(sizes)]
-    points = [centre + spread * torch.randn(size, width, generator=generator) for centre, size in zip(centres, sizes)]
+    pairs = zip(centres, sizes, strict=True)
+    points = [centre + spread * torch.randn(size, width, generator=generator) for centre, size in pairs]
     return torch.cat(points)
 
 

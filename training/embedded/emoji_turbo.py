@@ -5,28 +5,30 @@ text encoder are the teacher's. Three stages, each a run of its own in a folder 
 - `tsm`: the student learns the teacher's guided velocity, so that a step costs one call in place of two.
 - `dm`: distribution matching of its own steps (`training/distillation/`), the fake score begins as the student.
 - `adm`: the same, with a discriminator on real latents.
-It steps as a stock `DPMSolverMultistepScheduler` of first order does on flow sigmas (Euler's steps), whose grid ends at
-a time with something left to do; `FlowMatchEulerDiscreteScheduler` spends the last of its steps at sigma .001.
+It steps by the stock scheduler that `distillation/student_scheduler.py` makes.
 Needs: `pip install samplesmith[train]`, and the encoded scenes that the recipe `flow` left.
 """
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 from torch import Tensor
 
 from ... import assets
 from ...pipelines.loading import load
+from ...valid_json import to_json
 from ..checkpoints import FolderError
 from ..distill import distil
 from ..distillation.denoiser import Condition, Denoiser
 from ..distillation.examples import Drawn, Source
 from ..distillation.shortened import shortened, spread_blocks
 from ..distillation.stages import Plan
+from ..distillation.student_scheduler import student_scheduler, student_times
 from ..loop import Every, Loop
 from .command_line import recipe_parser, run_recipe
 from .denoisers import without_flash_attention
@@ -40,9 +42,6 @@ TEACHER = "emoji-sd3"
 STAGES = ("tsm", "dm", "adm")
 STEPS = 4
 BLOCKS = 3
-SHIFT = 3.0
-"""Of the grid of sigmas; of the teacher's own four steps this grid is the best."""
-
 UPDATES = {"tsm": 1200, "dm": 1500, "adm": 300}
 BATCHES = {"tsm": 32, "dm": 32, "adm": 32}
 RATES = {"tsm": 5e-4, "dm": 5e-5, "adm": 2e-5}
@@ -73,24 +72,10 @@ class Captioned:
         return {"encoder_hidden_states": hidden, "pooled_projections": pooled}
 
 
-def build_scheduler() -> DPMSolverMultistepScheduler:
-    """Euler's steps on a flow, over sigmas that end at a time with something left to do."""
-    return DPMSolverMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=SHIFT, solver_order=1
-    )
-
-
-def student_times(steps: int = STEPS) -> tuple[float, ...]:
-    """Sigmas at which the scheduler calls the student."""
-    scheduler = build_scheduler()
-    scheduler.set_timesteps(steps)
-    return tuple(scheduler.sigmas[:-1].tolist())
-
-
-def build_plan(stage: str) -> Plan:
-    """How a stage goes."""
+def build_plan(stage: str, scheduler: Any) -> Plan:
+    """How a stage goes, for the teacher's scheduler."""
     return Plan(
-        student_times(),
+        student_times(student_scheduler(scheduler), STEPS),
         learned=(0.4, 1.0),  # four steps call it at .5 and above
         guidance_scale=assets.call_defaults(TEACHER)["guidance_scale"],
         rate=RATES[stage],
@@ -118,19 +103,24 @@ def first_student(output: Path, stage: str, teacher: SD3Transformer2DModel) -> S
 
 def student_pipeline(teacher: StableDiffusion3Pipeline, student: SD3Transformer2DModel) -> StableDiffusion3Pipeline:
     """The stock pipeline with the student's transformer and scheduler, and the teacher's other parts."""
-    parts = teacher.components | {"transformer": student, "scheduler": build_scheduler()}
+    parts = teacher.components | {"transformer": student, "scheduler": student_scheduler(teacher.scheduler)}
     return StableDiffusion3Pipeline(**parts)
 
 
 def save_student(pipeline: StableDiffusion3Pipeline, folder: Path) -> None:
-    """What ships: all of the pipeline but what emoji-sd3 has, which `samplesmith.load` reads there."""
+    """What ships: transformer, scheduler, index; `samplesmith.load` finds the other parts in the teacher's folder."""
     save_pipeline(pipeline, folder)
-    shared = [name for name in pipeline.components if name not in ("transformer", "scheduler")]
-    for name in shared:
-        for file in (folder / name).glob("*"):
-            file.unlink()
-        if (folder / name).is_dir():
-            (folder / name).rmdir()
+    for name in set(pipeline.components) - {"transformer", "scheduler"}:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    card = {
+        "kind": "pipeline",
+        "summary": "emoji-sd3's student: the same in 4 NFEs; StableDiffusion3Pipeline, three of its six blocks",
+        "vocabulary": "emoji",
+        "guide": "emoji-clip",
+        "shares": TEACHER,
+        "call_defaults": CALL_DEFAULTS,
+    }
+    (folder / "samplesmith.json").write_text(to_json(card, indent=2) + "\n")
 
 
 def train(
@@ -172,7 +162,7 @@ def train(
         draw_sheet(so_far, output / stage / f"sheet_{loop.progress.step:06d}.png", CALL_DEFAULTS)
         save_student(so_far, output / "pipeline")
 
-    plan = build_plan(stage)
+    plan = build_plan(stage, pipe.scheduler)
     fake = None if stage == "tsm" else first_fake(output, stage)
     student = distil(
         output / stage,

@@ -1,0 +1,63 @@
+"""emoji-turbo's recipe in small: two stages, and a pipeline that finds its other parts in emoji-sd3."""
+
+import pytest
+import samplesmith
+import torch
+from samplesmith import scenes
+from samplesmith.training.checkpoints import FolderError
+from samplesmith.training.embedded import emoji_turbo
+from samplesmith.training.embedded.latents import LatentScenes
+
+
+@pytest.fixture
+def latents(tmp_path):
+    """A few scenes with noise for latents."""
+    captions = [
+        f"{number} {thing} on {colour}"
+        for number, thing in (("two", "cats"), ("three", "dogs"), ("five", "fish"))
+        for colour in scenes.BACKGROUNDS
+    ]
+    generator = torch.Generator().manual_seed(0)
+    data = {
+        "captions": captions,
+        "latents": torch.randn(len(captions), 8, 16, 16, generator=generator).half(),
+        "maps": torch.zeros(len(captions), 64, 24, dtype=torch.uint8),
+    }
+    file = tmp_path / "latents.pt"
+    torch.save(data, file)
+    return file
+
+
+@pytest.mark.slow
+def test_two_stages_leave_a_stock_pipeline_of_few_steps(tmp_path, latents, monkeypatch):
+    monkeypatch.setattr(emoji_turbo, "BATCHES", dict.fromkeys(emoji_turbo.STAGES, 2))
+    monkeypatch.setattr("samplesmith.training.distillation.stages.MEASURED", 2)
+    with pytest.raises(FolderError, match="end the stage tsm first"):
+        emoji_turbo.train(tmp_path / "turbo", latents, "dm", 1)
+    for stage in ("tsm", "dm"):
+        emoji_turbo.train(tmp_path / "turbo", latents, stage, 1)
+    folder = tmp_path / "turbo/pipeline"
+    assert not (folder / "vae").exists()
+    assert sum(file.stat().st_size for file in folder.rglob("*")) < 16e6
+    pipe = samplesmith.load(folder)
+    pipe.set_progress_bar_config(disable=True)
+    assert len(pipe.transformer.transformer_blocks) == 3
+    generator = torch.Generator().manual_seed(0)
+    call = {**emoji_turbo.CALL_DEFAULTS, "num_inference_steps": 1, "height": 128, "width": 128}
+    assert pipe("two cats on pink", generator=generator, **call).images[0].size == (128, 128)
+
+
+def test_no_latents_is_one_sentence(tmp_path):
+    with pytest.raises(FolderError, match=r"no file .*latents.pt; the recipe flow leaves"):
+        emoji_turbo.train(tmp_path, tmp_path / "latents.pt", "tsm")
+
+
+def test_captions_are_encoded_as_the_pipeline_does(emoji_pipe, latents):
+    data = emoji_turbo.Captioned(
+        LatentScenes.of(torch.load(latents, weights_only=True), emoji_pipe.tokenizer), emoji_pipe.text_encoder
+    )
+    null = data.null(2)
+    with torch.no_grad():
+        hidden, _, pooled, _ = emoji_pipe.encode_prompt(["", ""], None, None, max_sequence_length=1)
+    assert torch.allclose(null["encoder_hidden_states"], hidden, atol=1e-5)
+    assert torch.allclose(null["pooled_projections"], pooled, atol=1e-5)
