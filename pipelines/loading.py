@@ -57,7 +57,6 @@ def _load(name: str | Path, dtype: torch.dtype | str, arguments: dict[str, Any])
         return _load_single_file(source, dtype, arguments)
     if source.is_dir():
         index = _read_index(source)
-        arguments = _shared_parts(source, index, dtype, arguments) | arguments
         _check_parts(source, index, arguments)
         git_lfs.refuse_pointers(file for file in source.rglob("*") if file.suffix in WEIGHTS)
         # diffusers looks a pipeline's class up among its own.
@@ -114,28 +113,10 @@ def _read_index(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _shared_parts(folder: Path, index: dict[str, Any], dtype: torch.dtype, given: dict[str, Any]) -> dict[str, Any]:
-    """The parts that a folder lacks and its `samplesmith.json` says another shipped model has ("shares")."""
-    card = folder / "samplesmith.json"
-    owner = json.loads(card.read_text()).get("shares") if card.is_file() else None
-    missing = [name for name in _parts(index, given) if not (folder / name).is_dir()]
-    if owner is None or not missing:
-        return {}
-    source = assets.path(owner)
-    own = {name: None for name in _parts(_read_index(source), {}) if name not in missing}
-    parts = _load(source, dtype, own).components
-    return {name: parts[name] for name in missing if parts.get(name) is not None}
-
-
-def _parts(index: dict[str, Any], given: dict[str, Any]) -> list[str]:
-    """Names of the folders that an index names, but for what is given."""
-    parts = [name for name, kind in index.items() if isinstance(kind, list) and None not in kind and name not in given]
-    return [name for name in parts if not name.startswith("_")]
-
-
 def _check_parts(folder: Path, index: dict[str, Any], given: dict[str, Any]) -> None:
     """Refuse a folder that lacks a part: tokenizers would come without their words."""
-    if missing := [name for name in _parts(index, given) if not (folder / name).is_dir()]:
+    parts = [name for name, kind in index.items() if isinstance(kind, list) and None not in kind and name not in given]
+    if missing := [name for name in parts if not name.startswith("_") and not (folder / name).is_dir()]:
         raise ValueError(
             f"{folder} lacks the folder {missing[0]} that its model_index.json names; fetch the model anew"
         )
