@@ -43,6 +43,9 @@ STAGES = ("tsm", "dm", "adm")
 STEPS = 4
 BLOCKS = 3
 UPDATES = {"tsm": 1200, "dm": 1500, "adm": 300}
+SHARED = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae")
+"""Components that lie in the teacher's folder alone."""
+
 BATCHES = {"tsm": 32, "dm": 32, "adm": 32}
 RATES = {"tsm": 5e-4, "dm": 5e-5, "adm": 2e-5}
 CALL_DEFAULTS = {"num_inference_steps": STEPS, "guidance_scale": 1.0, "max_sequence_length": 1}
@@ -110,14 +113,14 @@ def student_pipeline(teacher: StableDiffusion3Pipeline, student: SD3Transformer2
 def save_student(pipeline: StableDiffusion3Pipeline, folder: Path) -> None:
     """What ships: transformer, scheduler, index; `samplesmith.load` finds the other parts in the teacher's folder."""
     save_pipeline(pipeline, folder)
-    for name in set(pipeline.components) - {"transformer", "scheduler"}:
+    for name in SHARED:
         shutil.rmtree(folder / name, ignore_errors=True)
     card = {
         "kind": "pipeline",
         "summary": "emoji-sd3's student: the same in 4 NFEs; StableDiffusion3Pipeline, three of its six blocks",
         "vocabulary": "emoji",
         "guide": "emoji-clip",
-        "shares": TEACHER,
+        "shared": dict.fromkeys(SHARED, TEACHER),
         "call_defaults": CALL_DEFAULTS,
     }
     (folder / "samplesmith.json").write_text(to_json(card, indent=2) + "\n")

@@ -1,5 +1,7 @@
 """emoji-turbo's recipe in small: two stages, and a pipeline that finds its other parts in emoji-sd3."""
 
+import json
+
 import pytest
 import samplesmith
 import torch
@@ -29,7 +31,7 @@ def latents(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_stages_leave_a_stock_pipeline_of_few_steps(tmp_path, latents, monkeypatch):
+def test_two_stages_leave_a_stock_pipeline_of_few_steps(tmp_path, latents, emoji_pipe, monkeypatch):
     monkeypatch.setattr(emoji_turbo, "BATCHES", dict.fromkeys(emoji_turbo.STAGES, 2))
     monkeypatch.setattr("samplesmith.training.distillation.stages.MEASURED", 2)
     with pytest.raises(FolderError, match="end the stage tsm first"):
@@ -39,7 +41,8 @@ def test_two_stages_leave_a_stock_pipeline_of_few_steps(tmp_path, latents, monke
     folder = tmp_path / "turbo/pipeline"
     assert not (folder / "vae").exists()
     assert sum(file.stat().st_size for file in folder.rglob("*")) < 16e6
-    pipe = samplesmith.load(folder)
+    shared = json.loads((folder / "samplesmith.json").read_text())["shared"]
+    pipe = samplesmith.load(folder, **{name: emoji_pipe.components[name] for name in shared})
     pipe.set_progress_bar_config(disable=True)
     assert len(pipe.transformer.transformer_blocks) == 3
     generator = torch.Generator().manual_seed(0)
