@@ -2,11 +2,11 @@
 
     python benchmarks/multi_student.py --output benchmarks/results/multi_student.json
 
-Trains the groups of `training/embedded/fashion_students.py` where they have not ended yet (N updates each, one student of
-4 N), for each training seed, and measures what each group makes of the same noises. A rerun goes on where it was killed:
-stages from their checkpoints, samples from the features that are kept in --work. FID is by `fashion-classifier`'s
-features, so it compares with itself alone; ratios of groups are means over training seeds and sample seeds with an
-interval of a jackknife over 10 parts of the samples.
+Trains the groups of `training/embedded/fashion_students.py` where they have not ended yet (N updates each, one student
+of 4 N), for each training seed, and measures what each group makes of the same noises. A rerun goes on where it was
+killed: stages from their checkpoints, samples from the features that are kept in --work. FID is by
+`fashion-classifier`'s features, so it compares with itself alone; ratios of groups are of means over training seeds and
+sample seeds, with an interval of a jackknife over 10 parts of the samples.
 """
 
 import argparse
