@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .class_conditional import ClassConditionalPipeline
     from .decoding import decode
     from .loading import load
+    from .multi_student import MultiStudentPipeline
     from .previews import Previews, record_previews
     from .search.calibration import Calibration
     from .search.engine import BatchReport
@@ -32,6 +33,7 @@ __all__ = [
     "Candidate",
     "ClassConditionalPipeline",
     "Look",
+    "MultiStudentPipeline",
     "NoiseSearch",
     "Previews",
     "RecordsError",
@@ -55,6 +57,7 @@ _NAMES = {
     "Candidate": ".search.result",
     "ClassConditionalPipeline": ".class_conditional",
     "Look": ".search.look",
+    "MultiStudentPipeline": ".multi_student",
     "NoiseSearch": ".search.noise_search",
     "Previews": ".previews",
     "RecordsError": ".search.records",
