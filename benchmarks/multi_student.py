@@ -50,9 +50,9 @@ def group_sampler(work: Path, group: str, seed: int) -> Sampler:
     return lambda labels, generators: pipe(class_labels=labels, generator=generators, output_type="pt").images
 
 
-def train_group(work: Path, group: str, seed: int, updates: int, data: Path | None) -> None:
+def train_group(arguments: argparse.Namespace, group: str, seed: int) -> None:
     for subset in range(GROUPS[group].students):
-        train(work, group, subset, updates, seed, data)
+        train(arguments.work, group, subset, arguments.updates, seed, arguments.data, arguments.pairs)
 
 
 def sampled(
@@ -116,7 +116,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     for group in arguments.groups:
         cells[group] = []
         for training in range(arguments.training_seeds):
-            train_group(arguments.work, group, training, arguments.updates, arguments.data)
+            train_group(arguments, group, training)
 
             def make(group: str = group, training: int = training) -> Sampler:
                 return group_sampler(arguments.work, group, training)
@@ -153,6 +153,7 @@ def main() -> None:
     )
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--updates", type=int, default=1500, help="N, of distribution matching")
+    parser.add_argument("--pairs", type=int, default=200, help="of each class, for the warm start")
     parser.add_argument("--samples", type=int, default=5000, help="for each sample seed")
     parser.add_argument("--training-seeds", type=int, default=2)
     parser.add_argument("--sample-seeds", type=int, choices=(1, 2), default=2)

@@ -93,9 +93,9 @@ def real_data(pipe: ClassConditionalPipeline, classes: list[int], folder: Path |
     return Examples(images, {"class_labels": labels}, {"class_labels": torch.tensor([pipe.null_class])})
 
 
-def pairs(pipe: ClassConditionalPipeline, classes: list[int], cache: Path) -> Examples:
-    """Ends of the teacher's ODE with their noises, as many of each class."""
-    labels = torch.tensor(classes * PAIRS_PER_CLASS)
+def pairs(pipe: ClassConditionalPipeline, classes: list[int], per_class: int, cache: Path) -> Examples:
+    """Ends of the teacher's ODE with their noises."""
+    labels = torch.tensor(classes * per_class)
     size = pipe.denoiser.config.sample_size
     times = teacher_times(pipe.scheduler, PAIR_STEPS)
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +114,7 @@ def train(
     updates: int,
     seed: int = 0,
     data: Path | None = None,
+    pairs_per_class: int = PAIRS_PER_CLASS,
     compiled: bool = False,
     bf16: bool = False,
 ) -> DiTTransformer2DModel:
@@ -126,6 +127,7 @@ def train(
         updates: N, of distribution matching; other stages have their share.
         seed: of the runs; each seed has a folder of its own.
         data: folder of Fashion-MNIST's idx files.
+        pairs_per_class: ends of the teacher's ODE for the warm start.
         compiled: whether networks are compiled.
         bf16: whether the student computes in bfloat16.
 
@@ -144,7 +146,7 @@ def train(
     folder = student_folder(output, group, seed, subset)
     student, fake = first_student(pipe, chosen), None
     for stage in chosen.stages:
-        taught = pairs(pipe, classes, folder / "pairs.pt") if stage == "ode" else pictures
+        taught = pairs(pipe, classes, pairs_per_class, folder / "pairs.pt") if stage == "ode" else pictures
         student = distil(
             folder / stage,
             stage,

@@ -13,14 +13,13 @@ def test_a_groups_students_make_a_pipeline(tmp_path, monkeypatch):
         fashion_students, "read_split", lambda split, classes, folder: signed(stripes(32, 0, tuple(classes)))
     )
     monkeypatch.setattr(fashion_students, "BATCH", 4)
-    monkeypatch.setattr(fashion_students, "PAIRS_PER_CLASS", 2)
     monkeypatch.setattr(fashion_students, "PAIR_STEPS", 2)
     monkeypatch.setattr(fashion_students, "GROUPS", {"small": fashion_students.Group(2, small=True)})
     monkeypatch.setattr("samplesmith.training.distillation.stages.MEASURED", 8)
-    fashion_students.train(tmp_path, "small", 0, 1)
+    fashion_students.train(tmp_path, "small", 0, 1, pairs_per_class=2)
     with pytest.raises(FolderError, match="run subset 1 of the group small to the end of adm first"):
         fashion_students.assemble(tmp_path, "small")
-    fashion_students.train(tmp_path, "small", 1, 1)
+    fashion_students.train(tmp_path, "small", 1, 1, pairs_per_class=2)
     pipe = fashion_students.assemble(tmp_path, "small")
     images = pipe(class_labels=list(range(10)), generator=torch.Generator().manual_seed(0), output_type="pt").images
     assert images.shape == (10, 1, 32, 32)
