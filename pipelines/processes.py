@@ -23,6 +23,11 @@ class Team:
     size: int = 1
 
 
+def started() -> Team:
+    """This process among those that were started, by the launcher's environment; no group of them is made."""
+    return Team(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
 @contextmanager
 def processes() -> Iterator[Team]:
     """The processes that were started; a group is made for the while where there is none."""

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..pipelines.processes import processes
+from ..pipelines.processes import started
 from ..valid_json import to_json
 from ..verifiers.identity import hash_weights
 from .distillation.denoiser import Denoiser
@@ -82,9 +82,8 @@ def distil(
     task = _task(stage, student, teacher, data, plan, fake, compiled)
     period = plan.period(stage)
     every = settings.pop("evaluate_every", 100)
-    with processes() as team:
-        steps = updates * period
-        images = steps * batch_size * settings.get("accumulation", 1) * team.size
+    steps = updates * period
+    images = steps * batch_size * settings.get("accumulation", 1) * started().size
     chosen = {"gradient_norm": 1.0, "log_every": 10 * period} | settings
     warm = WARM_UP_UPDATES * period * images // steps
     run = LoopSettings(
@@ -143,9 +142,8 @@ def _described(plan: Plan) -> dict[str, Any]:
 @torch.no_grad()
 def _keep(loop: Loop, folder: Path) -> None:
     """Leave the averaged student, and the fake score as it is."""
-    with processes() as team:
-        if team.rank:
-            return
+    if started().rank:
+        return
     kept = {"student": loop.average["student"]}
     if "fake" in loop.task.networks:
         kept["fake"] = loop.task.networks["fake"]

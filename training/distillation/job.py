@@ -24,6 +24,7 @@ import torch
 from ...pipelines.loading import load
 from ...pipelines.multi_student import MultiStudentPipeline, denoiser_of, pooled_texts
 from ...pipelines.partition import Partition, partition_classes, partition_texts
+from ...pipelines.processes import started
 from ...valid_json import to_json
 from ..distill import distil
 from ..randomness import initial_weights
@@ -129,7 +130,8 @@ class DistillJob:
             about={"teacher": self.teacher, "student": self.subset, "students": self.students},
             **self.settings,
         )
-        self.assemble(pipe, part)
+        if not started().rank:
+            self.assemble(pipe, part)
         return student
 
     def folder(self, stage: str, student: int | None = None) -> Path:
