@@ -59,9 +59,8 @@ def test_one_generator_gives_each_row_its_own():
         pipe(class_labels=labels, generator=torch.Generator().manual_seed(7), output_type="pt").images
         for labels in ([0, 1, 2], [0, 0, 2])
     )
-    assert torch.equal(first[0], second[0])
-    assert torch.equal(first[2], second[2])
-    assert not torch.equal(first[1], second[1])
+    assert torch.allclose(first[[0, 2]], second[[0, 2]], atol=1e-5)
+    assert not torch.allclose(first[1], second[1], atol=1e-3)
     parts = pipe(class_labels=[0, 1, 2], generator=torch.Generator().manual_seed(7), output_type="pt", batch_size=1)
     assert torch.allclose(parts.images, first, atol=1e-5)
 

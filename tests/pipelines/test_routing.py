@@ -50,12 +50,12 @@ def test_a_report_says_what_balance_costs():
     part = partition_texts(clouds([15, 5]), 2, prompts, torch.Generator().manual_seed(0))
     assert [len(part.rows(k)) for k in range(2)] == [10, 10]
     assert part.routed == 0.75
-    assert 0.3 < part.tightness < 0.95
+    assert 0.1 < part.tightness < 0.4
     assert "student 0: 10 conditions: p" in part.report()
     assert part.report().endswith("75% go to the student that trained on them")
     even = partition_texts(clouds([10, 10]), 2, prompts, torch.Generator().manual_seed(0))
     assert even.routed == 1
-    assert even.tightness > 0.95
+    assert even.tightness > 0.9
 
 
 def test_classes_are_dealt_out_by_their_embeddings():

@@ -13,6 +13,7 @@ that starts in an empty folder makes the same ones.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -195,12 +196,10 @@ class DistillJob:
                 return type(teacher).from_config({**teacher.config, **self.student_config})
         total = len(getattr(teacher, "transformer_blocks", ()))
         if self.blocks is not None and total:
-            return shortened(teacher, spread_blocks(total, self.blocks)).requires_grad_(True)
+            return shortened(teacher, spread_blocks(total, self.blocks))
         if self.blocks is not None:
             raise ValueError("the teacher has no transformer_blocks to choose from; give --student-config")
-        begin = type(teacher).from_config(teacher.config)
-        begin.load_state_dict(teacher.state_dict())
-        return begin
+        return copy.deepcopy(teacher)
 
     def _fake(self, teacher: Any) -> Any:
         """The fake score goes on from dm to adm; None: a copy of the teacher."""
