@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..averages import Decay, rising_decay
 from ..loop import Figures, Loop
-from ..randomness import Randomness
+from ..randomness import Randomness, initial_weights
 from . import adm, alignment, collapse, decoupled, dm, fake_score, few_steps, ode_pairs, tsm
 from .denoiser import Condition, Denoiser
 from .examples import Data, Drawn, Source
@@ -216,7 +216,8 @@ class Matching(Stage):
         self.networks["fake"] = fake
         learned = list(fake.parameters())
         if width is not None:
-            self.networks["head"] = adm.Head(width)
+            with initial_weights(0):
+                self.networks["head"] = adm.Head(width)
             learned += list(self.networks["head"].parameters())
         # Features are read by a hook, which a compiled network does not call in time.
         self.fake = teacher.of_network(fake if width is not None else self._fast(fake))
