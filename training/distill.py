@@ -100,7 +100,7 @@ def distil(
     if isinstance(teacher.network, nn.Module):
         teacher.network.to(loop.device)
     loop.run()
-    _keep(loop, folder)
+    _keep(loop, task, folder)
     return loop.average["student"]
 
 
@@ -140,13 +140,13 @@ def _described(plan: Plan) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _keep(loop: Loop, folder: Path) -> None:
+def _keep(loop: Loop, task: Stage, folder: Path) -> None:
     """Leave the averaged student, and the fake score as it is."""
     if started().rank:
         return
     kept = {"student": loop.average["student"]}
-    if "fake" in loop.task.networks:
-        kept["fake"] = loop.task.networks["fake"]
+    if "fake" in task.networks:
+        kept["fake"] = task.networks["fake"]
     for name, network in kept.items():
         if hasattr(network, "save_pretrained"):
             network.save_pretrained(folder / name)
