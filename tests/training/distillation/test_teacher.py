@@ -40,7 +40,7 @@ def test_labels_and_the_pipelines_own_samples(tmp_path):
     given = (teachers.teacher_of(pipe), condition, null, shape, times, 2.0, 5, tmp_path / "examples.pt")
     examples = teachers.sample_teacher(*given)
     own = pipe([2, 0], 3, guidance_scale=2.0, latents=examples.noise, output_type="latent").images
-    assert torch.allclose(examples.x0, own, atol=2e-2)  # DDIM ends at the first training time, ours at the data
+    assert (examples.x0 - own).abs().max() < 1e-3 * own.abs().max()
     assert torch.equal(teachers.sample_teacher(*given).x0, examples.x0)
     with pytest.raises(ValueError, match="holds 2 examples, not 1"):
         teachers.sample_teacher(given[0], {"class_labels": torch.tensor([1])}, *given[2:])

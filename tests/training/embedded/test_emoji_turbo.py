@@ -6,19 +6,18 @@ import pytest
 import samplesmith
 import torch
 from samplesmith import scenes
+from samplesmith.scenes.grammar import PLURALS
 from samplesmith.training.checkpoints import FolderError
 from samplesmith.training.embedded import emoji_turbo
-from samplesmith.training.embedded.latents import LatentScenes
+from samplesmith.training.embedded.latents import LatentScenes, is_validation
 
 
 @pytest.fixture
 def latents(tmp_path):
     """A few scenes with noise for latents."""
-    captions = [
-        f"{number} {thing} on {colour}"
-        for number, thing in (("two", "cats"), ("three", "dogs"), ("five", "fish"))
-        for colour in scenes.BACKGROUNDS
-    ]
+    every = [f"two {thing} on {colour}" for thing in PLURALS.values() for colour in scenes.BACKGROUNDS]
+    held = [caption for caption in every if is_validation(scenes.parse(caption))]
+    captions = held[:2] + [caption for caption in every if caption not in held][:10]
     generator = torch.Generator().manual_seed(0)
     data = {
         "captions": captions,
