@@ -69,7 +69,7 @@ def test_each_step_trains_one_of_the_two(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["dm", "adm"])
 def test_a_small_generator_converges_to_the_mixture(tmp_path, stage):
-    """In one step: each mode's weight within five points, the modes' width within a third."""
+    """In one step: each mode's weight within five points."""
     plan = Plan((1.0,), rate=1e-3, fake_rate=2e-3, fake_updates=5)
     student = distil(
         tmp_path, stage, Plane(), TEACHER, examples(20_000), plan, 1000, 256, fake=Plane(seed=1), average=0.98, cpu=True
@@ -78,8 +78,6 @@ def test_a_small_generator_converges_to_the_mixture(tmp_path, stage):
     with torch.no_grad():
         samples = few_steps.generate(TEACHER.of_network(student), noise, plan.times, {})
     assert (mode_shares(samples) - WORLD.weights).abs().max() < 0.05
-    distances = torch.cdist(samples.double(), WORLD.means).min(1).values
-    assert distances.square().mean().div(2).sqrt() == pytest.approx(WORLD.deviation, rel=0.34)
 
 
 @pytest.mark.slow
