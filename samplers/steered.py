@@ -27,7 +27,7 @@ from .noise import InitialNoise, drawn_noise, step_seed
 from .row_state import row_state, run_tables
 from .steered_lane import Lane, Standing, Visited
 from .strategies import Need, Strategy, make_strategy
-from .wrapped import Wrapped
+from .wrapped import LiveTimes, Wrapped
 
 Score = Callable[[Tensor, Sequence[int]], Sequence[float] | Tensor]
 """Scores of clean predictions, (rows, ...) in the form of the pipeline's latents, and which rows of its batch they are;
@@ -39,7 +39,7 @@ SEEDS_PER_ROW = 100_000
 _SERVED = frozenset({Need.PAUSES, Need.RUNNING_SCORES, Need.STOCHASTIC_STEPS})
 
 
-class SteeredScheduler(Wrapped):
+class SteeredScheduler(LiveTimes):
     """
     A strategy that chooses from step to step, in the pipeline's own loop.
 
@@ -111,8 +111,6 @@ class SteeredScheduler(Wrapped):
         self.__score: Score | None = None
         self.__seed = 0
         self.__noise: InitialNoise = drawn_noise
-        self.__live: Tensor | None = None
-        self.__iteration: int | None = None
         self.__lanes: list[Lane] = []
         self.__tables: frozenset[str] = frozenset()
         self.row_times: Tensor | None = None
@@ -170,20 +168,6 @@ class SteeredScheduler(Wrapped):
         self.__strategy, self.__score, self.__seed, self.__noise = made, score, seed, noise
 
     @property
-    def timesteps(self) -> Tensor:
-        """Times of the iterations, (model calls,); those to come are written as they are chosen."""
-        return self.child.timesteps if self.__live is None else self.__live
-
-    @timesteps.setter
-    def timesteps(self, times: Tensor) -> None:
-        self.child.timesteps = times
-
-    @property
-    def step_index(self) -> int | None:
-        """Iterations done; None before the first."""
-        return self.__iteration
-
-    @property
     def done(self) -> bool:
         """Whether all rows' searches are; a callback may end the pipeline's loop then (`pipe._interrupt = True`)."""
         return bool(self.__lanes) and all(lane.done for lane in self.__lanes)
@@ -234,9 +218,9 @@ class SteeredScheduler(Wrapped):
                 f"{self.child_kind.__name__} makes {len(child.timesteps)} model calls for {steps} steps; use a "
                 "scheduler of one call per step"
             )
-        self.__tables = run_tables(child, before) | {"row_times", "_SteeredScheduler__live"}
-        self.__live = child.timesteps[:1].repeat(calls)
-        self.__iteration, self.__lanes, self.row_times = None, [], None
+        self.__tables = run_tables(child, before) | {"row_times", "_LiveTimes__live"}
+        self.show(child.timesteps[:1].repeat(calls))
+        self.__lanes, self.row_times = [], None
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
         """
@@ -253,11 +237,10 @@ class SteeredScheduler(Wrapped):
                 or draws no noise; and for rows at different times where the networks take one time.
         """
         call = self.arguments("step", args, kwargs)
-        if self.__strategy is None or self.__live is None:
+        if self.__strategy is None or self.live is None:
             raise ValueError("no strategy or no timesteps are set; call steer_by, and set_timesteps before each run")
         outputs, samples = call.arguments["model_output"], call.arguments["sample"]
-        if self.__iteration is None:
-            self.__iteration = 0
+        if self.calls is None:
             self._begin_lanes(call, len(samples))
         if len(samples) != len(self.__lanes):
             raise ValueError(f"the run has {len(self.__lanes)} rows and this step {len(samples)}; keep the batch whole")
@@ -265,8 +248,8 @@ class SteeredScheduler(Wrapped):
             if not lane.done:
                 lane.stand(Standing(outputs[k : k + 1], samples[k : k + 1]))
         self._score(call)
-        self.__iteration += 1
-        last = self.__iteration == len(self.__live)
+        self.calls = 1 + (self.calls or 0)
+        last = self.calls == len(self.live)
         following = [self._next(call, lane, last) for lane in self.__lanes]
         if not last:
             self._write_times()
@@ -279,7 +262,7 @@ class SteeredScheduler(Wrapped):
         """Start a search for each row, once it is known that the child's steps serve it."""
         strategy = self.__strategy
         assert strategy is not None
-        assert self.__live is not None
+        assert self.live is not None
         out, sample = (call.arguments[name][:1] for name in ("model_output", "sample"))
         tried = [self._move(call, Standing(out, sample), 0, seed) for seed in (0, 1)]
         if row_state(self.child, self.__tables):
@@ -290,7 +273,7 @@ class SteeredScheduler(Wrapped):
         known = hasattr(self.child, "is_stochastic")  # then asked before the run
         if Need.STOCHASTIC_STEPS in strategy.needs and not known and torch.equal(*tried):
             raise ValueError(_draws_none(strategy.name, self.child_kind.__name__))
-        budget, steps, seed = len(self.__live), self.config.steps, self.__seed
+        budget, steps, seed = len(self.live), self.config.steps, self.__seed
         self.__lanes = [Lane(strategy, seed + k * SEEDS_PER_ROW, budget, steps) for k in range(rows)]
 
     def _score(self, call: inspect.BoundArguments) -> None:
@@ -360,14 +343,14 @@ class SteeredScheduler(Wrapped):
 
     def _write_times(self) -> None:
         """Write the time of the next iteration, one per row where they differ."""
-        assert self.__live is not None
-        assert self.__iteration is not None
+        assert self.live is not None
+        assert self.calls is not None
         under_way = [lane.call for lane in self.__lanes if not lane.done]
         if not under_way:
             return
         calls = [under_way[0] if lane.done else lane.call for lane in self.__lanes]
         times = self.child.timesteps
-        self.__live[self.__iteration] = times[calls[0]]
+        self.live[self.calls] = times[calls[0]]
         self.row_times = None
         if len(set(calls)) > 1:
             if not self.per_sample:

@@ -19,7 +19,7 @@ from torch import Tensor
 from . import compat
 from .live_timesteps import index_of
 from .variance_match import forward_variance, matching_times, row_variances, sigma_at
-from .wrapped import Wrapped
+from .wrapped import LiveTimes, Wrapped
 
 SOLVERS = {
     "ddim": "DDIMScheduler",
@@ -36,7 +36,7 @@ FLAT = 0.01
 VARIANTS = ("paper", "reference")
 
 
-class TimeShiftScheduler(Wrapped):
+class TimeShiftScheduler(LiveTimes):
     """
     A diffusers scheduler whose next time is chosen by the sample's variance.
 
@@ -89,7 +89,6 @@ class TimeShiftScheduler(Wrapped):
         """Take up the work around a child's state."""
         self.row_times: Tensor | None = None
         self.per_sample = False
-        self.__live: Tensor | None = None
         self.__begin: int | None = None
         super().begin(**settings)
 
@@ -127,22 +126,6 @@ class TimeShiftScheduler(Wrapped):
         forward_variance(child, variance)
 
     @property
-    def timesteps(self) -> Tensor:
-        """Times of the model calls, live: a pipeline that iterates them sees those that are shifted."""
-        return self.child.timesteps if self.__live is None else self.__live
-
-    @timesteps.setter
-    def timesteps(self, times: Tensor) -> None:
-        self.child.timesteps = times
-        if self.__live is not None:
-            self._take_grid()
-
-    @property
-    def step_index(self) -> int | None:
-        """Steps done, from the start of the grid; None before the first."""
-        return getattr(self.child, "step_index", None) if self.__live is None else self.__calls
-
-    @property
     def begin_index(self) -> int | None:
         """First step of an image-to-image run; None where none was set."""
         return getattr(self.child, "begin_index", self.__begin)
@@ -160,7 +143,8 @@ class TimeShiftScheduler(Wrapped):
             ValueError: for settings that were changed and do not fit, or, with a window, less than one step, sigmas
                 beyond 1 in a flow, or the reference variant around a solver whose target is not known.
         """
-        self.row_times = self.__live = self.__begin = None
+        self.show(None)
+        self.row_times = self.__begin = None
         self.check()
         if self.config.window == 0:
             self.ask_child("set_timesteps", *args, **kwargs)
@@ -174,15 +158,15 @@ class TimeShiftScheduler(Wrapped):
             raise ValueError("the sigmas go beyond 1, which no linear flow has; time shift does not know that path")
         self.__variances = forward_variance(self.child, self.config.data_variance).to(self.grid.device)
         self.__scaled = False
-        self._take_grid()
+        self.take_times()
         if self.config.variant == "reference" and self._shifted_times():
             self._target(0)
         self._warn_where_flat()
 
-    def _take_grid(self) -> None:
-        self.__live = self.grid.clone()
+    def take_times(self) -> None:
+        """Show the child's times, as those that may be shifted."""
+        self.show(self.grid.clone())
         self.__grid_numbers = self.grid.tolist()
-        self.__calls: int | None = None
         self.__first = 0
 
     def _shifted_times(self) -> list[float]:
@@ -225,7 +209,7 @@ class TimeShiftScheduler(Wrapped):
             sample (`torch.Tensor`): the current sample.
             args, kwargs: the child's, of which `timestep` may be shifted.
         """
-        if self.__live is None or not hasattr(self.child_kind, "scale_model_input"):
+        if self.live is None or not hasattr(self.child_kind, "scale_model_input"):
             return super().scale_model_input(sample, *args, **kwargs)
         self.__scaled = True
         call = self.arguments("scale_model_input", (sample, *args), kwargs)
@@ -235,7 +219,7 @@ class TimeShiftScheduler(Wrapped):
 
     def _place(self, timestep: float | Tensor) -> int:
         index = self.run_index(timestep)
-        if self.__calls is None:
+        if self.calls is None:
             compat.place_step(self.child, index)
         return index
 
@@ -245,8 +229,8 @@ class TimeShiftScheduler(Wrapped):
         Raises:
             ValueError: for a time that is no entry of `timesteps`.
         """
-        if self.__live is not None and self.__calls is not None:
-            return self.__calls
+        if self.live is not None and self.calls is not None:
+            return self.calls
         return index_of(self.timesteps, timestep)
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
@@ -260,7 +244,7 @@ class TimeShiftScheduler(Wrapped):
             ValueError: where the child scales the model's input and `scale_model_input` was never called.
         """
         call = self.arguments("step", args, kwargs)
-        if self.__live is None:
+        if self.live is None:
             return self.child_kind.step(*call.args, **call.kwargs)
         if not self.__scaled and compat.scales_input(self.child):
             raise ValueError(
@@ -268,7 +252,7 @@ class TimeShiftScheduler(Wrapped):
                 "not make; use a solver such as ddim"
             )
         index, sample = self._place(call.arguments["timestep"]), call.arguments["sample"]
-        if self.__calls is None:
+        if self.calls is None:
             self.__first = index
         call.arguments["timestep"] = self.__grid_numbers[index]
         goes_on = index + 1 < len(self.__grid_numbers)
@@ -278,7 +262,7 @@ class TimeShiftScheduler(Wrapped):
             out = self._step_to_shifted_target(call, sample, index, next_time)
         else:
             out = self.child_kind.step(*call.args, **call.kwargs)
-        self.__calls = index + 1
+        self.calls = index + 1
         if goes_on:
             self.row_times = self.grid[index + 1].expand(len(sample))
             if shifts and self.config.variant == "paper":
@@ -330,13 +314,11 @@ class TimeShiftScheduler(Wrapped):
         return self._noised("scale_noise", "timestep", args, kwargs)
 
     def _noised(self, name: str, times: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        if self.__live is None:
+        if self.live is None:
             return self.ask_child(name, *args, **kwargs)
         call = self.arguments(name, args, kwargs)
         if isinstance(given := call.arguments.get(times), Tensor):
-            shifted = (given.reshape(-1, 1) == self.__live.to(given.device)) & (self.__live != self.grid).to(
-                given.device
-            )
+            shifted = (given.reshape(-1, 1) == self.live.to(given.device)) & (self.live != self.grid).to(given.device)
             unshifted = self.grid.to(given)[shifted.int().argmax(-1)].reshape(given.shape)
             call.arguments[times] = torch.where(shifted.any(-1).reshape(given.shape), unshifted, given)
         return getattr(self.child_kind, name)(*call.args, **call.kwargs)

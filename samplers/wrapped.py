@@ -57,7 +57,7 @@ class Wrapped(SchedulerMixin, ConfigMixin):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        if cls.child_kind is None:
+        if cls.child_kind is None and hasattr(cls, "child_setting"):
             cls.public = cls
             OURS[cls.__name__] = cls
 
@@ -268,6 +268,53 @@ class Wrapped(SchedulerMixin, ConfigMixin):
         """
         child = self.child
         return child.run_index(timestep) if isinstance(child, Wrapped) else index_of(child.timesteps, timestep)
+
+
+class LiveTimes(Wrapped):
+    """Base of those that show a pipeline other times than the child's, one for each model call, and write them live."""
+
+    def begin(self, **settings: Any) -> None:
+        """Take up the work around a child's state, whose times are shown."""
+        self.show(None)
+        super().begin(**settings)
+
+    def show(self, times: Tensor | None) -> None:
+        """Show these times, (model calls,), none of which is made yet; None for the child's."""
+        self.__live: Tensor | None = times
+        self.__calls: int | None = None
+
+    @property
+    def live(self) -> Tensor | None:
+        """The times that are shown; None while they are the child's."""
+        return self.__live
+
+    @property
+    def calls(self) -> int | None:
+        """Model calls done; None before the first, and while the child's times are shown."""
+        return self.__calls
+
+    @calls.setter
+    def calls(self, done: int) -> None:
+        self.__calls = done
+
+    @property
+    def timesteps(self) -> Tensor:
+        """Times of the model calls; a pipeline that iterates them sees those that are written meanwhile."""
+        return self.child.timesteps if self.live is None else self.live
+
+    @timesteps.setter
+    def timesteps(self, times: Tensor) -> None:
+        self.child.timesteps = times
+        if self.live is not None:
+            self.take_times()
+
+    def take_times(self) -> None:
+        """Told that the child's times were set from outside while others are shown."""
+
+    @property
+    def step_index(self) -> int | None:
+        """Model calls done; None before the first."""
+        return getattr(self.child, "step_index", None) if self.live is None else self.calls
 
 
 _MADE: dict[tuple[type, type], type[Wrapped]] = {}

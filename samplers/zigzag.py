@@ -26,7 +26,7 @@ from .clean_prediction import known_path, place_of, prediction_kind
 from .interpolants import expand
 from .live_timesteps import index_of, position
 from .predictions import Prediction
-from .wrapped import Wrapped
+from .wrapped import LiveTimes, Wrapped
 
 
 class Leg(Enum):
@@ -61,7 +61,7 @@ def legs(num_steps: int, rounds: int, until: float) -> list[tuple[int, Leg]]:
     return plan
 
 
-class ZigzagScheduler(Wrapped):
+class ZigzagScheduler(LiveTimes):
     """
     A diffusers scheduler whose steps are made, inverted and made again.
 
@@ -89,9 +89,7 @@ class ZigzagScheduler(Wrapped):
 
     def begin(self, **settings: Any) -> None:
         """Take up the work around a child's state."""
-        self.__live: Tensor | None = None
         self.__plan: list[tuple[int, Leg]] = []
-        self.__calls: int | None = None
         self.__begin: int | None = None
         super().begin(**settings)
 
@@ -123,30 +121,16 @@ class ZigzagScheduler(Wrapped):
         return 1 + 2 * self.config.rounds if whole else getattr(self.child, "order", 1)
 
     @property
-    def timesteps(self) -> Tensor:
-        """Times of the model calls, one for each leg."""
-        return self.child.timesteps if self.__live is None else self.__live
-
-    @timesteps.setter
-    def timesteps(self, times: Tensor) -> None:
-        self.child.timesteps = times
-
-    @property
-    def step_index(self) -> int | None:
-        """Model calls done; None before the first."""
-        return getattr(self.child, "step_index", None) if self.__live is None else self.__calls
-
-    @property
     def begin_index(self) -> int | None:
         """First model call of an image-to-image run; None where none was set."""
-        return getattr(self.child, "begin_index", None) if self.__live is None else self.__begin
+        return getattr(self.child, "begin_index", None) if self.live is None else self.__begin
 
     @property
     def leg(self) -> Leg:
         """What the model call under way is for."""
-        if self.__live is None or self.__calls is None or self.__calls >= len(self.__plan):
+        if self.live is None or self.calls is None or self.calls >= len(self.__plan):
             return Leg.ZIG
-        return self.__plan[self.__calls][1]
+        return self.__plan[self.calls][1]
 
     def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
         """
@@ -155,7 +139,8 @@ class ZigzagScheduler(Wrapped):
         Raises:
             ValueError: where the child's steps are not DDIM's without noise, so that they have no exact inversion.
         """
-        self.__live, self.__calls, self.__begin = None, None, None
+        self.show(None)
+        self.__begin = None
         self.check()
         self.ask_child("set_timesteps", *args, **kwargs)
         if not self._zigzags:
@@ -165,7 +150,7 @@ class ZigzagScheduler(Wrapped):
         self._check_steps(times)
         self.__numbers = times.tolist()
         places = [step + (leg is Leg.ZAG) for step, leg in self.__plan]
-        self.__live = times[torch.tensor(places, device=times.device)]
+        self.show(times[torch.tensor(places, device=times.device)])
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """
@@ -177,7 +162,7 @@ class ZigzagScheduler(Wrapped):
         Raises:
             ValueError: within a step's legs: where only some of the steps zigzag, pipelines cannot count them.
         """
-        if self.__live is not None:
+        if self.live is not None:
             self.__begin = begin_index
             begin_index = self._first_step(begin_index)
         if hasattr(self.child_kind, "set_begin_index"):
@@ -199,7 +184,7 @@ class ZigzagScheduler(Wrapped):
             sample (`torch.Tensor`): the current sample.
             args, kwargs: the child's.
         """
-        if self.__live is None or not hasattr(self.child_kind, "scale_model_input"):
+        if self.live is None or not hasattr(self.child_kind, "scale_model_input"):
             return super().scale_model_input(sample, *args, **kwargs)
         call = self.arguments("scale_model_input", (sample, *args), kwargs)
         step, leg = self._at(call.arguments.get("timestep"))
@@ -216,10 +201,10 @@ class ZigzagScheduler(Wrapped):
             args, kwargs: the child's: `model_output`, `timestep`, `sample` and others.
         """
         call = self.arguments("step", args, kwargs)
-        if self.__live is None:
+        if self.live is None:
             return self.child_kind.step(*call.args, **call.kwargs)
         step, leg = self._at(call.arguments["timestep"])
-        self.__calls = (self._first_call(call.arguments["timestep"]) if self.__calls is None else self.__calls) + 1
+        self.calls = (self._first_call(call.arguments["timestep"]) if self.calls is None else self.calls) + 1
         if leg is Leg.ZAG:
             sample = self._inverted(call.arguments["model_output"], call.arguments["sample"], step)
             return SchedulerOutput(prev_sample=sample) if call.arguments.get("return_dict", True) else (sample,)
@@ -239,7 +224,7 @@ class ZigzagScheduler(Wrapped):
 
     def _at(self, timestep: Any) -> tuple[int, Leg]:
         """Step and leg of the model call under way."""
-        return self.__plan[self._first_call(timestep) if self.__calls is None else self.__calls]
+        return self.__plan[self._first_call(timestep) if self.calls is None else self.calls]
 
     def _first_call(self, timestep: Any) -> int:
         live = self.timesteps
