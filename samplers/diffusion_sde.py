@@ -140,9 +140,7 @@ class DiffusionSDEScheduler(TransitionSteps, DDIMScheduler):
         """
         if isinstance(config, Mapping) and "clip_sample" not in config:
             config = {**config, "clip_sample": False}  # of solvers that never clip; the parent would by default
-        made, unused = super().from_config(config, return_unused_kwargs=True, **kwargs)
-        made._check()
-        return (made, unused) if return_unused_kwargs else made
+        return super().from_config(config, return_unused_kwargs, **kwargs)
 
     @property
     def order(self) -> int:

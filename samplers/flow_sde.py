@@ -188,7 +188,7 @@ class FlowSDEScheduler(TransitionSteps, FlowMatchEulerDiscreteScheduler):
             ValueError: for the config of another.
         """
         if not isinstance(config, Mapping):
-            return super().from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)
+            return super().from_config(config, return_unused_kwargs, **kwargs)
         if config.get("_class_name") != cls.__name__:
             config = flow_settings(config)
         takes = inspect.signature(cls.__init__).parameters
@@ -196,7 +196,6 @@ class FlowSDEScheduler(TransitionSteps, FlowMatchEulerDiscreteScheduler):
         made, unused = super().from_config(known, return_unused_kwargs=True, **kwargs)
         hidden = {name: value for name, value in config.items() if name not in takes and not name.startswith("_")}
         made.register_to_config(**hidden, _class_name=cls.__name__)
-        made._check()
         return (made, unused) if return_unused_kwargs else made
 
     @classmethod

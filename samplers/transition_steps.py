@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,23 @@ class TransitionSteps(RowNoise):
     _kept: Kept = ()
     _order: int = 1
     _noisy_steps: int = 0
+
+    @classmethod
+    def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
+        """
+        Make one from a config, and check the settings that it then has.
+
+        Raises:
+            ValueError: for settings that do not fit.
+        """
+        parent: Any = super()
+        made, unused = parent.from_config(config, return_unused_kwargs=True, **kwargs)
+        made._check()
+        return (made, unused) if return_unused_kwargs else made
+
+    @abstractmethod
+    def _check(self) -> None:
+        """Check the settings, which may have been changed since construction."""
 
     @abstractmethod
     def predict(self, model_output: Tensor, sample: Tensor, call: int | Tensor) -> Prediction:
