@@ -1,4 +1,4 @@
-"""RBF, rollover budget forcing (Kim et al., arXiv 2503.19385, section 5), for flows made stochastic and for diffusion.
+"""RBF, rollover budget forcing (Kim et al., arXiv 2503.19385), for flows made stochastic and for diffusion.
 
 Candidates of a step are tried one at a time. The first whose clean prediction beats the incumbent, the score of the
 candidate that was taken before it, is taken, and what is left of the step's quota rolls over to the next one: q_(i+1) =

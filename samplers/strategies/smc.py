@@ -2,7 +2,7 @@
 
 Particles are proposed by the model's own stochastic steps, scored at each by r_t = r(x0-hat(x_t)), weighted by
 potentials G_t, and resampled by their weights. With r_1, ..., r_T the scores along a path, r_T the finished image's,
-the potentials (section 3 there) are
+their potentials are
 
     difference   G_t = exp(lambda (r_t - r_(t-1))),  G_1 = exp(lambda r_1)
     max          G_t = exp(lambda max(r_1, ..., r_t))

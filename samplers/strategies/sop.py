@@ -1,4 +1,4 @@
-"""SoP, search over paths (Ma et al., arXiv 2501.09732, section 4.2): the best samples go back by noise, and come again.
+"""SoP, search over paths (Ma et al., arXiv 2501.09732): the best samples go back by noise, and come again.
 
 N initial noises are carried to a step in the midst of the run. Each round takes each of the N samples back to a noisier
 time by fresh noise, in M ways, carries those on past where the sample stood, scores the clean predictions there, and

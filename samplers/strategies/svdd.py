@@ -1,4 +1,4 @@
-"""SVDD-PM, soft value-based decoding by the reward of x0-hat (Li et al., arXiv 2408.08252, algorithm 1).
+"""SVDD-PM, soft value-based decoding by the reward of x0-hat (Li et al., arXiv 2408.08252).
 
 From x_t, M candidates x'_m ~ p(x' | x_t); one goes on, drawn with probability proportional to exp(v(x'_m) / alpha),
 where v(x) = r(x0-hat(x)). At alpha = 0, the default here, it is the best of them.
