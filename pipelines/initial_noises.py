@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..samplers.hooks.caching import check_calls_alone
 from ..samplers.noise import InitialNoise
 from .shadow import shadowed
 
@@ -25,8 +26,10 @@ def initial_noises(pipe: Any) -> Iterator[InitialNoise]:
         pipe: a pipeline with `prepare_latents`, which packs or scales what it draws (FLUX packs).
 
     Raises:
-        ValueError: where a noise is asked for before the pipeline has prepared its own.
+        ValueError: where a noise is asked for before the pipeline has prepared its own, and for a pipeline whose
+            networks cache what they said in the call before.
     """
+    check_calls_alone(pipe)
     kept: list[tuple[inspect.BoundArguments, int]] = []
 
     def prepare_latents(original: Any, *args: Any, **kwargs: Any) -> Any:

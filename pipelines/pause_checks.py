@@ -10,6 +10,7 @@ import numpy as np
 
 from ..samplers import TimeShiftScheduler
 from ..samplers.clean_prediction import known_path
+from ..samplers.hooks.caching import check_calls_alone
 from ..samplers.wrapped import innermost
 from .loop_schedulers import check_rows_are_candidates, check_scheduler_is_used
 
@@ -58,6 +59,7 @@ def check_pauses(pipe: Any) -> None:
             "another scheduler, or the random strategy"
         )
     known_path(scheduler)
+    check_calls_alone(pipe)
 
 
 def check_steps_alike(pipe: Any, arguments: Mapping[str, Any]) -> None:

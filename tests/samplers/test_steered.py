@@ -1,9 +1,7 @@
 """Strategies in the loop of unmodified pipelines: the nodes and images of the state machine driven by hand."""
 
 import io
-from dataclasses import dataclass
 
-import numpy as np
 import pytest
 import torch
 import toys
@@ -11,28 +9,18 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, FlowMatchEuler
 from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch
 from samplesmith.pipelines.call import PipelineCall
-from samplesmith.pipelines.initial_noises import initial_noises
 from samplesmith.pipelines.latent_score import LatentScore
 from samplesmith.pipelines.search.evaluator import Evaluator
 from samplesmith.pipelines.shadow import shadowed
 from samplesmith.samplers import FlowSDEScheduler, SteeredScheduler, apply_per_sample_time
-from samplesmith.samplers.strategies import Budget, make_strategy
 from samplesmith.samplers.strategies.svdd import Svdd
+from steered_runs import CALLS, SCRIPT, SEED, STEPS, Setup, by_hand, in_its_own_loop, levels, scripted
 
-STEPS, CALLS, SEED = 4, 15, 3
 SETUPS = {
     "SD3": ("StableDiffusion3", FlowSDEScheduler(shift=3.0, diffusion="square", norm=3.0), {}),
     "FLUX": ("Flux", FlowSDEScheduler(use_dynamic_shifting=True, diffusion="linear"), {"true_cfg_scale": 1.0}),
     "SD": ("StableDiffusion", DDIMScheduler(), {"eta": 1.0}),
 }
-SCRIPT = np.random.default_rng(0).random(99).tolist()
-
-
-@dataclass
-class Setup:
-    pipe: object
-    scheduler: object
-    arguments: dict
 
 
 @pytest.fixture(scope="module")
@@ -49,45 +37,6 @@ def setup(setups, request):
     pipe = setups[name].pipe
     pipe.scheduler = scheduler
     return Setup(pipe, scheduler, arguments)
-
-
-def by_hand(setup, strategy, rewards=SCRIPT, seed=SEED):
-    """Ids of a strategy's nodes, each made in windows, and the image of the best finished one."""
-    setup.pipe.scheduler = setup.scheduler
-    made_by = Evaluator(PipelineCall(setup.pipe, {**setup.arguments, "num_inference_steps": STEPS}))
-    calls = made_by.rows.run_length("a cat").calls_between
-    search = make_strategy(strategy).start(seed, None, Budget(CALLS, {}, calls), STEPS)
-    ids, best = [], (-1.0, None)
-    while not search.done and (batch := search.propose(1)):
-        (node,), reward = batch, rewards[len(ids)]
-        image = made_by.make("a cat", batch).images[0]
-        search.budget.learn(node, calls(node.start, node.stop))
-        search.budget.spent += calls(node.start, node.stop)
-        ids.append(node.id)
-        if node.finished and reward > best[0]:
-            best = (reward, image)
-        search.observe(batch, [reward])
-    return ids, best[1]
-
-
-def scripted(*scripts):
-    """Scores of each row by its own script."""
-    left = [iter(script) for script in scripts]
-    return lambda latents, rows: [next(left[row]) for row in rows]
-
-
-def in_its_own_loop(setup, strategy, score, seeds=(SEED,), **arguments):
-    pipe = setup.pipe
-    pipe.scheduler = SteeredScheduler.from_scheduler(setup.scheduler, steps=STEPS)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    call = {"num_inference_steps": CALLS, "output_type": "np", **setup.arguments, **arguments}
-    with initial_noises(pipe) as noise:
-        pipe.scheduler.steer_by(strategy, score, SEED, noise)
-        return pipe("a cat", generator=generators, **call).images
-
-
-def levels(image, other):
-    return np.abs((image * 255).round().astype(int) - np.asarray(other).astype(int)).max()
 
 
 @pytest.mark.parametrize("setup", ["SD3", "FLUX"], indirect=True)
