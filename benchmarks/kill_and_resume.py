@@ -1,6 +1,7 @@
 """Kill a search at random moments, run it again, and hold the records against those of an undisturbed run.
 
-A search goes on from its records. The rows that halving goes on with are made again, and recorded no second time.
+A search goes on from its records. The rows that halving and steering go on with are made again, and recorded no second
+time. Steering has a stochastic scheduler.
 
 python benchmarks/kill_and_resume.py --kills 20 --output benchmarks/results/kill_and_resume.json
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 
 BATCH = 2
 PROMPTS = ("two cats and three stars on blue", "a dog on pink", "three hearts on white")
-STRATEGIES = ("random", "zero-order", "halving:rungs=[4],keep=0.5")
+STRATEGIES = ("random", "zero-order", "halving:rungs=[4],keep=0.5", "smc:first_scored=3")
 """The kills are dealt to them in turn."""
 
 
@@ -25,6 +26,7 @@ def start(folder: Path, strategy: str) -> subprocess.Popen:
     prompts = folder.parent / "prompts.txt"
     prompts.write_text("\n".join(PROMPTS))
     command = [sys.executable, "-m", "samplesmith", "search", "--prompts", str(prompts), "--strategy", strategy]
+    command += ["--scheduler", "stochastic"] if strategy.startswith("smc") else []
     command += ["--candidates", "6", "--steps", "12", "--batch-size", str(BATCH), "--json", "--output", str(folder)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

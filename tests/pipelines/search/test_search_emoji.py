@@ -31,11 +31,17 @@ def test_the_plain_pipeline_makes_the_winner_again(emoji_pipe, emoji_clip):
     assert np.abs(np.asarray(image).astype(int) - np.asarray(result.images[0])).max() <= 1
 
 
+KILLED = {
+    "search": ["search", PROMPT, "--candidates", "12", "--steps", "4"],
+    "steer": ["steer", PROMPT, "--strategy", "smc", "--budget", "96", "--steps", "4"],
+}
+
+
 @pytest.mark.slow
-def test_kill_at_a_random_moment_and_run_again(tmp_path):
-    """Three times here, twenty in benchmarks/kill_and_resume.py."""
-    command = [sys.executable, "-m", "samplesmith", "search", PROMPT, "--candidates", "12", "--steps", "4"]
-    command += ["--batch-size", "2", "--json", "--output"]
+@pytest.mark.parametrize("command", KILLED)
+def test_kill_at_a_random_moment_and_run_again(tmp_path, command):
+    """Three times here, twenty in benchmarks/kill_and_resume.py; what steering goes on from is made again."""
+    command = [sys.executable, "-m", "samplesmith", *KILLED[command], "--batch-size", "2", "--json", "--output"]
     subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
     expected = (tmp_path / "whole/records.jsonl").read_bytes()
     moments = random.Random(0)
