@@ -64,8 +64,12 @@ def count_nfe(pipe: Any) -> Iterator[Counts]:
 
 
 @contextmanager
-def count_costs(pipe: Any) -> Iterator[Counts]:
+def count_costs(pipe: Any, autoencoders: Sequence[nn.Module] = ()) -> Iterator[Counts]:
     """Count evaluations and decodes while the context is open, into what is yielded.
+
+    Args:
+        pipe: whose own autoencoders count.
+        autoencoders: others that count too.
 
     Raises:
         ValueError: for a pipeline without a denoiser.
@@ -81,7 +85,7 @@ def count_costs(pipe: Any) -> Iterator[Counts]:
 
     with ExitStack() as stack:
         counts = stack.enter_context(count_nfe(pipe))
-        for autoencoder in _autoencoders(pipe):
+        for autoencoder in (*_autoencoders(pipe), *autoencoders):
             stack.enter_context(shadowed(autoencoder, "decode", decode))
         yield counts
 

@@ -128,13 +128,14 @@ def scheduled(pipe: Any, scheduler: Any) -> Iterator[None]:
 
 
 @torch.no_grad()
-def decode(pipe: Any, latents: Tensor, height: int | None = None, width: int | None = None) -> Tensor:
+def decode(pipe: Any, latents: Tensor, height: int | None = None, width: int | None = None, vae: Any = None) -> Tensor:
     """Pictures of latents or of clean predictions by a pipeline's autoencoder, where no call of it is at hand.
 
     Args:
         pipe: a pipeline with an image autoencoder, or one whose latents are pixels in [-1, 1].
         latents: (batch, channels, height, width), or packed as FLUX has them, (batch, positions, channels).
         height, width: of the pictures, for packed latents; None for the pipeline's default.
+        vae: another autoencoder of the same latents, in place of the pipeline's.
 
     Returns:
         (batch, 3, height, width) in [0, 1], float32.
@@ -143,11 +144,11 @@ def decode(pipe: Any, latents: Tensor, height: int | None = None, width: int | N
         ValueError: for packed latents of a size other than the picture's or that the pipeline cannot unpack, or latents
             that are no image's.
     """
-    vae = getattr(pipe, "vae", None)
+    vae = getattr(pipe, "vae", None) if vae is None else vae
     if vae is None:
         return _pixels(latents, type(pipe).__name__)
     if latents.ndim == 3:
-        latents = _unpacked(pipe, latents, height, width)
+        latents = unpacked(pipe, latents, height, width)
     if latents.ndim != 4:
         raise ValueError(f"latents of shape {tuple(latents.shape)} are no image's; only images can be decoded here")
     config = vae.config
@@ -176,7 +177,12 @@ def _without_overflow(vae: Any) -> Iterator[None]:
         vae.to(torch.float16)
 
 
-def _unpacked(pipe: Any, latents: Tensor, height: int | None, width: int | None) -> Tensor:
+def unpacked(pipe: Any, latents: Tensor, height: int | None, width: int | None) -> Tensor:
+    """Packed latents, (batch, positions, channels), as (batch, channels, height, width).
+
+    Raises:
+        ValueError: for a pipeline that does not unpack, or latents of another size than the picture's.
+    """
     if not hasattr(pipe, "_unpack_latents"):
         raise ValueError(
             f"{type(pipe).__name__} does not unpack latents of shape {tuple(latents.shape)}; give (batch, channels, "

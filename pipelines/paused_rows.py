@@ -32,9 +32,10 @@ from .decoding import Decoder, scheduled
 from .dry_run import first_model_inputs, near, same_inputs
 from .joined_run import joined_run
 from .moved_noise import moved_noise
-from .outputs import finished_pixels
+from .outputs import as_pixels, finished_pixels
 from .pending_step import PendingStep
 from .previews import Previews, record_previews
+from .quick_previews import QuickPreview
 from .shadow import shadowed
 from .started_from import started_from
 from .step_noise import step_noise
@@ -168,10 +169,11 @@ class PausedRows:
 
     Args:
         call: of the pipeline, whose scheduler is put back after each call.
+        preview: shows clean predictions in place of the pipeline's own decode; finished images are the pipeline's.
     """
 
-    def __init__(self, call: PipelineCall):
-        self.call = call
+    def __init__(self, call: PipelineCall, preview: QuickPreview | None = None):
+        self.call, self.preview = call, preview
         self.decoder = Decoder(call)
         self._standing: dict[str, tuple[_Paused, int]] = {}
 
@@ -270,11 +272,19 @@ class PausedRows:
         if early is None or window.pending is None:
             return Advanced(*finished_pixels(out), own_noise)
         # If memory ends here, the rows still stand where they did.
-        pictures = self.decoder([prompt] * len(nodes), early)
+        pictures = self._shown(prompt, early)
         states = [generator.get_state() for generator in generators]
         standing = _Paused(scheduler, window.pending, nodes, states, own_noise)
         self._standing |= {node.id: (standing, row) for row, node in enumerate(nodes)}
         return Advanced(*pictures, own_noise)
+
+    def _shown(self, prompt: str | int | None, latents: Tensor) -> tuple[np.ndarray, list[bool]]:
+        """Pictures of clean predictions, and whether each is usable."""
+        if self.preview is None:
+            return self.decoder([prompt] * len(latents), latents)
+        arguments = self.call.arguments
+        images = self.preview(self.call.pipe, latents, arguments.get("height"), arguments.get("width"))
+        return as_pixels(images.permute(0, 2, 3, 1).cpu().numpy())
 
     def _run(
         self,

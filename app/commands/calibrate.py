@@ -46,7 +46,8 @@ def calibrate(
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(help="candidates in one call of the pipeline")] = 8,
     output: Annotated[
-        Path, typer.Option(help="folder for calibration.json, its picture and the records; a rerun goes on from there")
+        Path,
+        typer.Option(help="folder for the calibration, a linear preview and the records; a rerun goes on from there"),
     ] = Path("outputs/calibration"),
     dtype: Dtype = "float32",
     device: Device = None,
@@ -54,6 +55,8 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Measure what candidates are worth by their steps, and what their clean predictions say early.
+
+    A linear fit from latents to pixels, for previews without a decode, is kept beside it.
 
     Example: `samplesmith calibrate --prompts benchmarks/prompts/validation.txt --judge emoji-detector`
     """
@@ -66,7 +69,9 @@ def calibrate(
     from ...evaluation.calibration import calibrate as measure
     from ...evaluation.calibration_plot import plot_calibration
     from ...evaluation.figures import new_figure
+    from ...evaluation.latent_preview import fit_latent_preview
     from ...pipelines.on_device import check_device, load_on_device
+    from ...pipelines.quick_previews import FILE_NAME, LinearPreview
     from ...verifiers import load_verifier
 
     # What would fail after the hours is tried before them.
@@ -97,6 +102,15 @@ def calibrate(
         _print(found, output)
     found.save(output / "calibration.json")
     plot_calibration(found, output / "calibration.png")
+    fit = output / FILE_NAME
+    try:
+        if not fit.exists():
+            fit_latent_preview(pipe, wanted, numbers[-1], seed=seed, **arguments).save(fit)
+        said = f"of the pixels' variance it explains {LinearPreview.load(fit).explained:.0%}"
+    except ValueError as error:  # latents of clips, or of no autoencoder: the calibration stands without it
+        said = f"none was fitted: {error}"
+    if not as_json:
+        console.print(f"linear preview for `steer --preview latent:file={fit}`: {said}", soft_wrap=True)
 
 
 def _read_steps(text: str) -> list[int]:

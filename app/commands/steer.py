@@ -48,6 +48,13 @@ def steer(
         int | None, typer.Option(help="in place of --budget: as many model calls as that number of whole runs makes")
     ] = None,
     steps: Annotated[int, typer.Option(help="steps of each path")] = STEPS,
+    preview: Annotated[
+        str,
+        typer.Option(
+            help="what clean predictions are shown by: full, the pipeline's decode; latent or latent:file=FIT, a "
+            "linear fit; tiny:model=madebyollin/taesd"
+        ),
+    ] = "full",
     calibration: Annotated[
         Path | None, typer.Option(help="a file that `calibrate` wrote: where early scores tell, and what a step gains")
     ] = None,
@@ -88,6 +95,7 @@ def steer(
         seed=seed,
         batch_size=batch_size,
         steps=steps,
+        preview=preview,
         scheduler=scheduler,
         hooks=tuple(hook or ()),
         arguments=given_arguments(

@@ -23,6 +23,7 @@ from ...samplers.strategies.budget import Steps
 from ..call import PipelineCall
 from ..clip import Clip, as_picture
 from ..paused_rows import RunLength
+from ..quick_previews import QuickPreview
 from .calibration import Calibration
 from .evaluator import Evaluator
 from .ledger import Ledger, shares
@@ -83,6 +84,7 @@ class Engine:
         prompts: all, of which `indices` are searched.
         calibration: tells a strategy how early scores go with final ones; None where that is not known.
         on_batch: called with a report of each batch; where it returns False, the search ends.
+        preview: shows clean predictions of paused rows; None for the pipeline's own decode.
     """
 
     def __init__(
@@ -96,11 +98,12 @@ class Engine:
         indices: Sequence[int],
         calibration: Calibration | None = None,
         on_batch: Callable[[BatchReport], bool | None] | None = None,
+        preview: QuickPreview | None = None,
     ):
         self.call, self.strategy, self.scorer, self.recorder = call, strategy, scorer, recorder
         self.limits, self.prompts, self.indices = limits, prompts, indices
         self.calibration, self.on_batch = calibration, on_batch
-        self.evaluator = Evaluator(call, scorer.preview_at, scorer.look_steps)
+        self.evaluator = Evaluator(call, scorer.preview_at, scorer.look_steps, preview)
         self.pools: dict[int, list[Candidate]] = {}
         self.searches: dict[int, Strategy] = {}
         self.prices: dict[Steps, int] = {}
@@ -238,7 +241,7 @@ class Engine:
         return records, pictures
 
     def _candidate(self, record: Record, picture: Image.Image | Clip | None) -> Candidate:
-        return Candidate.of(record, self.call, self.recorder.source(record, picture))
+        return Candidate.of(record, self.call, self.recorder.source(record, picture), self.evaluator.rows.preview)
 
     def _tell(self, i: int, new: list[Candidate]) -> None:
         """Show and report a batch, and keep the cost so far."""

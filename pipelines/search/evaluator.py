@@ -21,6 +21,7 @@ from ..call import PipelineCall
 from ..counting import count_costs
 from ..paused_rows import PausedRows
 from ..previews import record_previews
+from ..quick_previews import QuickPreview
 from ..row import Row
 
 
@@ -65,15 +66,23 @@ class Evaluator:
         call: of the pipeline.
         preview_at: share of the run at which verifiers want a preview; None where none does.
         looks: after how many steps clean predictions are kept; None for each step, empty for no step.
+        preview: shows those of paused rows; None for the pipeline's own decode.
 
     Attributes:
         rows: the paused ones.
         nfe_lost: evaluations that made nothing new: of batches that ran out of memory, or that were made again.
     """
 
-    def __init__(self, call: PipelineCall, preview_at: float | None = None, looks: Sequence[int] | None = ()):
+    def __init__(
+        self,
+        call: PipelineCall,
+        preview_at: float | None = None,
+        looks: Sequence[int] | None = (),
+        preview: QuickPreview | None = None,
+    ):
         self.call, self.preview_at, self.looks = call, preview_at, looks
-        self.rows = PausedRows(call)
+        self.rows = PausedRows(call, preview)
+        self._autoencoders = () if preview is None else preview.modules
         self.nfe_lost = 0
         self._batches: dict[str, Sequence[Node]] = {}
 
@@ -94,7 +103,7 @@ class Evaluator:
     def make(self, prompt: str | int | None, batch: Sequence[Node]) -> Made:
         """Run a batch, whose last legs have the same steps; out of memory, in halves."""
         self._make_parents(prompt, batch)
-        with count_costs(self.call.pipe) as counted:
+        with count_costs(self.call.pipe, self._autoencoders) as counted:
             try:
                 return replace(self._run(prompt, batch), nfe=counted.nfe, decodes=counted.decodes)
             except torch.OutOfMemoryError:

@@ -97,6 +97,11 @@ class SearchJob(Job):
         given = {name: value for name, value in more.items() if value is not None}
         return {**size, "seed": self.seed, "batch_size": self.batch_size, **given, **self.call_arguments}
 
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """More arguments of what makes the search."""
+        return {}
+
     def check(self) -> None:
         """Refuse what cannot be, as far as it can be said before anything is loaded.
 
@@ -181,7 +186,7 @@ class SearchJob(Job):
         calibration: str | Path | None = self.calibration
         if calibration is None and self.steps == AUTO and self.model is not None:
             calibration = shipped_calibration(self.model, guide.name)
-        search = NoiseSearch(pipe, guide, self.strategy, judge=judge, calibration=calibration)
+        search = NoiseSearch(pipe, guide, self.strategy, judge, calibration, **self.scoring)
         search.job = self
         return search
 

@@ -52,6 +52,7 @@ def _search(job: SearchJob, auto: bool) -> list[str]:
         settings.append(f"calibration=shipped_calibration({job.model!r}, guide.name)")
     elif job.calibration is not None:
         settings.append(f"calibration={job.calibration!r}")
+    settings += [f"{name}={value!r}" for name, value in job.scoring.items()]
     prompts = repr(job.prompts[0]) if len(job.prompts) == 1 else repr(list(job.prompts))
     return [
         f"search = {job.maker}(pipe, guide, {', '.join(settings)})",

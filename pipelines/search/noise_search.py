@@ -19,6 +19,7 @@ from ...samplers.strategies import Need, Strategy, make_strategy
 from ...verifiers import Verifier
 from ..call import PipelineCall, encode_once, quiet
 from ..numbers import check_numbers
+from ..quick_previews import FULL, QuickPreview, make_preview
 from ..row_times import own_times
 from .auto_steps import allocate, names
 from .calibration import Calibration
@@ -48,6 +49,9 @@ class NoiseSearch:
             it fails, its score is None in the record, with the reason; where the guide fails, the candidate is lost.
         calibration: of the pipeline and verifier, or its file; it tells the steps that "auto" stands for, and where
             halving may end its first rung.
+        preview: shows clean predictions where a strategy scores unfinished candidates: "full" for the pipeline's own
+            decode, "latent" (a linear fit, `samplesmith calibrate`), "tiny:model=madebyollin/taesd", or a
+            `QuickPreview`.
 
     A verifier that compares images with previews costs one more decode per candidate, and the memory of their latents.
 
@@ -65,6 +69,7 @@ class NoiseSearch:
         strategy: str | Strategy = "random",
         judge: Verifier | None = None,
         calibration: Calibration | str | Path | None = None,
+        preview: str | QuickPreview = FULL,
     ):
         self.pipe = pipe
         self.verifier = verifier
@@ -72,6 +77,7 @@ class NoiseSearch:
         self.judge = judge
         self.job: SearchJob | None = None
         self.calibration = Calibration.load(calibration) if isinstance(calibration, (str, Path)) else calibration
+        self.preview = make_preview(preview, pipe)
         for check in checks_of(self.strategy):
             check.pipeline(pipe, self.strategy)
             check.verifiers(verifier, judge, self.strategy)
@@ -144,11 +150,15 @@ class NoiseSearch:
             calibration = self.calibration
             calibration.check(**names(self.pipe, self.verifier, pipeline_kwargs))
             run["calibration"] = describe(asdict(calibration))
+        if self.preview is not None:
+            run["preview"] = describe(self.preview)
         scorer = Scorer(self.verifier, self.judge, looks)
 
         def search(file: RecordFile | None, indices: Sequence[int], shown: bool) -> SearchResult:
             recorder = Recorder() if file is None else FileRecorder(file, scorer)
-            engine = Engine(call, self.strategy, scorer, recorder, limits, prompts, indices, calibration, on_batch)
+            engine = Engine(
+                call, self.strategy, scorer, recorder, limits, prompts, indices, calibration, on_batch, self.preview
+            )
             with progress_bar(shown) as bar:
                 result = engine.run(bar)
             result.allocation = allocation

@@ -18,6 +18,7 @@ from ..candidate_rows import condition
 from ..clip import Clip, as_picture
 from ..moved_noise import Lineage
 from ..plain_start import plain_start
+from ..quick_previews import QuickPreview
 from ..row import Row
 from .allocation import Allocation
 from .contact_sheet import contact_sheet
@@ -37,6 +38,7 @@ class Candidate:
         arguments: of the pipeline's call, beside the condition and the generator.
         labelled: whether the condition is a class label and not a prompt.
         source: the picture or clip, or its file; None for a failed candidate.
+        preview: that showed it where it was scored on the way; None for the pipeline's own decode.
     """
 
     record: Record
@@ -44,14 +46,21 @@ class Candidate:
     arguments: Mapping[str, Any] = field(repr=False)
     labelled: bool = field(default=False, repr=False)
     source: Image.Image | Clip | Path | None = field(default=None, repr=False)
+    preview: QuickPreview | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, record: Record, call: PipelineCall, source: Image.Image | Clip | Path | None) -> Candidate:
+    def of(
+        cls,
+        record: Record,
+        call: PipelineCall,
+        source: Image.Image | Clip | Path | None,
+        preview: QuickPreview | None = None,
+    ) -> Candidate:
         """The candidate of a record, with its picture or the file of it."""
         score = record.score
         if score is None:
             score = -math.inf if record.failed else math.nan
-        return cls(record, score, call.arguments, call.takes_labels, None if record.failed else source)
+        return cls(record, score, call.arguments, call.takes_labels, None if record.failed else source, preview)
 
     @property
     def image(self) -> Image.Image | None:
@@ -142,7 +151,8 @@ class Candidate:
 
         Its path is made again too; no ledger counts that.
         """
-        made = Evaluator(PipelineCall(pipe, self.arguments)).make(self.prompt, [self.record.node])
+        evaluator = Evaluator(PipelineCall(pipe, self.arguments), preview=self.preview)
+        made = evaluator.make(self.prompt, [self.record.node])
         return as_picture(made.images[0])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from .job import AUTO, SearchJob
 
@@ -25,6 +25,8 @@ class SteerJob(SearchJob):
         candidates: in its place, as many model calls as that number of whole runs makes.
         steps: of each path; None is 10.
         scheduler: name and settings; None is "stochastic", which keeps one of ours that draws noise already.
+        preview: what clean predictions are shown by where they are scored: "full", the pipeline's own decode; "latent",
+            the linear fit of the model's folder, or "latent:file=..."; "tiny:model=...", a tiny autoencoder.
 
     Raises:
         ValueError: as for a `SearchJob`.
@@ -36,6 +38,7 @@ class SteerJob(SearchJob):
     strategy: str = "rbf"
     steps: int | Literal["auto"] | None = STEPS
     scheduler: str | None = SCHEDULER
+    preview: str = "full"
 
     def __post_init__(self) -> None:
         defaults = {"steps": STEPS, "scheduler": SCHEDULER}
@@ -46,6 +49,11 @@ class SteerJob(SearchJob):
                 object.__setattr__(self, name, value)
         super().__post_init__()
 
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """More arguments of what makes the search."""
+        return {} if self.preview == "full" else {"preview": self.preview}
+
     def check(self) -> None:
         """Refuse what cannot be, as far as it can be said before anything is loaded.
 
@@ -54,9 +62,13 @@ class SteerJob(SearchJob):
         """
         super().check()
         from ...samplers.strategies import make_strategy
+        from ..quick_previews import check_preview
         from .steering import check_steers
 
         check_steers(make_strategy(self.strategy))
+        if not isinstance(self.preview, str):
+            raise ValueError(f"preview is {self.preview!r}; give a text")
+        check_preview(self.preview)
         if self.steps == AUTO:
             raise ValueError("steps 'auto' are planned for whole runs, and steering makes none; give a number of steps")
         if self.stop_at is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...samplers.strategies import Need, Strategy, make_strategy
 from ...verifiers import Verifier
+from ..quick_previews import FULL, QuickPreview
 from .calibration import Calibration
 from .noise_search import NoiseSearch
 
@@ -22,6 +23,7 @@ def steer(
     strategy: str | Strategy = "rbf",
     judge: Verifier | None = None,
     calibration: Calibration | str | Path | None = None,
+    preview: str | QuickPreview = FULL,
 ) -> NoiseSearch:
     """A search that chooses from step to step: `steer(pipe, verifier)("a cat", budget=500, num_inference_steps=10)`.
 
@@ -34,14 +36,14 @@ def steer(
         verifier: scores clean predictions on the way, and the finished images.
         strategy: a name, with settings or without, such as "rbf:warm_up=8"; or a `Strategy`.
         judge: of finished images, as for `NoiseSearch`.
-        calibration: as for `NoiseSearch`.
+        calibration, preview: as for `NoiseSearch`.
 
     Raises:
         ValueError: for a strategy that makes whole runs only, and for what `NoiseSearch` refuses.
     """
     made = make_strategy(strategy)
     check_steers(made)
-    return NoiseSearch(pipe, verifier, made, judge, calibration)
+    return NoiseSearch(pipe, verifier, made, judge, calibration, preview)
 
 
 def check_steers(strategy: Strategy) -> None:

@@ -28,6 +28,9 @@ def test_calibrate_then_search_by_it(samplesmith, fails, prompts, tmp_path):
     again = samplesmith(*arguments)
     assert again.returncode == 0
     assert "2 prompts" in again.stdout
+    assert "linear preview for `steer --preview latent:file=out/latent_preview.safetensors`" in " ".join(
+        again.stdout.split()
+    )
 
     auto = ["search", EASY, "--steps", "auto", "--calibration", "out/calibration.json", "--budget", 6]
     run = samplesmith(*auto, "--json")

@@ -20,7 +20,7 @@ fields = {
     "hooks": st.lists(texts, max_size=2),
     "calibration": st.none() | st.just("a b/c.json"),
 }
-steered = {**fields, "steps": st.integers(1, 1000), "scheduler": texts, "stop_at": st.none()}
+steered = {**fields, "steps": st.integers(1, 1000), "scheduler": texts, "stop_at": st.none(), "preview": texts}
 jobs = st.builds(SearchJob, **fields) | st.builds(SteerJob, **steered)
 
 
