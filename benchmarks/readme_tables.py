@@ -130,8 +130,36 @@ def superposed_densities() -> str:
     return table(rows)
 
 
+def steering_table(found: dict[str, Any]) -> str:
+    """The guide's score and the judge's success by budget, rivals first, and the paired difference from halving."""
+    budgets = sorted({row["budget"] for row in found["rows"]})
+    compared = max(budget for budget in budgets if budget <= TIMED)
+    against = {
+        row["arm"]: row for row in found["against rivals"] if (row["budget"], row["against"]) == (compared, "halving")
+    }
+    rows = [["NFEs per prompt", *(f"{budget:,}" for budget in budgets), f"seconds at {compared}", "score over halving"]]
+    arms = dict.fromkeys(row["arm"] for row in found["rows"])
+    rivals = [arm for arm in arms if arm not in against]
+    for arm in (*rivals, *against):
+        of_arm = {row["budget"]: row for row in found["rows"] if row["arm"] == arm}
+        means = [
+            f"{figure(row['score']['mean'])} · {figure(row['success']['mean'])}" if row else ""
+            for row in map(of_arm.get, budgets)
+        ]
+        seconds = f"{of_arm[compared]['seconds']:.1f}" if compared in of_arm else ""
+        rows.append([arm, *means, seconds, interval(against[arm]["score"]) if arm in against else ""])
+    return table(rows)
+
+
+def steering_scaling() -> str:
+    """What steering gains beside noise search."""
+    return steering_table(read("steering_scaling"))
+
+
 TABLES = (best_of_n, search_scaling, support_matrix)
 """Of the README."""
+if (RESULTS / "steering_scaling.json").exists():
+    TABLES += (steering_scaling,)
 
 PAGES = {"docs/superposition.md": (superposition, superposed_densities)}
 """Tables of other pages."""

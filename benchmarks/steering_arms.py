@@ -1,7 +1,7 @@
 """Arms of steering_scaling.py: which settings are tried, how some of them are chosen, and what a search says of one."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -154,7 +154,7 @@ def against(
             rival = best_rival(rivals, name, row.budget, row.prompts, measure)
             if rival is None:
                 continue
-            aligned = Row(**{**vars(rival), "values": {**rival.values, "score": rival.values[measure]}})
+            aligned = replace(rival, values={**rival.values, "score": rival.values[measure]})
             found.append(
                 {
                     "arm": row.arm,
