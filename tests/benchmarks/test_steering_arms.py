@@ -69,7 +69,7 @@ def test_rivals_stand_at_their_best_number_of_steps_and_within_the_budget(arms):
 
 
 def test_rows_say_what_they_cost_and_how_they_were_run(arms):
-    row = steered(arms, [1, 0])
+    row = steered(arms, [1, 0], prompts=(0, 1))
     found = row.as_dict()
     assert (found["prompts"], found["decodes"], found["setup"]["transition"]) == (2, 9.0, "PRECISE")
     assert found["success"]["mean"] == 0.5
