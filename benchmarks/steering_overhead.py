@@ -59,7 +59,7 @@ def timed(pipe: Any, verifier: Verifier) -> Iterator[dict[str, float]]:
         for network in denoisers(pipe):
             stack.enter_context(shadowed(network, "forward", clock("model")))
         stack.enter_context(shadowed(pipe.vae, "decode", clock("decode")))
-        stack.enter_context(shadowed(verifier, "evaluate", clock("verifier")))
+        stack.enter_context(shadowed(verifier, "score", clock("verifier")))
         yield spent
 
 
