@@ -9,7 +9,7 @@ from tilted_flow import MIXTURE, distance, in_cells, steered
 
 STEPS, PARTICLES = 200, 20_000
 DIRECTION = torch.tensor([0.9, 0.5])
-SCHEDULERS = {"euler-maruyama": {"diffusion": "linear", "norm": 2.0}}
+SCHEDULERS = {"euler-maruyama": {"diffusion": "linear", "norm": 2.0}, "glass:inner_steps=4": {}}
 """Settings of the transitions that are held to it."""
 
 
