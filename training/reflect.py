@@ -59,7 +59,7 @@ class ReflectSettings:
     width: int = 96
     layers: int = 2
     patch_size: int = 2
-    total_items: int = 128_000
+    total_items: int = 384_000
     batch_size: int = 64
     learning_rate: float = 2e-3
     seed: int = 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from .... import assets
 from ..controls import LIGHT, RUN, RunControls, Update
 from ..models import IN_HAND
 from ..pictures import Picture, grid, notice, progress
@@ -62,7 +63,7 @@ class GuidanceTab:
                     self.images = gr.Slider(1, MOST_IMAGES, IMAGES, step=1, label="Images")
                     self.seed = gr.Number(0, label="Seed", precision=0)
             with gr.Column(scale=3, min_width=320):
-                self.shown = gr.HTML(_ways([], _expected(self._request(PRESETS["Easy"]))), elem_id="ways")
+                self.shown = gr.HTML(_ways([], self._request(PRESETS["Easy"])), elem_id="ways")
         with gr.Column(visible=False) as self.result, gr.Accordion("Repeat this comparison", open=True):
             code = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "lines": 1}
             self.code = gr.Code(language="python", label="Python program", elem_id="guidance-code", **code)
@@ -104,7 +105,7 @@ class GuidanceTab:
         made: list[Made] = []
         yield {
             **self.controls.busy(),
-            self.shown: _ways(made, _expected(request)),
+            self.shown: _ways(made, request),
             self.result: gr.Column(visible=False),
         }
         work = partial(run_comparison, self.studio, request)
@@ -116,7 +117,7 @@ class GuidanceTab:
             text = f"{news.way}, {news.done + 1} of {news.ways}: model call {news.call}"
             return {self.status: progress(text, news.done / news.ways)}
         made.append(news)
-        return {self.shown: _ways(made, _expected(request))}
+        return {self.shown: _ways(made, request)}
 
     def _end(self, comparison: Comparison) -> Update:
         request, made = comparison.request, [one for one in comparison.made if one.refused is None]
@@ -126,7 +127,7 @@ class GuidanceTab:
             command = f"# {IN_HAND}: an object in your program, which no command line can name\n"
         return {
             self.status: notice(text),
-            self.shown: "".join(map(notice, comparison.notes)) + _ways(comparison.made, _expected(request)),
+            self.shown: "".join(map(notice, comparison.notes)) + _ways(comparison.made, request),
             self.result: gr.Column(visible=True),
             self.code: code,
             self.command: command,
@@ -134,17 +135,20 @@ class GuidanceTab:
         }
 
 
-def _expected(request: GuidanceRequest) -> list[tuple[str, str, int]]:
-    """Title, words and number of pictures of each way."""
-    return [(way.title, way.says, request.images) for way in request.ways]
-
-
-def _ways(made: list[Made], expected: list[tuple[str, str, int]]) -> str:
-    """A row for each way: what it is, its pictures, what it cost."""
+def _ways(made: list[Made], request: GuidanceRequest) -> str:
+    """A row for each way: what it is, its pictures, what it cost; those that are to come are empty."""
     rows = []
-    for number, (title, says, images) in enumerate(expected):
+    for number, way in enumerate(request.ways):
         one = made[number] if number < len(made) else None
-        rows.append(f"<section><h3>{escape(title)}: {escape(says)}</h3>{_content(one, images)}</section>")
+        title = f"<h3>{escape(way.title)}: {escape(way.says)}</h3>"
+        rows.append(f"<section>{title}{_content(one, request.images)}</section>")
+    if assets.weak_model(request.model) is None:
+        rows.append(
+            notice(
+                f"Fast and slow steps need a weak model, and none ships with {request.model}; `samplesmith collect` "
+                "and `samplesmith reflect` make one."
+            )
+        )
     return "".join(rows)
 
 

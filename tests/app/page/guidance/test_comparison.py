@@ -11,7 +11,7 @@ from page_turns import follow_work
 from PIL import Image
 from samplesmith import assets
 from samplesmith.app.page.guidance.comparison import CallMade, GuidanceRequest, Made, run_comparison
-from samplesmith.app.page.guidance.tab import _expected, _ways
+from samplesmith.app.page.guidance.tab import _ways
 from samplesmith.app.page.limits import Limits
 from samplesmith.app.page.models import Models
 from samplesmith.models.weak_model import WeakModel
@@ -62,6 +62,7 @@ def test_the_ways_are_those_of_the_hooks_from_the_same_noises(studio, untrained,
 def test_a_model_without_a_weak_one_is_guided_in_the_ways_that_need_none(monkeypatch):
     monkeypatch.setattr(assets, "weak_model", lambda model: None)
     assert [way.title for way in ASKED.ways] == ["Guidance", "Interval", "Zigzag"]
+    assert "Fast and slow steps need a weak model, and none ships with emoji-sd3" in _ways([], ASKED)
 
 
 def test_the_lines_make_the_same_pictures(studio, samplesmith, untrained, tmp_path):
@@ -90,9 +91,10 @@ def test_a_way_that_does_not_fit_says_why_beside_the_others(studio, tmp_path, mo
     refused = {one.way.title: one.refused for one in found.made if one.refused}
     assert list(refused) == ["Fast", "Slow"]
     assert "cannot be loaded" in refused["Fast"]
-    shown = _ways(found.made, _expected(ASKED))
+    shown = _ways(found.made, ASKED)
     assert shown.count("cannot be loaded") == 2
     assert "NFEs for each" in shown
+    assert "need a weak model" not in shown
 
 
 @pytest.mark.parametrize(
