@@ -11,6 +11,7 @@ from typing import Any
 from .... import assets
 from ....named_settings import write
 from ....pipelines.shipped import call_arguments, check_vocabulary
+from ..judged import Sight, sights
 from ..limits import Limits, checked_prompt, one_of, optional, real, whole
 from ..line import Turn
 from ..model_calls import before_calls
@@ -159,7 +160,7 @@ class Made:
         files: a picture for each noise; none where it was refused.
         nfe: for each picture.
         seconds: of the whole call.
-        right: what the judge says of each: right or wrong; None without a judge.
+        seen: what the judge sees in each; None without a judge that has words.
         refused: why it cannot guide this pipeline, in one sentence.
     """
 
@@ -167,7 +168,7 @@ class Made:
     files: list[Path] = field(default_factory=list)
     nfe: float = 0.0
     seconds: float = 0.0
-    right: list[bool] | None = None
+    seen: list[Sight] | None = None
     refused: str | None = None
 
 
@@ -225,10 +226,8 @@ def _made(pipe: Any, request: GuidanceRequest, way: Way, folder: Path, judge: An
     except ValueError as error:
         return Made(way, refused=str(error))
     files = save_pictures(images, [folder / f"{way.title.lower()}_{k}.png" for k in range(len(images))])
-    right = None
-    if judge is not None and hasattr(judge, "verdicts"):
-        right = [verdict.right for verdict in judge.verdicts(files, [request.prompt] * len(files))]
-    return Made(way, files, counts.nfe / len(rows), seconds, right)
+    seen = None if judge is None else sights(judge, files, request.prompt)
+    return Made(way, files, counts.nfe / len(rows), seconds, seen)
 
 
 class _Calls:

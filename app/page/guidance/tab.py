@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from html import escape
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import gradio as gr
 
 from .... import assets
-from ..controls import LIGHT, RUN, RunControls, Update
+from ..controls import LIGHT, RUN, RunControls, Update, named, seconds_text
+from ..judged import Sight, right_of
 from ..models import IN_HAND
 from ..pictures import Picture, grid, notice, progress
 from ..studio import Studio
@@ -23,6 +24,10 @@ PRESETS = {
     "Relation": "a car left of a tree on yellow",
 }
 """Prompts that each begin a run at one click."""
+ABOUT = (
+    "Faster, better: plain guidance evaluates the model twice for each step. Other ways evaluate it once in some "
+    "steps, or lead further than guidance does; here they begin from the same noises, with what each costs."
+)
 IMAGES, SCALE, STOP = 4, 1.5, 0.3
 DEFAULT = "the model's own"
 
@@ -36,9 +41,9 @@ class GuidanceTab:
         self._connect()
 
     def _build(self) -> None:
+        gr.HTML(f'<p class="about">{ABOUT}</p>')
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
-                gr.HTML("<h3>Faster, better</h3><p>Plain guidance evaluates the model twice for each step.</p>")
                 self.prompt = gr.Textbox(PRESETS["Easy"], label="Prompt or class to guide", max_lines=3)
                 with gr.Row(elem_classes="presets"):
                     self.presets = {
@@ -61,30 +66,30 @@ class GuidanceTab:
                     self.scale = gr.Number(SCALE, label="Slow: how far beyond guidance (1 is guidance)")
                     self.stop = gr.Slider(0, 1, STOP, step=0.05, label="Interval: share of the steps that are guided")
                     self.images = gr.Slider(1, MOST_IMAGES, IMAGES, step=1, label="Images")
-                    self.seed = gr.Number(0, label="Seed", precision=0)
+                    self.seed = gr.Number(0, label="Seed", precision=0, elem_classes="seed")
             with gr.Column(scale=3, min_width=320):
                 self.shown = gr.HTML(_ways([], self._request(PRESETS["Easy"])), elem_id="ways")
         with gr.Column(visible=False) as self.result, gr.Accordion("Repeat this comparison", open=True):
             code = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "lines": 1}
             self.code = gr.Code(language="python", label="Python program", elem_id="guidance-code", **code)
             self.command = gr.Code(language="shell", label="Command lines", elem_id="guidance-command", **code)
-        self.inputs = [
-            self.model,
-            self.prompt,
-            self.guidance,
-            self.steps,
-            self.scale,
-            self.stop,
-            self.images,
-            self.seed,
-        ]
+        self.inputs = {
+            "model": self.model,
+            "prompt": self.prompt,
+            "guidance_scale": self.guidance,
+            "steps": self.steps,
+            "scale": self.scale,
+            "stop": self.stop,
+            "images": self.images,
+            "seed": self.seed,
+        }
 
     def _connect(self) -> None:
         self.controls = RunControls(
             self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
         )
         outputs = [*self.controls.outputs, self.shown, self.result, self.code, self.command]
-        run = {"fn": self.run, "inputs": self.inputs, "outputs": outputs, **RUN}
+        run = {"fn": named(self.run, self.inputs), "inputs": list(self.inputs.values()), "outputs": outputs, **RUN}
         gr.on([self.start.click, self.prompt.submit], api_name="guidance", **run)
         for name, button in self.presets.items():
             filled = button.click(
@@ -141,7 +146,7 @@ def _ways(made: list[Made], request: GuidanceRequest) -> str:
     for number, way in enumerate(request.ways):
         one = made[number] if number < len(made) else None
         title = f"<h3>{escape(way.title)}: {escape(way.says)}</h3>"
-        rows.append(f"<section>{title}{_content(one, request.images)}</section>")
+        rows.append(f"<section>{title}{_content(one, request)}</section>")
     if assets.weak_model(request.model) is None:
         rows.append(
             notice(
@@ -152,18 +157,22 @@ def _ways(made: list[Made], request: GuidanceRequest) -> str:
     return "".join(rows)
 
 
-def _content(made: Made | None, images: int) -> str:
+def _content(made: Made | None, request: GuidanceRequest) -> str:
     if made is None:
-        return grid([], images, "to come")
+        return grid([], request.images, "to come")
     if made.refused is not None:
         return notice(made.refused, "wrong")
-    said = [""] * len(made.files) if made.right is None else ["right" if one else "wrong" for one in made.right]
+    seen: Sequence[Sight | None] = made.seen or [None] * len(made.files)
     pictures = [
-        Picture(file, f"{made.way.title}, noise {k}{', ' + word if word else ''}", word)
-        for k, (file, word) in enumerate(zip(made.files, said, strict=True))
+        Picture(
+            file,
+            f"{request.prompt}, {made.way.title.lower()}, seed {request.seed + k}",
+            f"seed {request.seed + k}",
+            sight=sight,
+            seed=request.seed + k,
+        )
+        for k, (file, sight) in enumerate(zip(made.files, seen, strict=True))
     ]
-    facts = {"NFEs for each": f"{made.nfe:g}", "time": f"{made.seconds:.1f} s"}
-    if made.right is not None:
-        facts["judged right"] = f"{sum(made.right)} of {len(made.right)}"
-    ledger = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items())
-    return f'{grid(pictures, images, made.way.title)}<dl class="ledger">{ledger}</dl>'
+    facts = {"NFEs for each": f"{made.nfe:g}", "time": seconds_text(made.seconds), "judge": right_of(seen)}
+    ledger = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items() if value)
+    return f'{grid(pictures, request.images, made.way.title)}<dl class="ledger">{ledger}</dl>'

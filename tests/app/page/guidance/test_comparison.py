@@ -50,7 +50,7 @@ def test_the_ways_are_those_of_the_hooks_from_the_same_noises(studio, untrained,
     assert files["Slow"] == files["Guidance"]
     assert files["Fast"] != files["Interval"] != files["Guidance"] != files["Zigzag"]
     assert found.judge == "emoji-detector"
-    assert all(len(one.right) == 2 for one in found.made)
+    assert all(len(one.seen) == 2 for one in found.made)
     assert [one for one in news if isinstance(one, Made)] == found.made
     assert max(one.call for one in news if isinstance(one, CallMade) and one.way == "Zigzag") == 3 * 3 + 1
 
