@@ -121,7 +121,7 @@ class SearchTab:
                 self.gallery = gr.HTML(blank if example is None else example.gallery(), elem_id="gallery")
                 self.chart = gr.HTML(score_chart([], None) if example is None else example.chart(), elem_id="chart")
                 self.facts = gr.HTML("" if example is None else example.facts(), elem_id="facts")
-                with gr.Accordion("Repeat this run", open=False):
+                with gr.Accordion("Repeat this run", open=True):
                     shown = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "lines": 1}
                     code, command = ("", "") if example is None else (example.code, example.command)
                     self.code = gr.Code(code, language="python", label="Python", elem_id="snippet", **shown)
