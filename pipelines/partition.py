@@ -22,8 +22,8 @@ class Partition:
         router: that serves conditions by it.
         students: the student that trains on each condition, in the conditions' order.
         names: of the conditions: classes, or prompts.
-        tightness: 1 - (mean square distance to the own centroid) / (that to the mean of all), of embeddings of unit
-            length; 0 says that clusters tell nothing, 1 that each is a point.
+        tightness: 1 - (mean square distance to the own cluster's mean) / (that to the mean of all), of embeddings of
+            unit length; 0 says that clusters tell nothing, 1 that each is a point.
         routed: the share of conditions that the router sends to the student that trained on them.
     """
 
@@ -74,9 +74,9 @@ def partition_classes(
     Raises:
         ValueError: for fewer classes than students.
     """
-    assigned, centroids = balanced_kmeans(embeddings, students, generator)
+    assigned, _ = balanced_kmeans(embeddings, students, generator)
     router = ClassRouter(dict(zip(labels, assigned, strict=True)))
-    return Partition(router, tuple(assigned), tuple(names), _tightness(embeddings, assigned, centroids), 1.0)
+    return Partition(router, tuple(assigned), tuple(names), _tightness(embeddings, assigned), 1.0)
 
 
 def partition_texts(pooled: Tensor, students: int, prompts: Sequence[str], generator: torch.Generator) -> Partition:
@@ -97,12 +97,13 @@ def partition_texts(pooled: Tensor, students: int, prompts: Sequence[str], gener
     assigned, centroids = balanced_kmeans(pooled, students, generator)
     router = TextRouter(centroids)
     same = [one == other for one, other in zip(router.route(pooled), assigned, strict=True)]
-    tightness = _tightness(pooled, assigned, centroids)
+    tightness = _tightness(pooled, assigned)
     return Partition(router, tuple(assigned), tuple(prompts), tightness, sum(same) / len(same))
 
 
-def _tightness(points: Tensor, assigned: Sequence[int], centroids: Tensor) -> float:
-    points = unit(points)
-    within = (points - centroids[torch.tensor(assigned)]).square().sum(1).mean()
+def _tightness(points: Tensor, assigned: Sequence[int]) -> float:
+    points, labels = unit(points), torch.tensor(assigned)
+    means = torch.stack([points[labels == k].mean(0) for k in range(max(assigned) + 1)])
+    within = (points - means[labels]).square().sum(1).mean()
     whole = (points - points.mean(0)).square().sum(1).mean()
     return float(1 - within / whole.clamp_min(1e-12))

@@ -64,6 +64,7 @@ def test_classes_are_dealt_out_by_their_embeddings():
     assert part.router.route([9, 3]) == [1, 0]
     alone = partition_classes([3, 5], clouds([2]), 1, ["a", "b"], torch.Generator().manual_seed(0))
     assert alone.router.route([5]) == [0]
+    assert abs(alone.tightness) < 1e-6
 
 
 def test_routers_are_saved_and_what_they_do_not_know_is_refused():
