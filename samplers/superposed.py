@@ -304,7 +304,7 @@ class SuperposedScheduler(RowNoise, Wrapped):
             compat.place_step(self.child, self.run_index(timestep))
         return super().scale_model_input(sample, *args, **kwargs)
 
-    def step(self, *args: Any, **kwargs: Any) -> SuperposedSchedulerOutput | tuple[Tensor]:
+    def step(self, *args: Any, **kwargs: Any) -> SuperposedSchedulerOutput | tuple[Tensor, Tensor]:
         """
         Go from the samples at this time to the next.
 
@@ -312,7 +312,7 @@ class SuperposedScheduler(RowNoise, Wrapped):
             args, kwargs: the child's: `model_output`, `timestep`, `sample`, all rows of each group, and others.
 
         Returns:
-            [`SuperposedSchedulerOutput`], or a tuple of the previous sample.
+            [`SuperposedSchedulerOutput`], or a tuple of its members.
 
         Raises:
             ValueError: before `set_timesteps`; for rows that are no whole groups or, at the first step, do not hold the
@@ -347,10 +347,10 @@ class SuperposedScheduler(RowNoise, Wrapped):
         compat.count_step(child, index)
         self.__calls = index + 1
         self.__sample = following.to(sample.dtype)
-        rows = self.__sample.repeat_interleave(self.rows_per_group, 0)
+        rows, clean_rows = (one.repeat_interleave(self.rows_per_group, 0) for one in (self.__sample, clean))
         if not call.get("return_dict", True):
-            return (rows,)
-        return SuperposedSchedulerOutput(rows, clean.repeat_interleave(self.rows_per_group, 0))
+            return rows, clean_rows
+        return SuperposedSchedulerOutput(rows, clean_rows)
 
     def _grouped(self, sample: Tensor) -> Tensor:
         rows = self.rows_per_group

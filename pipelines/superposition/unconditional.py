@@ -78,6 +78,8 @@ def _with_unconditional(plain: Any, guided: Any, empty: list[bool]) -> Any:
     found = list(plain)
     for place, unconditional in zip(places, added, strict=True):
         value = found[place].clone()
+        if len(value) % len(empty):
+            continue  # of positions, which all prompts share
         each = len(value) // len(empty)
         rows = torch.tensor(empty).repeat_interleave(each).to(value.device)
         value[rows] = unconditional[rows].to(value)

@@ -104,6 +104,14 @@ def test_sdxls_unconditional_row_is_zeros():
     handle.remove()
 
 
+def test_positions_that_all_prompts_share_stay_as_they_are():
+    """Chroma's encodings come with ids of positions, which have no rows."""
+    pipe, arguments = toy("ChromaPipeline")
+    result = superpose(pipe, PAIR, "or", num_images=2, **arguments)
+    assert result.nfe == 3 * 3 * 2
+    assert result.log_densities.isfinite().all()
+
+
 def test_two_models_are_superposed_like_two_prompts():
     pipe, other = toys.build("StableDiffusion"), toys.build("StableDiffusion")
     with torch.no_grad():
