@@ -92,6 +92,7 @@ SAME_ANSWER = {
     "random search": ("random", "offload"),
     "zero-order search": ("zero-order",),
     "halving": ("halving",),
+    "superposition": ("superposition",),
 }
 """Cells that each answer of `samplesmith.support` is about."""
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import toys
 from diffusers import DiffusionPipeline
+from samplesmith.pipelines import superpose
 from samplesmith.samplers.strategies import Halving, ZeroOrder
 from support_toys import CANDIDATES, Fault, Stock, Toy, flow, offloaded, pictures, shift, shifting
 from support_watch import Seen, watched
@@ -172,9 +173,12 @@ def _remade(toy: Toy, pipe: Any, candidate: Any) -> None:
 
 def _kept(candidate: Any, picture: Any = None) -> np.ndarray:
     """Pixels of a candidate, (frames, height, width, 3)."""
-    kept = candidate.picture if picture is None else picture
-    frames = getattr(kept, "frames", [kept])  # of a clip
-    return np.stack([np.asarray(frame, dtype=np.float64) for frame in frames])
+    return _frames(candidate.picture if picture is None else picture)
+
+
+def _frames(picture: Any) -> np.ndarray:
+    """Pixels of a picture or a clip, (frames, height, width, 3)."""
+    return np.stack([np.asarray(frame, dtype=np.float64) for frame in getattr(picture, "frames", [picture])])
 
 
 def offload(toy: Toy) -> None:
@@ -233,6 +237,27 @@ def _loads_without_us(toy: Toy, folder: Path, absent: dict[str, None]) -> bool:
         return False
 
 
+def superposition(toy: Toy) -> None:
+    """OR of two prompts gives an image the same alone as beside another; of one prompt twice it is that prompt's."""
+    pair, asked = toy.pair, {**toy.recipe.arguments}
+    with watched(pipe := toy.build()) as seen:
+        two = superpose(pipe, pair, "or", num_images=2, **asked)
+    if two.nfe != seen.evaluations:
+        raise Fault(f"counts {two.nfe} NFEs where the networks made {seen.evaluations}")
+    alone = superpose(toy.build(), pair, "or", seed=1, **asked)
+    twice, once = (superpose(toy.build(), pair[:1] * count, "mean", **asked) for count in (2, 1))
+    pairs = {
+        "beside another": (two.images[1], alone.images[0]),
+        "of one prompt twice": (twice.images[0], once.images[0]),
+    }
+    for what, (one, other) in pairs.items():
+        apart = np.abs(_frames(one) - _frames(other)).max()
+        if apart > LEVELS + 1:  # the last digits of sums of other orders
+            raise Fault(f"an image {what} is {apart:g} levels off")
+    if not two.log_densities.isfinite().all():
+        raise Fault("a log-density is not finite")
+
+
 CHECKS: dict[str, Callable[[Toy], None]] = {
     "flow ODE": flow_ode,
     "flow SDE": flow_sde,
@@ -242,10 +267,11 @@ CHECKS: dict[str, Callable[[Toy], None]] = {
     "zero-order": zero_order,
     "halving": halving,
     "offload": offload,
+    "superposition": superposition,
 }
 """Run in one process."""
 
-SEVERAL = ("row times", "random", "zero-order", "halving", "offload")
+SEVERAL = ("row times", "random", "zero-order", "halving", "offload", "superposition")
 """Checks that make several pictures in one call."""
 
 SAVED: dict[str, Callable[[Any], Any]] = {

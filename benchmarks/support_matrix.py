@@ -3,6 +3,7 @@
     python benchmarks/support_matrix.py                 # rows whose answers are older than the code are run again
     python benchmarks/support_matrix.py FluxPipeline    # some rows, whatever stands
     python benchmarks/support_matrix.py --faults        # the rows with faults again
+    python benchmarks/support_matrix.py --check NAME    # one check where a row has no answer to it; the others stand
     python benchmarks/support_matrix.py --page          # only the page and the summary, from what stands
 
 What a cell runs is in `support_checks.py`, what became of it in `support_cells.py`, the toys in `tests/toys/`. A row
@@ -34,6 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*")
     parser.add_argument("--faults", action="store_true")
+    parser.add_argument("--check", metavar="NAME")
     parser.add_argument("--page", action="store_true")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -50,15 +52,19 @@ def main() -> None:
     due = [
         row
         for row in TOYS
-        if (row in given.rows if given.rows else row not in rows or rows[row]["code"] != stamp)
+        if (row in given.rows if given.rows else given.check or row not in rows or rows[row]["code"] != stamp)
         and (not given.faults or faults(rows.get(row, {})))
+        and (not given.check or given.rows or given.faults or given.check not in rows[row]["cells"])
     ]
     if not given.page:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as scratch, Worker() as builder, Worker() as loader:
             for number, row in enumerate(due, 1):
-                answer = run_row(row, Path(scratch), builder, loader)
-                rows[row] = {"class": row.split(",")[0], "code": stamp, **answer}
+                if given.check:
+                    answer = run_check(row, given.check, rows[row], builder)
+                else:
+                    answer = {"code": stamp, **run_row(row, Path(scratch), builder, loader)}
+                rows[row] = {"class": row.split(",")[0], **answer}
                 write(rows)
                 states = "".join(
                     {"yes": ".", "refused": "r", "stock": "s"}.get(c["state"], "F") for c in answer["cells"].values()
@@ -120,6 +126,14 @@ def run_row(row: str, scratch: Path, builder: Worker, loader: Worker) -> dict[st
             cells[name] = loader.ask({"row": row, "load": str(folder)}, deadline)
     support = builder.ask({"row": row, "support": True}, deadline)
     return {"seconds": round(time.monotonic() - began, 1), "cells": cells, "support": support}
+
+
+def run_check(row: str, check: str, known: dict[str, Any], builder: Worker) -> dict[str, Any]:
+    """A row with a new answer to one check, and to what the package says of the row."""
+    deadline = time.monotonic() + ROW_SECONDS
+    outcome = builder.ask({"row": row, "check": check}, deadline)
+    support = builder.ask({"row": row, "support": True}, deadline)
+    return {**known, "cells": {**known["cells"], check: outcome}, "support": support}
 
 
 class Worker:

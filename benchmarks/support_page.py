@@ -18,6 +18,7 @@ COLUMNS = {
     "zero-order": "zero-order search",
     "halving": "halving",
     "offload": "offloaded",
+    "superposition": "superposition",
 }
 """Cells in the order of the page, and their headings."""
 
@@ -35,7 +36,8 @@ To ask for your own pipeline: `samplesmith.support(pipe)`, or `samplesmith model
   *flow SDE* gives the same picture whatever the global generator; *a time for each row* is what the network receives,
   in a batch as alone; *saved and loaded* in another process makes the same picture; a *search* chooses the same in
   batches of 1 and 4, the plain pipeline makes the winner again, and the NFEs equal a count at every network;
-  *offloaded* (accelerate's hooks) gives the same scores.
+  *offloaded* (accelerate's hooks) gives the same scores; in a *superposition* (OR of two prompts) an image is the same
+  alone and beside another, of one prompt twice it is that prompt's, and the NFEs equal that count.
 - **a letter**: refused before anything runs, with the sentence below. In *italics* where the sentence names a property
   of the pipeline that a check confirms; those are not counted.
 - **stock**: the plain pipeline cannot do it either: it fails or makes other pictures where it is to make several in one

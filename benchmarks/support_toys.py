@@ -60,6 +60,12 @@ class Toy:
         pipe = toys.build(self.row)
         return pipe if scheduler is None else scheduled(pipe, scheduler)
 
+    @property
+    def pair(self) -> list[str | int]:
+        """Two conditions."""
+        prompt = self.recipe.prompt
+        return [prompt, 1 - prompt if isinstance(prompt, int) else f"{prompt} on blue"]
+
     def at_least(self, steps: int) -> dict[str, int]:
         """An argument that makes the run so long, where the pipeline takes one."""
         own = self.recipe.arguments.get("num_inference_steps")

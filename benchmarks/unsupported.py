@@ -55,6 +55,7 @@ PROPERTIES: dict[str, Callable[[Any], bool]] = {
     r"sigmas up to 80": _runs_far_out,
     r"in the midst of a run cannot be decoded": _shows_clips,
     r"random numbers of no generator": lambda pipe: "latent_dist.sample()" in _source(pipe),
+    r"the label of no class": lambda pipe: "class_labels" in _takes(pipe) and not hasattr(pipe, "null_class"),
     r"hands each frame of a clip to its scheduler": lambda pipe: isinstance(pipe.unet, UNet3DConditionModel),
     r"calls a network before the steps of its scheduler begin": lambda pipe: "prior" in pipe.components,
 }

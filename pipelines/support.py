@@ -15,6 +15,7 @@ from ..samplers import FlowSDEScheduler, TimeShiftScheduler
 from ..verifiers import CallableVerifier
 from .loop_schedulers import check_scheduler_is_used
 from .search.noise_search import NoiseSearch
+from .superposition.superpose import check_superposition
 
 
 @dataclass(frozen=True)
@@ -107,5 +108,6 @@ METHODS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
     "random search": _search("random"),
     "zero-order search": _search("zero-order"),
     "halving": _search("halving"),
+    "superposition": check_superposition,
 }
 """Each builds the method for a pipeline, and raises ValueError in one sentence where it cannot."""

@@ -8,7 +8,7 @@ superposed score. Cost: 1 + N evaluations per step and image (N where nothing ne
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -106,6 +106,19 @@ def superpose(
         )
     request = _Request(pipe, conditions, operator, unconditional, settings, arguments, on_step)
     return request.made(list(range(seed, seed + num_images)), batch_size or num_images)
+
+
+def check_superposition(pipe: Any, arguments: Mapping[str, Any]) -> None:
+    """Refuse a pipeline that cannot be superposed, as far as that can be said before anything runs.
+
+    Args:
+        pipe: a diffusers pipeline.
+        arguments: of the call that is planned.
+
+    Raises:
+        ValueError: as `superpose`.
+    """
+    _Request(pipe, ["", ""], "and", None, {}, dict(arguments))
 
 
 class _Request:
