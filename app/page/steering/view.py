@@ -157,7 +157,7 @@ def tries_table(records: list[Record], path: list[Record]) -> str:
         count, gone = len(tried), sum(record.node.id in kept for record in tried)
         bar = f'<div class="bar"><div style="width:{round(100 * count / most)}%"></div></div>'
         rows.append(
-            f'<tr><th scope="row">{step}</th><td class="tried">{bar}{count}</td><td>{gone}</td>'
+            f'<tr><th scope="row">{step}</th><td><div class="tried">{bar}{count}</div></td><td>{gone}</td>'
             f"<td>{sum(record.nfe for record in tried)}</td><td>{max(map(_score, tried)):.3f}</td></tr>"
         )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("step", "tried", "kept", "NFEs", "best"))

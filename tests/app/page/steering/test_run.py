@@ -44,7 +44,7 @@ def test_nodes_come_in_and_the_end_shows_the_path_beside_best_of_n(studio, tmp_p
     count = len(outcome.result.records)
     assert f"3 nodes gone on from, {count - 3} refused" in view.chart()
     assert view.chart().count("<title>") == count
-    tried = [int(number) for number in re.findall(r"</div></div>(\d+)</td>", view.tries())]
+    tried = [int(number) for number in re.findall(r"</div></div>(\d+)</div>", view.tries())]
     assert tried[0] == 3
     assert sum(tried) == count
     assert summary(outcome).startswith(f"The best image has score {outcome.best.score:.3f}; best of 5 for the same")
