@@ -26,7 +26,7 @@ from torch import Tensor
 from ... import scenes
 from ...models.scene_detector import CELL, SceneDetector
 from ...scenes import DrawnScene, negatives
-from ...verifiers.detector import DetectorVerifier, Verdict
+from ...verifiers.detector import DetectorVerifier, Sighting, Verdict
 from ...verifiers.identity import hash_weights
 from ..loop import Figures, Loop
 from ..loop_settings import LoopSettings
@@ -145,52 +145,37 @@ def degrade(x: Tensor, generator: torch.Generator) -> Tensor:
     return x + 0.12 * deviation * torch.randn(x.shape, generator=generator)
 
 
+def told(sighting: Sighting, picture: DrawnScene | GeneratedScene, objects: bool = True) -> bool:
+    """Whether the background, that anything is malformed and, if asked, the whole sprites are said as they are."""
+    return (
+        sighting.background == picture.background
+        and bool(sighting.malformed) == bool(picture.malformed)
+        and (
+            not objects
+            or sorted(spot.object for spot in sighting.found) == sorted(sprite.object for sprite in picture.sprites)
+        )
+    )
+
+
 def exact_match(judge: DetectorVerifier, x: Tensor, drawn: Sequence[DrawnScene]) -> float:
-    """Share of pictures of which the judge says all that is true and nothing else.
-
-    That is: the whole sprites, the background, the relation, and whether anything is malformed.
-
-    Args:
-        judge: of the detector.
-        x: pictures (batch, 3, height, width) in [-1, 1].
-        drawn: what they show.
-    """
+    """Share of pictures (batch, 3, height, width) in [-1, 1] of which the judge says what they show, relations too."""
     right = 0
     for start in range(0, len(x), judge.batch_size):
         seen = judge.detect((x[start : start + judge.batch_size] + 1) / 2)
         for sighting, picture in zip(seen, drawn[start : start + judge.batch_size], strict=True):
-            whole = sorted(sprite.object for sprite in picture.sprites)
-            verdict = Verdict(picture.scene, sighting)
-            right += (
-                sorted(spot.object for spot in sighting.found) == whole
-                and bool(sighting.malformed) == bool(picture.malformed)
-                and verdict.background_right
-                and (not picture.shows(picture.scene) or verdict.relation_right is not False)
-            )
+            misplaced = picture.shows(picture.scene) and Verdict(picture.scene, sighting).relation_right is False
+            right += told(sighting, picture) and not misplaced
     return right / len(x)
 
 
 def agreement(judge: DetectorVerifier, x: Tensor, generated: Sequence[GeneratedScene]) -> float:
-    """Share of generated pictures of which the judge says what their labels say, the doubtful left out.
+    """Share of generated pictures (batch, 3, height, width) in [-1, 1] of which the judge says what their labels say.
 
-    That is: the background, whether anything is malformed, and, where nothing is, the sprites.
-
-    Args:
-        judge: of the detector.
-        x: the pictures (batch, 3, height, width) in [-1, 1].
-        generated: their labels.
+    The doubtful are left out, and so are the whole sprites beside malformed ones.
     """
     seen = judge.detect((x + 1) / 2)
     plain = [(sighting, label) for sighting, label in zip(seen, generated, strict=True) if not label.doubtful]
-    right = [
-        bool(sighting.malformed) == bool(label.malformed)
-        and sighting.background == label.background
-        and (
-            bool(label.malformed)
-            or sorted(spot.object for spot in sighting.found) == sorted(sprite.object for sprite in label.sprites)
-        )
-        for sighting, label in plain
-    ]
+    right = [told(sighting, label, objects=not label.malformed) for sighting, label in plain]
     return sum(right) / max(1, len(right))
 
 
