@@ -13,7 +13,10 @@ EASY = "a star on blue"
     ("message", "arguments"),
     [
         ("unknown word 'dragon' in the prompt; known objects: cat", ["a dragon on blue"]),
-        ("emoji-clip was trained before the captions had '5'; write a full caption", ["5 fish on pink"]),
+        (
+            "emoji-clip-preview was trained before the captions had '5'; write a full caption",
+            ["5 fish on pink", "--verifier", "emoji-clip-preview"],
+        ),
         ("unknown model 'emoji-sd9'", [EASY, "--model", "emoji-sd9"]),
         ("unknown verifier 'emoji-clop'", [EASY, "--verifier", "emoji-clop"]),
         ("unknown strategy 'luck'", [EASY, "--strategy", "luck"]),

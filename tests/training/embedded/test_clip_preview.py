@@ -87,10 +87,8 @@ def test_the_recipe_goes_on_from_emoji_clip(tmp_path, monkeypatch):
     verifier = CLIPVerifier.load(tmp_path / "emoji-clip-preview")
     assert (verifier.name, verifier.preprocess.size) == ("emoji-clip-preview", (scenes.IMAGE_SIZE,) * 2)
     before = CLIPVerifier.load(start)
-    known = [word for word in scenes.VOCABULARY if word not in assets.card("emoji-clip").get("lacks", ())]
-    assert torch.equal(
-        verifier.tokenizer(known)[:, 1], before.tokenizer(known)[:, 1]
-    )  # the marks stand behind the words
+    words = list(scenes.VOCABULARY)
+    assert torch.equal(verifier.tokenizer(words), before.tokenizer(words))
     moved = (verifier.text_features(CAPTIONS) * before.text_features(CAPTIONS)).sum(1)
     assert moved.min() > 0.999  # hardly, at so low a rate
 
