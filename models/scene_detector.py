@@ -29,13 +29,11 @@ class SceneDetector(nn.Module):
 
     Args:
         width: channels of the first stage.
-        malformed: whether it has the map of what is malformed, and boxes; without, malformed sprites only count as none
-            and boxes are 0.
     """
 
-    def __init__(self, width: int = 32, malformed: bool = False):
+    def __init__(self, width: int = 32):
         super().__init__()
-        self.config = {"width": width, "malformed": malformed}
+        self.config = {"width": width}
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), ResidualBlock(width, width)
         )
@@ -46,8 +44,8 @@ class SceneDetector(nn.Module):
             ResidualBlock(4 * width, 4 * width),
         )
         self.merge = ResidualBlock(6 * width, 3 * width)
-        self.heat = nn.Conv2d(3 * width, len(OBJECTS) + malformed, 1)
-        self.box = nn.Conv2d(3 * width, 3, 1) if malformed else None
+        self.heat = nn.Conv2d(3 * width, len(OBJECTS) + 1, 1)
+        self.box = nn.Conv2d(3 * width, 3, 1)
         self.background = nn.Linear(2 * width, len(BACKGROUNDS))
         nn.init.constant_(cast(Tensor, self.heat.bias), -4.0)
 
@@ -55,8 +53,7 @@ class SceneDetector(nn.Module):
         fine = self.fine(self.stem(F.avg_pool2d(x, 2)))
         coarse = F.interpolate(self.coarse(fine), scale_factor=2, mode="nearest")
         merged = self.merge(torch.cat([fine, coarse], 1))
-        box = merged.new_zeros(len(merged), 3, *merged.shape[2:]) if self.box is None else self.box(merged)
-        return self.heat(merged), box, self.background(fine.mean((2, 3)))
+        return self.heat(merged), self.box(merged), self.background(fine.mean((2, 3)))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` (fp16)."""

@@ -283,7 +283,7 @@ def train(
         NonFiniteError: where the loss or its gradient is NaN or infinite.
     """
     with initial_weights(seed):
-        model = SceneDetector(malformed=True)
+        model = SceneDetector()
     settings = LoopSettings(
         total_images,
         BATCH,

@@ -69,15 +69,18 @@ def _corrected(picture: GeneratedScene, correction: Correction) -> GeneratedScen
     if meant is None or _distance(meant, correction) > REACH:
         half = correction.size / 2
         meant = Sprite("stray", round(correction.x - half), round(correction.y - half), correction.size)
-    grades = {
-        name: tuple(sprite for sprite in getattr(picture, name) if sprite is not meant)
-        for name in ("sprites", "malformed", "doubtful")
+    grades: dict[str, list[Sprite]] = {
+        name: [sprite for sprite in sprites if sprite is not meant]
+        for name, sprites in (
+            ("whole", picture.sprites),
+            ("malformed", picture.malformed),
+            ("doubtful", picture.doubtful),
+        )
     }
-    if correction.grade != "whole":
-        grades[correction.grade] += (meant,)
-    elif meant.object != "stray":
-        grades["sprites"] += (meant,)
-    return replace(picture, **grades)
+    if not (correction.grade == "whole" and meant.object == "stray"):
+        grades[correction.grade].append(meant)
+    whole, malformed, doubtful = (tuple(sprites) for sprites in grades.values())
+    return replace(picture, sprites=whole, malformed=malformed, doubtful=doubtful)
 
 
 def _distance(sprite: Sprite, correction: Correction) -> float:
