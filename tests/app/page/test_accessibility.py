@@ -37,8 +37,7 @@ def problems(page, axe):
     ]
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 900, "light"), (390, 844, "dark")])
 def test_axe_finds_nothing_serious(visit, axe, width, height, scheme):
     page = visit(width=width, height=height, color_scheme=scheme)
     for title in [*TABS, "Search"]:
