@@ -64,8 +64,8 @@ class MultiStudentPipeline:
         return self.pipeline.scheduler
 
     @scheduler.setter
-    def scheduler(self, scheduler: Any) -> None:
-        self.pipeline.scheduler = scheduler
+    def scheduler(self, another: Any) -> None:
+        self.pipeline.scheduler = another
 
     def to(self, *arguments: Any, **named: Any) -> MultiStudentPipeline:
         """Move the pipeline; students follow when they are used."""

@@ -196,6 +196,7 @@ class FlowSDEScheduler(TransitionSteps, FlowMatchEulerDiscreteScheduler):
         made, unused = super().from_config(known, return_unused_kwargs=True, **kwargs)
         hidden = {name: value for name, value in config.items() if name not in takes and not name.startswith("_")}
         made.register_to_config(**hidden, _class_name=cls.__name__)
+        made._check()  # once more: what is hidden tells the path
         return (made, unused) if return_unused_kwargs else made
 
     @classmethod
