@@ -16,7 +16,7 @@ import toys
 from fakes import Brightness
 from samplesmith.pipelines import NoiseSearch
 pipe = toys.build("StableDiffusion")
-# Pictures of 256 x 256: were they kept, a thousand prompts would take 400 MB more.
+# Pictures of 256 x 256: were they kept, four hundred prompts would take 160 MB more.
 small = pipe.image_processor.postprocess
 def large(image, output_type, **more):
     image = small(image, output_type, **more)
@@ -44,6 +44,6 @@ def peak(folder, prompts, strategy, steps) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "steps"), [("random", 1), ("halving", 2)])
-def test_a_thousand_prompts_in_the_memory_of_ten(tmp_path, strategy, steps):
-    few, many = (peak(tmp_path / str(count), count, strategy, steps) for count in (10, 1000))
-    assert many - few < 300
+def test_hundreds_of_prompts_in_the_memory_of_ten(tmp_path, strategy, steps):
+    few, many = (peak(tmp_path / str(count), count, strategy, steps) for count in (10, 400))
+    assert many - few < 120
