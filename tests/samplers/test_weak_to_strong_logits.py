@@ -5,29 +5,16 @@ import torch
 from samplesmith.samplers.hooks import WeakToStrongConfig
 from samplesmith.samplers.token_sampling import inverse_cdf, sample_tokens
 from samplesmith.samplers.weak_to_strong_logits import WeakToStrongLogitsProcessor
-from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessorList
+from small_llama import small_llama
+from transformers import LogitsProcessorList
 
-VOCAB, TOKENS, SCALE, NULL = 23, 6, 3.0, 22
+TOKENS, SCALE, NULL = 6, 3.0, 22
 CLASSES = torch.tensor([[20], [21], [20]])
 
 
 @pytest.fixture(scope="module")
 def model():
-    config = LlamaConfig(
-        vocab_size=VOCAB,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=16,
-        initializer_range=0.6,
-        bos_token_id=None,
-        eos_token_id=None,
-        pad_token_id=0,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return LlamaForCausalLM(config).eval()
+    return small_llama(2)
 
 
 class Forwards:

@@ -7,29 +7,15 @@ from samplesmith.training.collect import CollectSettings
 from samplesmith.training.collect_logits import collect_logits
 from samplesmith.training.collected import Collected
 from samplesmith.training.reflect import MODEL, ReflectSettings, reflect
-from transformers import LlamaConfig, LlamaForCausalLM
+from small_llama import VOCAB, small_llama
 
-VOCAB, TOKENS, NULL = 23, 6, 22
+TOKENS, NULL = 6, 22
 SETTINGS = CollectSettings(draws=2, keep_steps=3, batch_size=2, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
 def model():
-    config = LlamaConfig(
-        vocab_size=VOCAB,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=16,
-        initializer_range=0.6,
-        bos_token_id=None,
-        eos_token_id=None,
-        pad_token_id=0,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return LlamaForCausalLM(config).eval()
+    return small_llama(1)
 
 
 def gathered(model, folder, settings=SETTINGS, prompts=((20,), (21,))):
