@@ -32,7 +32,7 @@ from .text import build_text_encoder, build_tokenizer, extend_tokenizer, extende
 
 PEAK_LEARNING_RATE, TRAINED_ON_LEARNING_RATE = 7e-4, 5e-4
 FIND_BLOCK = 2
-SHEET_ARGUMENTS = {"num_inference_steps": 28, "guidance_scale": 2.0, "max_sequence_length": 1}
+SHEET_ARGUMENTS = {"num_inference_steps": 28, "guidance_scale": 3.0, "max_sequence_length": 1}
 
 
 def build_transformer(width: int = 256, layers: int = 6) -> SD3Transformer2DModel:
