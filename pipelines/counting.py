@@ -92,7 +92,7 @@ def count_costs(pipe: Any, autoencoders: Sequence[nn.Module] = ()) -> Iterator[C
 
 @contextmanager
 def uncounted() -> Iterator[None]:
-    """Let decodes go uncounted while the context is open: those made for somebody who watches, not by the run."""
+    """Let decodes go uncounted while the context is open: those made for somebody who watches, or to try."""
     token = _uncounted.set(True)
     try:
         yield

@@ -38,8 +38,14 @@ class Decoder:
         self.call = call
         self._ends: bool | None = None
 
-    def check(self, conditions: Sequence[str | int | None], latents: Tensor) -> None:
+    def check(
+        self, conditions: Sequence[str | int | None], latents: Tensor, otherwise: str = "use the random strategy"
+    ) -> None:
         """Whether latents of this form can be decoded, by decoding them.
+
+        Args:
+            conditions, latents: as for a call.
+            otherwise: what to do where they cannot.
 
         Raises:
             ValueError: where they cannot.
@@ -50,8 +56,8 @@ class Decoder:
             raise
         except Exception as error:
             raise ValueError(
-                f"latents of {type(self.call.pipe).__name__} in the midst of a run cannot be decoded ({error}); use "
-                "the random strategy"
+                f"latents of {type(self.call.pipe).__name__} in the midst of a run cannot be decoded ({error}); "
+                f"{otherwise}"
             ) from error
 
     @torch.no_grad()
@@ -133,7 +139,8 @@ def decode(pipe: Any, latents: Tensor, height: int | None = None, width: int | N
 
     Args:
         pipe: a pipeline with an image autoencoder, or one whose latents are pixels in [-1, 1].
-        latents: (batch, channels, height, width), or packed as FLUX has them, (batch, positions, channels).
+        latents: (batch, channels, height, width), also as clips of one frame, (batch, channels, 1, height, width), or
+            packed as FLUX has them, (batch, positions, channels).
         height, width: of the pictures, for packed latents; None for the pipeline's default.
         vae: another autoencoder of the same latents, in place of the pipeline's.
 
@@ -144,24 +151,28 @@ def decode(pipe: Any, latents: Tensor, height: int | None = None, width: int | N
         ValueError: for packed latents of a size other than the picture's or that the pipeline cannot unpack, or latents
             that are no image's.
     """
-    vae = getattr(pipe, "vae", None) if vae is None else vae
+    if vae is None:
+        vae = next((own for name in ("vae", "vqvae") if (own := getattr(pipe, name, None)) is not None), None)
     if vae is None:
         return _pixels(latents, type(pipe).__name__)
     if latents.ndim == 3:
         latents = unpacked(pipe, latents, height, width)
-    if latents.ndim != 4:
+    is_frame = latents.ndim == 5 and latents.shape[2] == 1
+    if latents.ndim != 4 and not is_frame:
         raise ValueError(f"latents of shape {tuple(latents.shape)} are no image's; only images can be decoded here")
     config = vae.config
     mean, std = config.get("latents_mean"), config.get("latents_std")
     scale = config.get("scaling_factor") or 1.0
     if mean is not None and std is not None:
         mean, std = (latents.new_tensor(values)[:, None, None] for values in (mean, std))
+        if is_frame:
+            mean, std = mean[..., None], std[..., None]
         latents = latents * std / scale + mean
     else:
         latents = latents / scale + (config.get("shift_factor") or 0.0)
     with _without_overflow(vae):
         images = vae.decode(latents.to(pipe._execution_device, vae.dtype), return_dict=False)[0]
-    return _pixels(images, type(pipe).__name__)
+    return _pixels(images[:, :, 0] if is_frame else images, type(pipe).__name__)
 
 
 @contextmanager

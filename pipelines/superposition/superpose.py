@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from ...samplers.superposition.operators import make_operator
 from ...samplers.wrapped import innermost
 from ..call import PipelineCall, encode_once
 from ..clip import Clip, as_picture
-from ..counting import Counts, count_costs, denoisers
+from ..counting import Counts, count_costs, denoisers, uncounted
 from ..decoding import Decoder, scheduled
 from ..dry_run import first_model_inputs
 from ..loop_schedulers import check_rows_are_candidates, check_scheduler_is_used
@@ -83,7 +83,7 @@ def superpose(
 
     Raises:
         ValueError: for settings that do not fit, a pipeline that makes no rows of different prompts or guides whatever
-            it is told, or whose unconditional encodings cannot be told.
+            it is told, whose unconditional encodings cannot be told, or whose latents cannot be decoded.
     """
     if isinstance(prompts, str):
         prompts = parse_formula(prompts)
@@ -151,6 +151,7 @@ class _Request:
         self.conditions = [self._reference(unconditional, negatives), *prompts] if self.guides else prompts
         self.negatives = negatives if unconditional is None else {}
         self.call = PipelineCall(pipe, arguments)
+        self.decoder = Decoder(self.call)
         self.scheduler = SuperposedScheduler.from_scheduler(
             innermost(pipe.scheduler),
             operator=self.operator,
@@ -182,7 +183,7 @@ class _Request:
                 arguments = self._arguments(batch, checked=start > 0)
                 sample = self._run(arguments, batch, start // batch_size, -(-len(seeds) // batch_size))
                 batches.append(self._kept())
-                pixels, _ = Decoder(self.call)([self.prompts[0]] * len(batch), sample)
+                pixels, _ = self.decoder([self.prompts[0]] * len(batch), sample)
                 images.extend(map(as_picture, pixels))
             counts = counted
         densities, weights, traces = zip(*batches, strict=True)
@@ -203,7 +204,7 @@ class _Request:
         """Arguments of the call whose rows are the groups of some seeds.
 
         Raises:
-            ValueError: for a pipeline that cannot make such rows, or guides them.
+            ValueError: for a pipeline that cannot make such rows, or guides them, or whose latents nobody decodes.
         """
         rows = [Row(condition, seed) for seed in seeds for condition in self.conditions]
         conditions = [row.condition for row in rows]
@@ -215,16 +216,32 @@ class _Request:
         arguments["generator"] = generators if len(rows) > 1 else generators[0]
         if not checked:
             given = [generator.get_state() for generator in generators]
-            inputs = first_model_inputs(self.pipe, arguments)
+            inputs, begins = self._start(arguments)
             for generator, state in zip(generators, given, strict=True):
                 generator.set_state(state)
-            found = next(len(value) for value in inputs if isinstance(value, Tensor) and value.ndim > 1)
-            if found != len(rows):
+            if (found := len(inputs)) != len(rows):
                 raise ValueError(
                     f"{name} calls its model with {found} rows where {len(rows)} were given: its own guidance is on, "
                     "which superposition replaces; pass what turns it off"
                 )
+            with uncounted():
+                self.decoder.check(self.prompts[:1], begins[:1], "superpose by a pipeline whose latents can be")
         return arguments
+
+    def _start(self, arguments: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """What the model is given first, and the latents with which the loop begins; no model call is made."""
+        latents: list[Tensor] = []
+
+        def prepare(original: Any, *args: Any, **kwargs: Any) -> Any:
+            out = original(*args, **kwargs)
+            latents.append(out[0] if isinstance(out, tuple) else out)
+            return out
+
+        has_own = hasattr(type(self.pipe), "prepare_latents")
+        with shadowed(self.pipe, "prepare_latents", prepare) if has_own else nullcontext():
+            inputs = first_model_inputs(self.pipe, arguments)
+        first = next(value for value in inputs if isinstance(value, Tensor) and value.ndim > 1)
+        return first, latents[-1] if latents else first
 
     @torch.no_grad()
     def _run(self, arguments: dict[str, Any], seeds: list[int], number: int, calls: int) -> Tensor:

@@ -26,6 +26,8 @@ NAMES = (
     "FluxKontextPipeline",
     "DiTPipeline",
     "LatentConsistencyModelPipeline",
+    "LDMTextToImagePipeline",
+    "QwenImageImg2ImgPipeline",
 )
 
 

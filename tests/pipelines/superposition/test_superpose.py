@@ -8,6 +8,8 @@ import torch
 import toys
 from diffusers import FlowMatchEulerDiscreteScheduler, PNDMScheduler
 from samplesmith.pipelines import superpose
+from samplesmith.pipelines.counting import count_nfe
+from samplesmith.pipelines.shadow import shadowed
 from samplesmith.samplers import SuperposedModel, SuperposedScheduler
 from samplesmith.samplers.superposition import Prompt
 
@@ -110,6 +112,30 @@ def test_positions_that_all_prompts_share_stay_as_they_are():
     result = superpose(pipe, PAIR, "or", num_images=2, **arguments)
     assert result.nfe == 3 * 3 * 2
     assert result.log_densities.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["LDMTextToImagePipeline", "QwenImageInpaintPipeline"])
+def test_latents_that_the_pipelines_own_end_cannot_take_are_decoded(name):
+    pipe, arguments = toy(name)
+    result = superpose(pipe, PAIR, "or", **arguments)
+    assert result.nfe > 0
+    assert result.decodes == 1
+    assert array(result.images[0]).std() > 0
+
+
+def test_latents_that_nobody_decodes_are_refused_before_the_first_model_call():
+    pipe, arguments = toy("StableDiffusion")
+
+    def broken(original, *args, **kwargs):
+        raise RuntimeError("no such latents")
+
+    with (
+        count_nfe(pipe) as counts,
+        shadowed(pipe.vae, "decode", broken),
+        pytest.raises(ValueError, match=r"latents of StableDiffusionPipeline .* cannot be decoded \(no such latents\)"),
+    ):
+        superpose(pipe, PAIR, "or", **arguments)
+    assert counts.nfe == 0
 
 
 def test_two_models_are_superposed_like_two_prompts():
