@@ -7,19 +7,22 @@ is there, so that AND, OR and NOT have a truth, which the judge reads off.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from samplesmith.pipelines import SuperposeJob
 from samplesmith.pipelines.superposition.rivals import joint_prompt
-from samplesmith.samplers.superposition import And, Formula, Not, Or, Prompt
+from samplesmith.samplers.superposition import INTEGRATORS, And, Formula, Not, Or, Prompt
 from samplesmith.scenes import BACKGROUNDS, OBJECTS, Both, Either, Group, Scene, is_held_out, parse
 from samplesmith.scenes import Not as Without
 from samplesmith.scenes.conditions import Condition
 
 TEMPERATURES = (0.01, 0.03, 0.1, 0.3, 1.0)
 """Of OR and formulas, in the sweep."""
+
+DEFAULT_INTEGRATOR = "ancestral"
 
 SETS = ("and", "and-paper", "mean", "joint prompt", "first alone", "second alone")
 """Arms that are held against "both of the pair"."""
@@ -41,7 +44,7 @@ class Cell:
     """The images of one arm for one pair.
 
     Attributes:
-        task: "sets", "not", "three", "either", "classifier" or "sweep".
+        task: "sets", "not", "three", "either", "classifier" or "sweep"; "A and B" or "A" of integrators.
         arm: within the task.
         pair: its number.
         job: makes the images.
@@ -136,6 +139,18 @@ class Jobs:
             three = both & ~pair.unwanted
             yield Cell("three", "formula", number, self._job(number, formula=str(three), settings=settings), three)
             yield Cell("three", "joint prompt", number, self._job(number, **jobs["joint prompt"]), three)
+
+    def integrators(self, pairs: list[Pair], steps: Sequence[int]) -> Iterator[Cell]:
+        """Both of two objects, and one alone, by each integrator at some numbers of steps."""
+        for number, pair in enumerate(pairs):
+            both = (pair.first.text, pair.second.text)
+            tasks = {"A and B": (both, "and", pair.first & pair.second), "A": (both[:1], "mean", pair.first)}
+            for (task, (prompts, operator, asked)), integrator, count in product(tasks.items(), INTEGRATORS, steps):
+                # The default is left out, as other arms leave it: their files serve here too.
+                settings = {} if integrator == DEFAULT_INTEGRATOR else {"integrator": integrator}
+                what = {"prompts": prompts, "operator": operator, "settings": settings}
+                job = replace(self, steps=count)._job(number, **what)
+                yield Cell(task, f"{integrator}, {count} steps", number, job, asked)
 
     def either(self, pairs: list[Pair], temperature: float) -> Iterator[Cell]:
         """OR of two captions of which one at most is true."""

@@ -1,9 +1,14 @@
 """The benchmark of superposition: what it asks for has a truth, and what it reads off its files is right."""
 
+import inspect
+
 import numpy as np
 import superposition as benchmark
+from samplesmith.samplers import SuperposedScheduler
+from samplesmith.samplers.superposition import INTEGRATORS
 from samplesmith.scenes import holds, is_held_out, parse, sample_where
-from superposition_cells import TEMPERATURES, Jobs, condition, draw_pairs
+from superposition_cells import DEFAULT_INTEGRATOR, TEMPERATURES, Jobs, condition, draw_pairs
+from superposition_integrators import MEASURES, compared
 
 PAIRS = draw_pairs(14, seed=0)
 JOBS = Jobs("emoji-sd3", 50, 4)
@@ -56,3 +61,27 @@ def test_a_classifier_counts_the_prompt_that_made_the_image():
 
     found = benchmark._classified(JOBS.classifier(PAIRS[:3]), made)
     assert (found["rne"]["mean"], found["ito"]["mean"]) == (1.0, 0.5)
+
+
+def test_integrators_share_the_files_of_the_default_one():
+    cells = list(JOBS.integrators(PAIRS[:2], [25, 50]))
+    for cell in cells:
+        cell.job.check()
+    assert len({cell.name for cell in cells}) == len(cells) == 2 * 2 * 2 * 2
+    known = {cell.name: cell.arm for cell in JOBS.sets(PAIRS[:2], 0.1)}
+    shared = [(cell.task, cell.arm, known[cell.name]) for cell in cells if cell.name in known]
+    assert shared == [("A and B", "ancestral, 50 steps", "and"), ("A", "ancestral, 50 steps", "first alone")] * 2
+    assert inspect.signature(SuperposedScheduler).parameters["integrator"].default == DEFAULT_INTEGRATOR
+
+
+def test_integrators_are_held_against_each_other_pair_by_pair():
+    arms = {
+        f"{task}: {integrator}, 25 steps": {name: [first + 0.25, 0.5] for name in MEASURES}
+        for task in ("A and B", "A")
+        for integrator, first in zip(INTEGRATORS, (0.0, 0.25), strict=True)
+    }
+    found = compared(arms, [25])
+    gain = found["ancestral over euler-maruyama"]["A and B, 25 steps"]["right"]["mean"]
+    assert abs(gain) == 0.125
+    ours, theirs = (arms[f"A: {one}, 25 steps"]["right"] for one in ("ancestral", "euler-maruyama"))
+    assert gain == np.mean(ours) - np.mean(theirs)
