@@ -156,10 +156,38 @@ def steering_scaling() -> str:
     return steering_table(read("steering_scaling"))
 
 
+def few_step_search() -> str:
+    """A student's candidates beside its teacher's: success by the number of candidates, and what the best costs."""
+    found = read("few_step_search")
+    sizes = (1, 4, 16, 32)
+    heads = ["NFEs a candidate", "seconds a candidate", *(f"best-of-{k}" for k in sizes)]
+    rows = [["", *heads, f"reaches {found['teacher']}'s best-of-16 with"]]
+    settings = dict.fromkeys((row["model"], row["steps"]) for row in found["rows"])
+    for model, steps in settings:
+        of = {row["candidates"]: row for row in found["rows"] if (row["model"], row["steps"]) == (model, steps)}
+        success = [figure(of[k]["success"]["mean"]) if k in of else "" for k in sizes]
+        reached = (
+            found["reaches the teacher's best"].get(str(steps), {}).get("success")
+            if model != found["teacher"]
+            else None
+        )
+        share = (
+            f"{reached['candidates']:.0f}: {reached['share of NFEs']:.1%} of its NFEs, "
+            f"{reached['share of seconds']:.1%} of its seconds"
+            if reached
+            else ""
+            if model == found["teacher"]
+            else "not with 32"
+        )
+        rows.append([f"`{model}`, {steps} steps", f"{of[1]['nfe']:.0f}", f"{of[1]['seconds']:.3f}", *success, share])
+    return table(rows)
+
+
 TABLES = (best_of_n, search_scaling, support_matrix)
 """Of the README."""
-if (RESULTS / "steering_scaling.json").exists():
-    TABLES += (steering_scaling,)
+for one in (steering_scaling, few_step_search):
+    if (RESULTS / f"{one.__name__}.json").exists():
+        TABLES += (one,)
 
 PAGES = {"docs/superposition.md": (superposition, superposed_densities)}
 """Tables of other pages."""

@@ -38,7 +38,8 @@ class Bench:
         self.call = samplesmith.assets.call_defaults(arguments.model)
         self.default_steps = self.call.pop("num_inference_steps")
         self.guide, self.judge = load_verifier(arguments.guide), load_verifier(arguments.judge)
-        self.others = {"aesthetic": load_verifier(arguments.aesthetic), "preview": load_verifier(arguments.preview)}
+        named = {measure: getattr(arguments, measure, None) for measure in ("aesthetic", "preview")}
+        self.others = {measure: load_verifier(name) for measure, name in named.items() if name}
         self.guides = {"score": self.guide, **self.others}
         self.deadline = time.monotonic() + 60 * arguments.minutes
         self.prompts = read_evenly(arguments.prompt_file, arguments.prompts)
