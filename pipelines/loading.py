@@ -52,11 +52,11 @@ def _load(name: str | Path, dtype: torch.dtype | str, arguments: dict[str, Any])
     source = Path(name)
     if str(name) in assets.names("pipeline"):
         source = assets.path(str(name))
-        arguments = {**_shared(str(name), dtype, given=arguments), **arguments}
     if source.suffix == ".safetensors":
         return _load_single_file(source, dtype, arguments)
     if source.is_dir():
         index = _read_index(source)
+        arguments = {**_shared(source, dtype, given=arguments), **arguments}
         _check_parts(source, index, arguments)
         git_lfs.refuse_pointers(file for file in source.rglob("*") if file.suffix in WEIGHTS)
         # diffusers looks a pipeline's class up among its own.
@@ -77,10 +77,11 @@ def _load(name: str | Path, dtype: torch.dtype | str, arguments: dict[str, Any])
         ) from error
 
 
-def _shared(name: str, dtype: torch.dtype, given: dict[str, Any]) -> dict[str, Any]:
-    """Components that a shipped model's card says lie in another one's folder, which holds them once for both."""
-    parts = {}
-    for component, owner in assets.card(name).get("shared", {}).items():
+def _shared(source: Path, dtype: torch.dtype, given: dict[str, Any]) -> dict[str, Any]:
+    """Components that a folder's card says lie in a shipped model's folder, which holds them once for both."""
+    card, parts = source / "samplesmith.json", {}
+    named = json.loads(card.read_text()).get("shared", {}) if card.is_file() else {}
+    for component, owner in named.items():
         if component not in given:
             folder = assets.path(owner)
             library, cls = _read_index(folder)[component]

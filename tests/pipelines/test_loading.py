@@ -45,6 +45,8 @@ def test_components_that_a_card_shares_come_from_the_other_folder(tmp_path, monk
     assert all(torch.equal(*pair) for pair in zip(pipe.vae.parameters(), owner.vae.parameters(), strict=True))
     assert pipe.tokenizer.get_vocab() == owner.tokenizer.get_vocab()
     assert samplesmith.load("part", dtype="float16", vae=owner.vae).vae is owner.vae
+    shutil.move(tmp_path / "part", tmp_path / "mine" / "part")  # as a recipe leaves it, before it is shipped
+    assert samplesmith.load(tmp_path / "mine" / "part").tokenizer.get_vocab() == owner.tokenizer.get_vocab()
 
 
 def test_the_call_defaults_hold_the_short_sequence():
