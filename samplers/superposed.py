@@ -161,7 +161,7 @@ class SuperposedScheduler(RowNoise, Wrapped):
             raise ValueError(f"superposition makes its own step in place of {name}'s; give the scheduler that is in it")
         self.set_generators(None)
         self.__run: SuperposedRun | None = None
-        self.__sample: Tensor | None = None
+        self.__last: tuple[Tensor, Tensor] | None = None
         self.__scaled, self.__calls = False, 0
         super().begin(**settings)
 
@@ -224,7 +224,12 @@ class SuperposedScheduler(RowNoise, Wrapped):
     @property
     def sample(self) -> Tensor | None:
         """One sample per group after the last step, (groups, ...), in the sample's dtype; None before the first."""
-        return self.__sample
+        return None if self.__last is None else self.__last[0]
+
+    @property
+    def clean(self) -> Tensor | None:
+        """The clean samples that the last step's combined prediction implies, likewise."""
+        return None if self.__last is None else self.__last[1]
 
     @property
     def step_number(self) -> int:
@@ -287,7 +292,7 @@ class SuperposedScheduler(RowNoise, Wrapped):
                 "sample; use a model that predicts v or velocity, or timesteps that begin later"
             )
         self.__run = self._new_superposition(steps, self._operator())
-        self.__sample, self.__scaled, self.__calls = None, False, 0
+        self.__last, self.__scaled, self.__calls = None, False, 0
         self._new_run()
 
     def scale_model_input(self, sample: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -328,7 +333,7 @@ class SuperposedScheduler(RowNoise, Wrapped):
                 "not make; use a solver such as ddim"
             )
         grouped = self._grouped(sample)
-        if self.__sample is None:
+        if self.__last is None:
             _check_equal(grouped)
         index, child = self.run_index(call["timestep"]), self.child
         found = prediction(child, call["model_output"], call["timestep"], sample, index)
@@ -345,9 +350,8 @@ class SuperposedScheduler(RowNoise, Wrapped):
             clip=lambda x0: clipped(child, x0),
         )
         compat.count_step(child, index)
-        self.__calls = index + 1
-        self.__sample = following.to(sample.dtype)
-        rows, clean_rows = (one.repeat_interleave(self.rows_per_group, 0) for one in (self.__sample, clean))
+        self.__calls, self.__last = index + 1, (following.to(sample.dtype), clean)
+        rows, clean_rows = (one.repeat_interleave(self.rows_per_group, 0) for one in self.__last)
         if not call.get("return_dict", True):
             return rows, clean_rows
         return SuperposedSchedulerOutput(rows, clean_rows)
@@ -369,8 +373,7 @@ class SuperposedScheduler(RowNoise, Wrapped):
         if noisy:
             noise = randn_tensor(here.shape, generator=sources, device=here.device, dtype=torch.float32).to(here)
         if self.config.correct is not None:
-            first = sources[0]
-            uniform = torch.rand((), generator=first, device=first.device)
+            uniform = torch.rand((), generator=sources[0], device=sources[0].device)
         return noise, uniform
 
     def _sources(self, generator: Any, groups: int) -> list[torch.Generator]:
@@ -391,8 +394,7 @@ class SuperposedScheduler(RowNoise, Wrapped):
 def _check_equal(grouped: Tensor) -> None:
     """Whether the rows of each group hold the same; a host sync, once in a run."""
     if not bool((grouped == grouped[:, :1]).all()):
-        rows = grouped.shape[1]
         raise ValueError(
-            f"the {rows} rows of an image do not hold the same latent: give each row a generator of its own with the "
+            f"the {grouped.shape[1]} rows of an image do not hold the same latent: give each row a generator of its own with the "
             "same seed, and no num_images_per_prompt; samplesmith.pipelines.superpose(pipe, prompts, seed=0) does so"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from .draws import Draw
 from .judged import Sight, verdict_html
 from .pictures import Picture, empty_cell, figure
 
@@ -33,30 +34,34 @@ class Shot:
     marked: bool = False
     note: str = ""
 
+    @classmethod
+    def of(cls, title: str, draw: Draw, marked: bool = False) -> Shot:
+        """A finished picture."""
+        return cls(title, draw.file, draw.seed, draw.score, draw.sight, marked)
 
-def answer(asked: str, shots: list[Shot], said: str = "", example: bool = False) -> str:
+
+def answer(asked: str, shots: list[Shot], said: str = "") -> str:
     """The panel at the top of a result column, of one height whatever has come.
 
     Args:
         asked: the prompt that the pictures belong to.
         shots: two pictures side by side, or one.
         said: a line under the prompt.
-        example: whether it is stored with the page.
     """
-    sections = "".join(_section(shot, asked, example) for shot in shots)
+    sections = "".join(_section(shot, asked) for shot in shots)
     line = f'<p class="said">{escape(said) or "&nbsp;"}</p>'
     return (
-        f'<section class="answer{" example" * example}" aria-label="Result"><h2>{escape(asked)}</h2>{line}'
-        f'<div class="pair{" example" * example}">{sections}</div></section>'
+        f'<section class="answer" aria-label="Result"><h2>{escape(asked)}</h2>{line}'
+        f'<div class="pair">{sections}</div></section>'
     )
 
 
-def _section(shot: Shot, asked: str, example: bool) -> str:
+def _section(shot: Shot, asked: str) -> str:
     title = f"<h3>{escape(shot.title)}</h3>"
     if shot.file is None:
         return f"<section>{title}{empty_cell(shot.note)}{verdict_html(None)}</section>"
     said = shot.note or (f"score {shot.score:.3f}" if math.isfinite(shot.score) else "")
     caption = ", ".join(filter(None, [said, f"seed {shot.seed}"]))
     alt = f"{asked}, {shot.title.lower()}, {caption}"
-    picture = Picture(shot.file, alt, caption, shot.marked, sight=shot.sight, seed=shot.seed, example=example)
+    picture = Picture(shot.file, alt, caption, shot.marked, sight=shot.sight, seed=shot.seed)
     return f"<section>{title}{figure(picture)}{verdict_html(shot.sight)}</section>"

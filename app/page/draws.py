@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from .judged import Sight, sights, verdict_html
-from .pictures import Picture, figure
+from .judged import Sight, sights
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,3 @@ def sight_on(judge: Any, picture: Any, prompt: str, score: float | None) -> Sigh
         return None
     seen = sights(judge, [picture], prompt)
     return Sight.scored(judge.name, score) if seen is None else seen[0]
-
-
-def draw_section(title: str, draw: Draw, prompt: str, marked: bool) -> str:
-    """A picture under its title, with the verdict, as HTML."""
-    score = f"score {draw.score:.3f}, seed {draw.seed}"
-    alt = f"{prompt}, {title.lower()}, {score}"
-    picture = figure(Picture(draw.file, alt, score, marked, sight=draw.sight, seed=draw.seed))
-    verdict = "" if draw.sight is None else verdict_html(draw.sight)
-    return f"<section><h3>{escape(title)}</h3>{picture}{verdict}</section>"

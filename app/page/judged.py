@@ -10,6 +10,9 @@ from typing import Any
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, as shares of a picture's width and height."""
 
+SEE = '<button type="button" class="toggle" data-toggle="see" aria-pressed="false">Show what the judge sees</button>'
+"""Shows the boxes of all pictures, and hides them again (`page.js`)."""
+
 _SIDE = 128.0
 """Pixels of the side to which detectors say their positions."""
 

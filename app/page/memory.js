@@ -80,7 +80,7 @@
     const texts = [];
     for (const one of shown) texts.push(typeof one === "string" ? await whole(one, cache) : one);
     const first = Object.entries(cache).find(([one, data]) => one.startsWith("src") && data);
-    const title = String(settings.prompt ?? settings.condition ?? tab);
+    const title = String(settings.prompt ?? settings.condition ?? settings.what ?? tab);
     store([...kept(), { id: `${Date.now()}`, tab, title, thumb: first ? first[1] : "", settings, shown: texts, address: `?${query}` }]);
     draw();
   }

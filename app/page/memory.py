@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -18,13 +18,13 @@ class Memory:
 
     Args:
         tab: its title.
-        inputs: the fields of a run by name; one is "prompt" or "condition", by which the run is called.
-        shown: components that hold what a run shows, texts all of them.
+        inputs: the fields of a run by name; one is "prompt", "condition" or "what", by which the run is called.
+        shown: components that hold what a run shows by name, texts all of them.
         start: the button that begins a run.
     """
 
-    def __init__(self, tab: str, inputs: Mapping[str, Any], shown: Sequence[Any], start: gr.Button):
-        self.tab, self.inputs, self.shown = tab, inputs, list(shown)
+    def __init__(self, tab: str, inputs: Mapping[str, Any], shown: Mapping[str, Any], start: gr.Button):
+        self.tab, self.inputs, self.shown = tab, inputs, list(shown.values())
         name = tab.lower().replace(" ", "-")
         fields = list(inputs.values())
         names = to_json(list(inputs))

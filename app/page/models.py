@@ -111,6 +111,11 @@ class Models:
         """Names of what was given as an object, which no command line can name."""
         return [IN_HAND] * (self.pipe is not None) + ([] if self.verifier is None else [self.verifier.name])
 
+    @property
+    def placement(self) -> dict[str, Any]:
+        """How pipelines are loaded, as fields of a job."""
+        return {"dtype": self.dtype, "device": self.device, "offload": self.offload}
+
     def announce(self, names: Sequence[str | None], report: Callable[[Any], None]) -> None:
         """Report those models that are not in memory yet; None is no model."""
         if new := [name for name in names if name is not None and name not in self._loaded]:
@@ -152,6 +157,20 @@ class Models:
             return None
         steps = inspect.signature(type(self._loaded[name]).__call__).parameters.get("num_inference_steps")
         return None if steps is None else steps.default
+
+    def default_side(self, name: str, side: str) -> int | None:
+        """Pixels of a picture's height or width where none are asked for; None where the model's folder does not say.
+
+        Args:
+            name: of the model.
+            side: "height" or "width".
+        """
+        given = assets.call_defaults(name).get(side) if name in assets.names("pipeline") else None
+        if given is not None:
+            return given
+        denoiser = _read(name, "transformer/config.json") or _read(name, "unet/config.json")
+        samples, stages = denoiser.get("sample_size"), _read(name, "vae/config.json").get("block_out_channels")
+        return samples * 2 ** (len(stages) - 1) if isinstance(samples, int) and stages else None
 
     def solver(self, name: str) -> str | None:
         """Class of a pipeline's own scheduler; None where that is not known before it is loaded."""

@@ -60,10 +60,7 @@ def _can_predict(pipe: Any) -> bool:
 
 
 def _watch(stack: ExitStack, pipe: Any, folder: Path, report: Callable[[OnTheWay], None]) -> None:
-    from ...pipelines.counting import uncounted
-    from ...pipelines.decoding import decode
     from ...pipelines.previews import record_previews
-    from .pictures import save_pictures
 
     previews = stack.enter_context(record_previews(pipe))
     calls = 0
@@ -74,14 +71,34 @@ def _watch(stack: ExitStack, pipe: Any, folder: Path, report: Callable[[OnTheWay
         if calls % EVERY or not previews.latents:
             return
         step = max(previews.latents)
-        try:
-            with uncounted():
-                image = decode(pipe, previews.latents[step][:1])[0]
-        except (ValueError, RuntimeError, NotImplementedError):  # latents of a form that only the pipeline can decode
+        file = folder / f"on_the_way_{calls}.png"
+        if save_decoded(pipe, previews.latents[step][:1], file):
+            report(OnTheWay(file, step + 1))
+        else:
             stack.close()
-            return
-        pixels = (image.permute(1, 2, 0) * 255).round().byte().cpu().numpy()
-        (file,) = save_pictures([pixels], [folder / f"on_the_way_{calls}.png"])
-        report(OnTheWay(file, step + 1))
 
     stack.enter_context(before_calls(pipe, look))
+
+
+def save_decoded(pipe: Any, latents: Any, file: Path) -> bool:
+    """Write the picture of one row of latents; no ledger counts the decode.
+
+    Args:
+        pipe: whose latents they are.
+        latents: (1, ...).
+        file: for the picture.
+
+    Returns:
+        whether it could be made: some latents have a form that only the pipeline can decode.
+    """
+    from ...pipelines.counting import uncounted
+    from ...pipelines.decoding import decode
+    from .pictures import save_pictures
+
+    try:
+        with uncounted():
+            image = decode(pipe, latents)[0]
+    except (ValueError, RuntimeError, NotImplementedError):
+        return False
+    save_pictures([(image.permute(1, 2, 0) * 255).round().byte().cpu().numpy()], [file])
+    return True

@@ -30,7 +30,6 @@ class Picture:
         faint: not finished.
         sight: what the judge sees in it; None where it was not asked.
         seed: that drew it, which the visitor may take over; None where that says nothing.
-        example: stored with the page, and no picture of the visitor's.
     """
 
     file: Path
@@ -40,7 +39,6 @@ class Picture:
     faint: bool = False
     sight: Sight | None = None
     seed: int | None = None
-    example: bool = False
 
 
 def file_url(file: Path) -> str:
@@ -57,7 +55,7 @@ def file_url(file: Path) -> str:
 def figure(picture: Picture) -> str:
     """A picture with its caption, as HTML; a click or Enter on it opens it large (`look.js`)."""
     sight = picture.sight
-    classes = f"cell{' best' * picture.marked}{' early' * picture.faint}{' example' * picture.example}"
+    classes = f"cell{' best' * picture.marked}{' early' * picture.faint}"
     star = '<span aria-hidden="true">★</span> ' if picture.marked else ""
     tick = "" if sight is None else tick_of(sight.right)
     caption = f"<figcaption>{star}{escape(picture.caption)}{tick}</figcaption>" if picture.caption or tick else ""

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .pictures import PAGE
 
-KINDS = (".js", ".css", ".png")
+KINDS = (".js", ".css", ".webp")
 """Of the page's own files those of these kinds are served."""
 
 

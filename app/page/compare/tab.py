@@ -11,7 +11,8 @@ from typing import Any
 import gradio as gr
 
 from ..controls import LIGHT, RUN, RunControls, Update, named, seconds_text
-from ..judged import right_of
+from ..example import Example
+from ..judged import SEE, right_of
 from ..memory import Memory, settings, strip
 from ..on_the_way import OnTheWay
 from ..pictures import Picture, downloads, empty_cell, figure, notice, progress
@@ -19,6 +20,7 @@ from ..search.cost import CostEstimate
 from ..studio import Studio
 from ..words import term
 from .work import (
+    APART,
     COLUMNS,
     MEANING,
     MOST_CANDIDATES,
@@ -37,7 +39,7 @@ ABOUT = (
     "Compare spends one budget on the same prompt in several ways and shows each way's winner, its cost and its time: "
     "it helps to see which way of searching suits a prompt before you spend more."
 )
-PROMPT, CANDIDATES, NUMBER = "two dogs above a boat on blue", 4, 2
+PROMPT, CANDIDATES, NUMBER = "two dogs above a boat on blue", 3, 2
 
 
 class CompareTab:
@@ -52,6 +54,7 @@ class CompareTab:
     def _build(self) -> None:
         models = self.studio.models
         first = (models.labels(models.model) or [PROMPT])[0]
+        example = Example.of(TITLE, models).shown
         gr.HTML(f'<p class="about">{ABOUT}</p>')
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
@@ -67,11 +70,12 @@ class CompareTab:
                 with gr.Row():
                     self.start = gr.Button("Compare strategies", variant="primary", elem_id="compare-start")
                     self.cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="compare-cancel")
-                self.status = gr.HTML(notice("One click: random draws, halving and auto, at the same budget."))
+                self.status = gr.HTML(notice("One click: random, halving, auto and steering, each at the same budget."))
             with gr.Column(scale=3, min_width=320):
-                self.grid = gr.HTML(comparison(first, [], [0.0] * NUMBER, COLUMNS[0]), elem_id="compared")
-                gr.HTML(strip())
-                self.facts = gr.HTML()
+                blank = comparison(first, [], [float(k * APART) for k in range(NUMBER)], COLUMNS[0])
+                self.grid = gr.HTML(example.get("grid", blank), elem_id="compared")
+                gr.HTML(strip() + SEE)
+                self.facts = gr.HTML(example.get("facts", ""))
         self.inputs = {
             "prompt": self.prompt,
             "model": self.model,
@@ -80,13 +84,13 @@ class CompareTab:
             "columns": self.columns,
             "seed": self.seed,
         }
+        self.shown = {"grid": self.grid, "facts": self.facts}
 
     def _connect(self) -> None:
         self.controls = RunControls(self.studio, TITLE, self.status, self.start, self.cancel)
-        shown = [self.grid, self.facts]
-        memory = Memory(TITLE, self.inputs, shown, self.start)
+        memory = Memory(TITLE, self.inputs, self.shown, self.start)
         run = {"fn": named(self.run, self.inputs), "inputs": list(self.inputs.values())}
-        run |= {"outputs": [*self.controls.outputs, *shown], **RUN}
+        run |= {"outputs": [*self.controls.outputs, *self.shown.values()], **RUN}
         memory.keep(gr.on([self.start.click, self.prompt.submit, self.seed.submit], api_name="compare", **run))
         self.model.change(self._follow_model, [self.model, self.prompt], self.prompt, **LIGHT)
 

@@ -11,27 +11,32 @@ from pathlib import Path
 from typing import Any
 
 from ....pipelines.search.job import AUTO, SearchJob
+from ....pipelines.search.steer_job import SteerJob
 from ....valid_json import to_json
 from ..judged import Sight, sights
 from ..limits import Limits, one_of, whole
 from ..line import Turn
-from ..models import Models
+from ..models import IN_HAND, Models
 from ..on_the_way import shown_on_the_way
 from ..search.cost import CostEstimate
 from ..search.request import checked_job
 from ..search.run import costs_alike, in_nfe
+from ..steering.request import checked_job as steered_job
 from ..studio import Studio
 
+STEERED = "steering"
 WAYS: dict[str, dict[str, Any]] = {
     "random": {"strategy": "random"},
     "halving": {"strategy": "halving"},
     "auto": {"strategy": "random", "steps": AUTO},
+    STEERED: {"strategy": "rbf:warm_up=4", "steps": 8},
 }
-"""Rows of the grid, as settings of a search."""
+"""Rows of the grid, as settings of a search; the last is a steered one."""
 MEANING = {
     "random": "whole draws, the best is kept",
     "halving": "more draws, of which an early look drops most",
     "auto": "steps and draws as the calibration finds best",
+    STEERED: "each step tries several ways to go on",
 }
 COLUMNS = ("seed", "guidance scale")
 SCALES = (1.5, 2.0, 4.0)
@@ -142,12 +147,20 @@ class CompareRequest:
             for value in values:
                 here = {"seed": int(value)} if across == "seed" else {"seed": first, "guidance_scale": value}
                 try:
-                    jobs[way, value] = checked_job(models, limits, **common, **settings, **here)
+                    jobs[way, value] = _checked(way, models, limits, {**common, **settings, **here})
                 except ValueError as error:
                     if way == next(iter(WAYS)):
                         raise  # the prompt or the numbers are wrong, not this way of searching
                     jobs[way, value] = str(error)
         return cls(jobs, across, values)
+
+
+def _checked(way: str, models: Models, limits: Limits, asked: dict[str, Any]) -> SearchJob:
+    """The search of a cell; that of a steered one has its budget once the price of a candidate is known."""
+    if way != STEERED:
+        return checked_job(models, limits, **asked)
+    job = steered_job(models, limits, **{name: value for name, value in asked.items() if name != "candidates"})
+    return replace(job, candidates=asked["candidates"], budget=None)
 
 
 def run_compare(studio: Studio, costs: CostEstimate, request: CompareRequest, folder: Path, turn: Turn) -> Compared:
@@ -163,28 +176,40 @@ def run_compare(studio: Studio, costs: CostEstimate, request: CompareRequest, fo
     Raises:
         Stopped: where the visitor cancelled.
     """
-    cells, budget = [], None
+    cells = []
     for number, ((way, value), job) in enumerate(request.jobs.items(), 1):
         turn.report(Comparing(way, value, number, len(request.jobs)))
         cell = Cell(way, value)
         if isinstance(job, str):
             cell = replace(cell, reason=job)
         else:
-            cell = _searched(studio, costs, job, cell, folder / f"{way}_{number}", turn)
+            price = costs.candidate(_first(request))
+            cell = _searched(studio, costs, _paid(job, price), cell, folder / f"{way}_{number}", turn)
         cells.append(cell)
         turn.report(cell)
-    for job in request.jobs.values():
-        if not isinstance(job, str) and (one := costs.candidate(job)) is not None:
-            budget = one * (job.candidates or 0)
-            break
+    first = _first(request)
+    price = costs.candidate(first)
+    budget = None if price is None else price * (first.candidates or 0)
     compared = Compared(cells, request.columns, folder, budget, turn.notes)
     _save(compared, request)
     return compared
 
 
+def _first(request: CompareRequest) -> SearchJob:
+    """The first row's first search: whole draws, whose price is everyone's budget."""
+    return next(job for job in request.jobs.values() if not isinstance(job, str))
+
+
+def _paid(job: SearchJob, price: int | None) -> SearchJob:
+    """A steered search with the NFEs of its candidates as budget, as it makes no candidates of its own to count."""
+    if not isinstance(job, SteerJob) or price is None:
+        return job
+    return replace(job, budget=price * (job.candidates or 0), candidates=None)
+
+
 def _searched(studio: Studio, costs: CostEstimate, asked: SearchJob, cell: Cell, folder: Path, turn: Turn) -> Cell:
     """Make a search."""
-    models, model = studio.models, str(asked.model)
+    models, model = studio.models, asked.model or IN_HAND
     models.announce([model, *asked.verifiers, asked.judge], turn.report)
     pipe, load = models.pipeline(model), partial(models.judge_or_guide, model=model)
     _, judge = asked.load_verifiers(load)
@@ -192,7 +217,7 @@ def _searched(studio: Studio, costs: CostEstimate, asked: SearchJob, cell: Cell,
     folder.mkdir()
     watched = shown_on_the_way(pipe, folder.parent, turn.report) if whole else nullcontext(lambda: None)
     try:
-        job = replace(in_nfe(costs, asked), output=str(folder))
+        job = replace(asked if isinstance(asked, SteerJob) else in_nfe(costs, asked), output=str(folder))
         with turn.stops(pipe), watched as drawn:
             result = job.run(pipe, load=load, progress=False, on_batch=lambda report: drawn())
     except ValueError as error:
@@ -200,6 +225,8 @@ def _searched(studio: Studio, costs: CostEstimate, asked: SearchJob, cell: Cell,
     best, ledger = result.best[0], result.ledger
     if not isinstance(best.source, Path):
         return replace(cell, nfe=ledger.nfe, seconds=ledger.seconds, reason=best.reason or "every candidate failed")
+    if not best.finished:
+        return replace(cell, nfe=ledger.nfe, seconds=ledger.seconds, reason="no picture was finished by this budget")
     if asked.steps is None and asked.strategy == "random":
         costs.remember(asked, best.record.nfe, ledger.as_dict())
     seen = sights(judge, [best.image], asked.prompts[0])

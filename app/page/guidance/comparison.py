@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ..limits import Limits, checked_prompt, one_of, optional, real, whole
 from ..line import Turn
 from ..model_calls import before_calls
 from ..models import IN_HAND, Models
+from ..on_the_way import shown_on_the_way
 from ..pictures import save_pictures
 from ..studio import Studio
 
@@ -189,7 +191,7 @@ class Comparison:
 
 
 def run_comparison(studio: Studio, request: GuidanceRequest, folder: Path, turn: Turn) -> Comparison:
-    """Sample in each way; it reports `Loading`, `CallMade` and `Made`.
+    """Sample in each way; it reports `Loading`, `CallMade`, `OnTheWay` and `Made`.
 
     Args:
         studio: of the page.
@@ -204,7 +206,8 @@ def run_comparison(studio: Studio, request: GuidanceRequest, folder: Path, turn:
     made = []
     for number, way in enumerate(request.ways):
         calls = _Calls(turn, way.title, number, len(request.ways))
-        with turn.stops(pipe), before_calls(pipe, calls.count):
+        on_the_way = nullcontext() if way.hook else shown_on_the_way(pipe, folder, turn.report)
+        with turn.stops(pipe), before_calls(pipe, calls.count), on_the_way:
             made.append(_made(pipe, request, way, folder, judge))
         turn.report(made[-1])
     return Comparison(request, made, name, turn.notes)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ....pipelines.search.job import AUTO, SearchJob
 from ..draws import Draw, draw_of, sight_on
+from ..job_run import run_job
 from ..judged import sights
 from ..line import Stopped, Turn
 from ..models import IN_HAND
@@ -116,24 +117,16 @@ def run_search(studio: Studio, costs: CostEstimate, asked: SearchJob, folder: Pa
     else:
         turn.report(Begun(folder, allocation.candidates, allocation.nfe))
 
-    reports: list[BatchReport] = []
-
-    def tell(report: BatchReport) -> bool:
-        reports[:] = [report]
+    def tell(report: BatchReport) -> None:
         drawn()
         tried = _tried(report, judge, job.prompts[0])
         turn.report(Batch(list(report.records), replace(report.ledger), tried))
-        return not turn.stopped
 
     # A search that pauses runs wraps the scheduler, which nobody may watch then; it has early looks of its own.
     whole = costs_alike(job.strategy)
     watched = shown_on_the_way(pipe, folder, turn.report) if whole else nullcontext(lambda: None)
-    result: SearchResult | None
-    try:
-        with turn.stops(pipe), watched as drawn:
-            result = replace(job, output=str(folder)).run(pipe, load=load, progress=False, on_batch=tell)
-    except Stopped:
-        result = reports[0].result() if reports else None
+    with watched as drawn:
+        result = run_job(job, pipe, load, folder, turn, tell)
     if result is None:
         return None
     result.save(folder)

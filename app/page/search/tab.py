@@ -12,21 +12,23 @@ import gradio as gr
 from ....pipelines.search.job import AUTO, SearchJob
 from ..answer import Shot, answer
 from ..controls import LIGHT, RUN, RunControls, Update, named, seconds_text
+from ..example import Example
+from ..judged import SEE
 from ..library import import_library
 from ..memory import Memory, settings, strip
-from ..models import DEFAULT_MODEL, IN_HAND
+from ..model_fields import ModelFields
+from ..models import IN_HAND
 from ..on_the_way import OnTheWay
 from ..pictures import grid, notice
+from ..repeat import Repeat
 from ..studio import Studio
-from ..words import GLOSSARY, folded_chips, scene_words
+from ..words import folded_chips, scene_words
 from .cost import CostEstimate
-from .example import Example
 from .request import checked_job
 from .run import Batch, Begun, Outcome, costs_alike, run_search
 from .view import FIRST, SearchView, facts, final_answer, score_chart, summary
 
 TITLE = "Search"
-NO_JUDGE = "none"
 DEFAULT = "the model's own"
 PRESETS = {
     "Easy": "a star on blue",
@@ -34,13 +36,13 @@ PRESETS = {
     "Hard relation": "two dogs above a boat on blue",
 }
 """Prompts that each begin a run at one click; a model of classes has classes in their places."""
+LANDING = "Hard count"
+"""The preset whose prompt stands there first; its run is stored."""
 STRATEGY, CANDIDATES, BATCH_SIZE = "random", 8, 2
 ABOUT = (
     "Search draws your prompt from several random seeds and keeps the picture that a second model scores highest: it "
     "helps where one draw often gets the prompt wrong."
 )
-
-_SEE = '<button type="button" class="toggle" data-toggle="see" aria-pressed="false">Show what the judge sees</button>'
 
 
 class SearchTab:
@@ -55,8 +57,8 @@ class SearchTab:
     def _build(self) -> None:
         models, limits = self.studio.models, self.studio.limits
         model = models.model
-        example = Example() if model == DEFAULT_MODEL else None
-        first = next(iter(self._prompts(model).values())) if example is None else example.job.prompts[0]
+        example = Example.of(TITLE, models).shown
+        first = self._prompts(model)[LANDING]
         gr.HTML(f'<p class="about">{ABOUT}</p>')
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
@@ -81,22 +83,7 @@ class SearchTab:
                 with gr.Row(equal_height=True):
                     self.seed = gr.Number(0, label="Seed", precision=0, elem_classes="seed", min_width=100)
                     self.random = gr.Button("Random seed", size="sm", min_width=100, elem_id="random-seed")
-                with gr.Accordion("Model, verifier and judge", open=False):
-                    self.model = gr.Dropdown(
-                        models.pipelines, value=model, label="Model", info=models.summary(model) or None
-                    )
-                    self.verifier = gr.Dropdown(
-                        models.guides(model),
-                        value=models.guides(model)[0],
-                        label="Verifier: chooses",
-                        info=GLOSSARY["verifier"],
-                    )
-                    self.judge = gr.Dropdown(
-                        [NO_JUDGE, *models.judges(model)],
-                        value=models.default_judge(model) or NO_JUDGE,
-                        label="Judge: measures, takes no part in the choice",
-                        info=GLOSSARY["judge"],
-                    )
+                self.choice = ModelFields(models, "Judge: measures, takes no part in the choice", "Verifier: chooses")
                 with gr.Accordion("Strategy and steps", open=False):
                     self.strategy = gr.Dropdown(
                         [STRATEGY],
@@ -111,26 +98,24 @@ class SearchTab:
                     self.guidance = gr.Textbox(label="Guidance scale", max_lines=1, placeholder=DEFAULT)
                     self.batch_size = gr.Number(BATCH_SIZE, label="Candidates in one call", precision=0)
                     with gr.Row():
-                        self.height = gr.Textbox(label="Height", max_lines=1, placeholder=DEFAULT, min_width=80)
-                        self.width = gr.Textbox(label="Width", max_lines=1, placeholder=DEFAULT, min_width=80)
+                        self.height, self.width = (
+                            gr.Textbox(
+                                label=name.capitalize(), max_lines=1, placeholder=self._side(model, name), min_width=80
+                            )
+                            for name in ("height", "width")
+                        )
             with gr.Column(scale=3, min_width=320):
-                empty = answer(first, [Shot("Best", note="will stand here"), Shot(FIRST, note="will stand here")])
-                self.answer = gr.HTML(empty if example is None else example.answer(), elem_id="result")
-                gr.HTML(strip() + _SEE)
-                blank = grid([], CANDIDATES, "candidates")
-                self.gallery = gr.HTML(blank if example is None else example.gallery(), elem_id="gallery")
-                self.chart = gr.HTML(score_chart([], None) if example is None else example.chart(), elem_id="chart")
-                self.facts = gr.HTML("" if example is None else example.facts(), elem_id="facts")
-                with gr.Accordion("Repeat this run", open=True):
-                    shown = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "lines": 1}
-                    code, command = ("", "") if example is None else (example.code, example.command)
-                    self.code = gr.Code(code, language="python", label="Python", elem_id="snippet", **shown)
-                    self.command = gr.Code(command, language="shell", label="Command line", elem_id="command", **shown)
+                blank = answer(first, [Shot("Best", note="will stand here"), Shot(FIRST, note="will stand here")])
+                self.answer = gr.HTML(example.get("answer", blank), elem_id="result")
+                gr.HTML(strip() + SEE)
+                places = grid([], CANDIDATES, "candidates")
+                self.gallery = gr.HTML(example.get("gallery", places), elem_id="gallery")
+                self.chart = gr.HTML(example.get("chart", score_chart([], None)), elem_id="chart")
+                self.facts = gr.HTML(example.get("facts", ""), elem_id="facts")
+                self.repeat = Repeat(models, "search", example.get("code", ""), example.get("command", ""))
         self.inputs = {
             "prompt": self.prompt,
-            "model": self.model,
-            "verifier": self.verifier,
-            "judge": self.judge,
+            **self.choice.boxes,
             "strategy": self.strategy,
             "candidates": self.candidates,
             "seed": self.seed,
@@ -140,34 +125,32 @@ class SearchTab:
             "height": self.height,
             "width": self.width,
         }
+        self.shown = {
+            "answer": self.answer,
+            "gallery": self.gallery,
+            "chart": self.chart,
+            "facts": self.facts,
+            **self.repeat.fields,
+        }
 
     def _connect(self) -> None:
         self.controls = RunControls(
             self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
         )
-        shown = [self.answer, self.gallery, self.chart, self.facts, self.code, self.command]
-        memory = Memory(TITLE, self.inputs, shown, self.start)
-        fields = list(self.inputs.values())
+        memory, fields = Memory(TITLE, self.inputs, self.shown, self.start), list(self.inputs.values())
         run = {"fn": named(self.run, self.inputs), "inputs": fields}
-        run |= {"outputs": [*self.controls.outputs, *shown, self.estimate], **RUN}
+        run |= {"outputs": [*self.controls.outputs, *self.shown.values(), self.estimate], **RUN}
         typed = [self.prompt, self.seed, self.steps, self.guidance, self.batch_size, self.height, self.width]
         memory.keep(gr.on([self.start.click, *(one.submit for one in typed)], api_name="search", **run))
         for name, button in self.presets.items():
-            filled = button.click(lambda model, name=name: self._preset(name, model), self.model, fields, **LIGHT)
+            filled = button.click(partial(self._preset, name), self.choice.model, fields, **LIGHT)
             memory.keep(filled.then(api_visibility="private", **run))
         self.random.click(None, outputs=self.seed, js="() => Math.floor(Math.random() * 2 ** 31)", **LIGHT)
         # At arrival too: what needs the library's imports is filled in then, so that the page answers before them.
-        of_model = [
-            self.model,
-            self.verifier,
-            self.judge,
-            self.steps,
-            self.strategy,
-            self.known,
-            *self.presets.values(),
-        ]
-        gr.on(None, self._follow_model, [self.model, self.verifier, self.judge], of_model, **LIGHT)
-        priced = [self.model, self.candidates, self.steps, self.guidance]
+        boxes = list(self.choice.boxes.values())
+        of_model = [*boxes, self.steps, self.height, self.width, self.strategy, self.known, *self.presets.values()]
+        gr.on(None, self._follow_model, boxes, of_model, **LIGHT)
+        priced = [self.choice.model, self.candidates, self.steps, self.guidance]
         gr.on(None, self._estimate, priced, self.estimate, trigger_mode="always_last", preprocess=False, **LIGHT)
 
     def _prompts(self, model: str) -> dict[str, str]:
@@ -187,12 +170,9 @@ class SearchTab:
         return folded_chips("Words this model knows", scene_words()) if models.speaks_of_scenes(model) else ""
 
     def _preset(self, name: str, model: str) -> list[Any]:
-        models = self.studio.models
         values = {
+            **self.choice.first(model),
             "prompt": self._prompts(model)[name],
-            "model": model,
-            "verifier": models.guides(model)[0],
-            "judge": models.default_judge(model) or NO_JUDGE,
             "strategy": STRATEGY,
             "candidates": CANDIDATES,
             "seed": 0,
@@ -200,24 +180,25 @@ class SearchTab:
         }
         return [values.get(field, "") for field in self.inputs]
 
-    def _follow_model(self, model: str, verifier: str, judge: str) -> list[Any]:
+    def _follow_model(self, model: str, *chosen: str) -> list[Any]:
         """The fields that depend on the model; a choice that fits it stays."""
         import_library()
         from ....samplers.strategies import STRATEGIES, Need
 
-        models = self.studio.models
-        guides, judges = models.guides(model), models.judges(model)
-        first = models.default_judge(model) or NO_JUDGE
         noise = [name for name, kind in STRATEGIES.items() if Need.STOCHASTIC_STEPS not in kind.needs]
         return [
-            gr.Dropdown(info=models.summary(model) or None),
-            gr.Dropdown(choices=guides, value=verifier if verifier in guides else guides[0]),
-            gr.Dropdown(choices=[NO_JUDGE, *judges], value=judge if judge in (NO_JUDGE, *judges) else first),
+            *self.choice.follow(model, *chosen),
             gr.Textbox(label=self._steps_label(model)),
+            *(gr.Textbox(placeholder=self._side(model, name)) for name in ("height", "width")),
             gr.Dropdown(choices=noise),
             self._known_words(model),
             *(gr.Button(text) for text in self._preset_texts(model)),
         ]
+
+    def _side(self, model: str, name: str) -> str:
+        """What stands in an empty field of a side."""
+        side = self.studio.models.default_side(model, name)
+        return DEFAULT if side is None else f"{side}, {DEFAULT}"
 
     def _steps_label(self, model: str) -> str:
         models = self.studio.models
@@ -250,10 +231,9 @@ class SearchTab:
 
     def _run(self, session: str | None, *values: Any) -> Iterator[Update]:
         asked = dict(zip(self.inputs, values, strict=True))
-        judge = None if asked["judge"] == NO_JUDGE else asked["judge"]
-        job = checked_job(self.studio.models, self.studio.limits, **{**asked, "judge": judge})
+        job = checked_job(self.studio.models, self.studio.limits, **asked)
         view = SearchView(job)
-        yield {**self.controls.busy(), **self._shown(view), self.facts: "", self.code: "", self.command: ""}
+        yield {**self.controls.busy(), **self._shown(view), self.facts: "", **self.repeat.blank()}
         work = partial(run_search, self.studio, self.costs, job)
         outcome = yield from self.controls.follow(session, work, partial(self._news, view))
         yield self._end(outcome, view, settings(asked))
@@ -275,22 +255,16 @@ class SearchTab:
         if outcome is None:
             return {self.status: notice("Cancelled before a candidate had come."), **self.controls.idle()}
         view.end(outcome)
-        whole = outcome.stopped and not costs_alike(outcome.job.strategy)
+        job = outcome.job
+        whole = outcome.stopped and not costs_alike(job.strategy)
         note = "# cancelled on the way; this makes the whole search\n" if whole else ""
+        code, names = job.python(self.studio.models.in_hand), [job.model or IN_HAND, *job.verifiers, job.judge]
         return {
             self.status: notice(summary(outcome, view), "wrong" if outcome.result.failed else "calm"),
             **self._shown(view),
             self.answer: final_answer(outcome, view),
             self.facts: facts(outcome, asked),
-            self.code: note + outcome.job.python(self.studio.models.in_hand),
-            self.command: note + self._command(outcome.job),
+            **self.repeat.of(code, job.command, names, note),
             self.estimate: self._estimate_text(view.job),
             **self.controls.idle(),
         }
-
-    def _command(self, job: SearchJob) -> str:
-        """The job's command line; a comment where the page stands on objects that no command can name."""
-        names = {job.model or IN_HAND, *job.verifiers, job.judge}
-        if named := [name for name in self.studio.models.in_hand if name in names]:
-            return f"# {' and '.join(named)}: an object in your program, which no command line can name\n"
-        return f"{job.command()}\n"

@@ -1,13 +1,12 @@
-"""What the page shows of an evaluated node: plain values, so that a stored run is shown as a live one, before torch."""
+"""What the search tab shows of an evaluated node, as plain values."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from ..judged import Found, Sight
+from ..judged import Sight
 
 if TYPE_CHECKING:
     from ....pipelines.search.record import Record
@@ -79,17 +78,3 @@ class Tried:
     def standing(self) -> tuple[bool, int, float]:
         """How far it has come, then its score."""
         return self.finished, self.steps_done or 0, self.value
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Tried:
-        """The inverse of `as_dict`."""
-        seen = values["sight"]
-        sight = None
-        if seen is not None:
-            found = tuple(Found(one["name"], tuple(one["box"]), one["malformed"]) for one in seen["found"])
-            sight = Sight(seen["right"], seen["words"], found)
-        return cls(**{**values, "sight": sight})

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ....pipelines.search.job import SearchJob
 from ..answer import Shot, answer
 from ..controls import seconds_text
-from ..draws import Draw
 from ..judged import right_of
+from ..ledger import ledger_html
 from ..line_chart import Series, line_chart
 from ..on_the_way import OnTheWay
 from ..pictures import Picture, downloads, grid, notice, progress
-from ..words import term
 from .plan import Plan
 from .run import Batch, Begun, Outcome, costs_alike
 from .tried import Tried
@@ -29,11 +26,10 @@ class SearchView:
 
     Args:
         job: the search.
-        example: whether it is the one that is stored with the page.
     """
 
-    def __init__(self, job: SearchJob, example: bool = False):
-        self.job, self.example = job, example
+    def __init__(self, job: SearchJob):
+        self.job = job
         (self.prompt,) = job.prompts
         self.places = job.candidates or 0
         self.folder = Path()
@@ -120,7 +116,7 @@ class SearchView:
         alt = f"{self.prompt}, candidate {number}, seed {one.seed}, {said}"
         file = self.folder / (one.file or "")
         seed = None if one.turned else one.seed
-        return Picture(file, alt, caption, marked, not one.finished, one.sight, seed, self.example)
+        return Picture(file, alt, caption, marked, not one.finished, one.sight, seed)
 
     def chart(self) -> str:
         """Scores against the cost so far."""
@@ -204,9 +200,9 @@ def final_answer(outcome: Outcome, view: SearchView) -> str:
     if outcome.best is None:
         return answer(view.prompt, [Shot("Every candidate failed")])
     count = len(view.latest)
-    shots = [_drawn(f"Best of {count}", outcome.best, marked=True)]
+    shots = [Shot.of(f"Best of {count}", outcome.best, marked=True)]
     if outcome.first is not None:
-        shots.append(_drawn(FIRST, outcome.first, marked=False))
+        shots.append(Shot.of(FIRST, outcome.first))
     return answer(view.prompt, shots, chosen_by(count, outcome.result.verifier, view.right))
 
 
@@ -238,19 +234,3 @@ def facts(outcome: Outcome, settings: str = "") -> str:
         ]
     )
     return f"{notes}{ledger_html(outcome.result.ledger.as_dict())}{links}{settings}"
-
-
-def ledger_html(ledger: Mapping[str, Any]) -> str:
-    """The cost of a search."""
-    costs = {
-        term("NFE", "NFEs"): f"{ledger['nfe']:,}",
-        "decodes": ledger["decodes"],
-        "verifier calls": ledger["verifier_calls"],
-        "time": seconds_text(ledger["seconds"]),
-    }
-    spent = "".join(f"<div><dt>{name}</dt><dd>{escape(str(value))}</dd></div>" for name, value in costs.items())
-    return f'<dl class="ledger">{spent}</dl>'
-
-
-def _drawn(title: str, draw: Draw, marked: bool) -> Shot:
-    return Shot(title, draw.file, draw.seed, draw.score, draw.sight, marked)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ....pipelines.search.job import SearchJob
 from ....pipelines.search.steer_job import SteerJob
 from ..draws import Draw, draw_of
-from ..line import Stopped, Turn
+from ..job_run import run_job
+from ..line import Turn
 from ..models import IN_HAND
 from ..studio import Studio
 from .request import best_of_n
@@ -96,7 +95,10 @@ def run_steering(studio: Studio, job: SteerJob, folder: Path, turn: Turn) -> Out
     def tell(report: BatchReport) -> None:
         turn.report(Nodes(steered, list(report.records), replace(report.ledger)))
 
-    result = _run(job, pipe, load, steered, turn, tell)
+    def tell_rival(report: BatchReport) -> None:
+        turn.report(RivalSpent(report.ledger.nfe))
+
+    result = run_job(job, pipe, load, steered, turn, tell)
     if result is None:
         return None
     result.save(steered)
@@ -105,29 +107,8 @@ def run_steering(studio: Studio, job: SteerJob, folder: Path, turn: Turn) -> Out
     if not result.failed and result.best[0].finished:
         best = draw_of(result.best[0], judge, result.judge)
     if not turn.stopped:
-        found = _run(
-            best_of_n(job),
-            pipe,
-            load,
-            folder / "best_of_n",
-            turn,
-            lambda report: turn.report(RivalSpent(report.ledger.nfe)),
-        )
+        found = run_job(best_of_n(job), pipe, load, folder / "best_of_n", turn, tell_rival)
         if found is not None and not found.failed and not turn.stopped:
             rival, count = draw_of(found.best[0], judge, found.judge), len(found.candidates[0])
     path = [] if result.failed else result.path(result.best[0].record.index)
     return Outcome(job, steered, result, path, best, rival, count, turn.stopped, turn.notes)
-
-
-def _run(job: SearchJob, pipe: Any, load: Any, folder: Path, turn: Turn, tell: Any) -> SearchResult | None:
-    """The result of a job; of one that was cancelled, of what had come; None where nothing had."""
-    reports: list[BatchReport] = []
-
-    def on_batch(report: BatchReport) -> bool:
-        reports[:] = [report]
-        tell(report)
-        return not turn.stopped
-
-    with suppress(Stopped), turn.stops(pipe):
-        return replace(job, output=str(folder)).run(pipe, load=load, progress=False, on_batch=on_batch)
-    return reports[0].result() if reports else None

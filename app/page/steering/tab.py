@@ -1,4 +1,4 @@
-"""The tab that steers: the path as it grows, what each step tried, and the image beside best-of-N's."""
+"""The tab that steers: the image beside best-of-N's, the path as it grows, and what each step tried."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import Any
 
 import gradio as gr
 
-from ....pipelines.search.steer_job import SteerJob
-from ..controls import LIGHT, RUN, RunControls, Update
+from ..answer import Shot, answer
+from ..controls import LIGHT, RUN, RunControls, Update, named
+from ..example import Example
+from ..judged import SEE
 from ..library import import_library
+from ..memory import Memory, settings, strip
+from ..model_fields import ModelFields
 from ..models import IN_HAND
 from ..pictures import grid, notice, progress
+from ..repeat import Repeat
 from ..studio import Studio
 from .request import TRANSITIONS, checked_job
 from .run import Nodes, Outcome, RivalSpent, run_steering
-from .view import SteeringView, outcome_panel, reward_chart, summary
+from .view import RIVAL, SteeringView, facts, final_answer, reward_chart, summary
 
 TITLE = "Steering"
-NO_JUDGE = "none"
 PRESETS = {
     "Rollover": ("rbf:warm_up=4", "five apples on green"),
     "Threshold": ("threshold", "two dogs above a boat on blue"),
@@ -44,12 +48,12 @@ class SteeringTab:
 
     def _build(self) -> None:
         models = self.studio.models
-        model = models.model
         strategy, prompt = next(iter(PRESETS.values()))
+        example = Example.of(TITLE, models).shown
         gr.HTML(f'<p class="about">{ABOUT}</p>')
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
-                self.prompt = gr.Textbox(prompt, label="Prompt to steer", lines=2, max_lines=4, elem_id="steer-prompt")
+                self.prompt = gr.Textbox(prompt, label="Prompt to steer", lines=1, max_lines=4, elem_id="steer-prompt")
                 with gr.Row(elem_classes="presets"):
                     self.presets = {
                         name: gr.Button(f"{name}: {text}", size="sm", elem_id=f"steer-{name.split()[0].lower()}")
@@ -70,36 +74,26 @@ class SteeringTab:
                     self.start = gr.Button("Steer", variant="primary", elem_id="steer-start")
                     self.cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="steer-cancel")
                 self.status = gr.HTML(notice("Choose an example, or press Steer."))
-                with gr.Accordion("Model, verifier and judge", open=False):
-                    self.model = gr.Dropdown(models.pipelines, value=model, label="Model")
-                    self.verifier = gr.Dropdown(
-                        models.guides(model), value=models.guides(model)[0], label="Verifier: chooses, at each step"
-                    )
-                    self.judge = gr.Dropdown(
-                        [NO_JUDGE, *models.judges(model)],
-                        value=models.default_judge(model) or NO_JUDGE,
-                        label="Judge: measures, takes no part in the choice",
-                    )
-                with gr.Accordion("Noise of the steps, guidance and seed", open=False):
+                self.seed = gr.Number(0, label="Seed", precision=0, elem_classes="seed")
+                self.choice = ModelFields(
+                    models, "Judge: measures, takes no part in the choice", "Verifier: chooses, at each step"
+                )
+                with gr.Accordion("Noise of the steps, and guidance", open=False):
                     self.transition = gr.Dropdown(list(TRANSITIONS), value=TRANSITIONS[0], label="Transition")
                     self.guidance = gr.Textbox(label="Guidance scale", max_lines=1, placeholder="the model's own")
-                    self.seed = gr.Number(0, label="Seed", precision=0)
                     self.batch_size = gr.Number(BATCH_SIZE, label="Candidates in one call", precision=0)
             with gr.Column(scale=3, min_width=320):
-                self.strip = gr.HTML(grid([], STEPS, "the path"), elem_id="steer-path")
-                self.chart = gr.HTML(reward_chart([], [], BUDGET), elem_id="steer-chart")
-                self.tries = gr.HTML(elem_id="steer-tries")
-        with gr.Column(visible=False, elem_id="steer-result") as self.result:
-            self.outcome = gr.HTML()
-            with gr.Accordion("Repeat this run", open=True):
-                shown = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "lines": 1}
-                self.code = gr.Code(language="python", label="Python", elem_id="steer-snippet", **shown)
-                self.command = gr.Code(language="shell", label="Command line", elem_id="steer-command", **shown)
+                blank = answer(prompt, [Shot(title, note="will stand here") for title in ("Steered", RIVAL)])
+                self.answer = gr.HTML(example.get("answer", blank), elem_id="steer-result")
+                gr.HTML(strip() + SEE)
+                self.path = gr.HTML(example.get("path", grid([], STEPS, "the path")), elem_id="steer-path")
+                self.chart = gr.HTML(example.get("chart", reward_chart([], [], BUDGET)), elem_id="steer-chart")
+                self.tries = gr.HTML(example.get("tries", ""), elem_id="steer-tries")
+                self.facts = gr.HTML(example.get("facts", ""), elem_id="steer-facts")
+                self.repeat = Repeat(models, "steer", example.get("code", ""), example.get("command", ""))
         self.inputs = {
             "prompt": self.prompt,
-            "model": self.model,
-            "verifier": self.verifier,
-            "judge": self.judge,
+            **self.choice.boxes,
             "strategy": self.strategy,
             "budget": self.budget,
             "steps": self.steps,
@@ -108,28 +102,36 @@ class SteeringTab:
             "batch_size": self.batch_size,
             "guidance_scale": self.guidance,
         }
+        self.shown = {
+            "answer": self.answer,
+            "path": self.path,
+            "chart": self.chart,
+            "tries": self.tries,
+            "facts": self.facts,
+            **self.repeat.fields,
+        }
 
     def _connect(self) -> None:
         self.controls = RunControls(
             self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
         )
-        shown = [self.strip, self.chart, self.tries, self.result, self.outcome, self.code, self.command]
-        run = {"fn": self.run, "inputs": list(self.inputs.values()), "outputs": [*self.controls.outputs, *shown], **RUN}
-        gr.on([self.start.click, self.prompt.submit], api_name="steer", **run)
+        memory, fields = Memory(TITLE, self.inputs, self.shown, self.start), list(self.inputs.values())
+        run = {"fn": named(self.run, self.inputs), "inputs": fields}
+        run |= {"outputs": [*self.controls.outputs, *self.shown.values()], **RUN}
+        typed = [self.prompt, self.budget, self.steps, self.seed, self.guidance]
+        memory.keep(gr.on([self.start.click, *(one.submit for one in typed)], api_name="steering", **run))
         for name, button in self.presets.items():
-            filled = button.click(lambda name=name: self._preset(name), outputs=list(self.inputs.values()), **LIGHT)
-            filled.then(api_visibility="private", **run)
+            filled = button.click(lambda name=name: self._preset(name), outputs=fields, **LIGHT)
+            memory.keep(filled.then(api_visibility="private", **run))
         # At arrival too: what needs the library's imports is filled in then, so that the page answers before them.
-        gr.on(None, self._follow_model, self.model, [self.verifier, self.judge, self.strategy], **LIGHT)
+        boxes = list(self.choice.boxes.values())
+        gr.on(None, self._follow_model, boxes, [*boxes, self.strategy], **LIGHT)
 
     def _preset(self, name: str) -> list[Any]:
-        models = self.studio.models
         strategy, prompt = PRESETS[name]
         values = {
+            **self.choice.first(self.studio.models.model),
             "prompt": prompt,
-            "model": models.model,
-            "verifier": models.guides(models.model)[0],
-            "judge": models.default_judge(models.model) or NO_JUDGE,
             "strategy": strategy,
             "budget": BUDGET,
             "steps": STEPS,
@@ -139,70 +141,53 @@ class SteeringTab:
         }
         return [values.get(field, "") for field in self.inputs]
 
-    def _follow_model(self, model: str) -> list[Any]:
+    def _follow_model(self, *chosen: str) -> list[Any]:
         import_library()
         from ....samplers.strategies import STRATEGIES, Need
 
-        models = self.studio.models
-        guides, judges = models.guides(model), models.judges(model)
-        return [
-            gr.Dropdown(choices=guides, value=guides[0]),
-            gr.Dropdown(choices=[NO_JUDGE, *judges], value=models.default_judge(model) or NO_JUDGE),
-            gr.Dropdown(choices=[name for name, kind in STRATEGIES.items() if Need.PAUSES in kind.needs]),
-        ]
+        steering = [name for name, kind in STRATEGIES.items() if Need.PAUSES in kind.needs]
+        return [*self.choice.follow(*chosen), gr.Dropdown(choices=steering)]
 
     def run(self, request: gr.Request, *values: Any) -> Iterator[Update]:
         """Steer, draw best-of-N, and show what comes."""
         yield from self.controls.guarded(self._run(request.session_hash, *values))
 
     def _run(self, session: str | None, *values: Any) -> Iterator[Update]:
-        named = dict(zip(self.inputs, values, strict=True))
-        named["judge"] = None if named["judge"] == NO_JUDGE else named["judge"]
-        job = checked_job(self.studio.models, self.studio.limits, **named)
+        asked = dict(zip(self.inputs, values, strict=True))
+        job = checked_job(self.studio.models, self.studio.limits, **asked)
         view = SteeringView(job)
-        yield {
-            **self.controls.busy(),
-            self.strip: view.strip(),
-            self.chart: view.chart(),
-            self.tries: view.tries(),
-            self.result: gr.Column(visible=False),
-        }
+        yield {**self.controls.busy(), **self._shown(view), self.facts: "", **self.repeat.blank()}
         work = partial(run_steering, self.studio, job)
         outcome = yield from self.controls.follow(session, work, partial(self._news, view))
-        yield self._end(outcome, view)
+        yield self._end(outcome, view, settings(asked))
+
+    def _shown(self, view: SteeringView) -> Update:
+        return {
+            self.answer: view.answer(),
+            self.path: view.strip(),
+            self.chart: view.chart(),
+            self.tries: view.tries(),
+        }
 
     def _news(self, view: SteeringView, news: Nodes | RivalSpent) -> Update:
         if isinstance(news, RivalSpent):
-            text = f"best-of-N for the same budget: {news.nfe:,} of {view.budget:,} NFEs"
+            text = f"best of whole draws for the same budget: {news.nfe:,} of {view.budget:,} NFEs"
             return {self.status: progress(text, news.nfe / view.budget)}
         view.take(news)
-        return {
-            self.status: view.progress(),
-            self.strip: view.strip(),
-            self.chart: view.chart(),
-            self.tries: view.tries(),
-        }
+        return {self.status: view.progress(), **self._shown(view)}
 
-    def _end(self, outcome: Outcome | None, view: SteeringView) -> Update:
+    def _end(self, outcome: Outcome | None, view: SteeringView, asked: str) -> Update:
         if outcome is None:
             return {self.status: notice("Cancelled before a node had come."), **self.controls.idle()}
         view.end(outcome)
+        job = outcome.job
         note = "# cancelled on the way; this makes the whole search\n" if outcome.stopped else ""
+        code, names = job.python(self.studio.models.in_hand), [job.model or IN_HAND, *job.verifiers, job.judge]
         return {
             self.status: notice(summary(outcome), "wrong" if outcome.result.failed else "calm"),
-            self.strip: view.strip(),
-            self.chart: view.chart(),
-            self.tries: view.tries(),
-            self.result: gr.Column(visible=True),
-            self.outcome: outcome_panel(outcome),
-            self.code: note + outcome.job.python(self.studio.models.in_hand),
-            self.command: note + self._command(outcome.job),
+            **self._shown(view),
+            self.answer: final_answer(outcome),
+            self.facts: facts(outcome, asked),
+            **self.repeat.of(code, job.command, names, note),
             **self.controls.idle(),
         }
-
-    def _command(self, job: SteerJob) -> str:
-        """The job's command line; a comment where the page stands on objects that no command can name."""
-        names = {job.model or IN_HAND, *job.verifiers, job.judge}
-        if named := [name for name in self.studio.models.in_hand if name in names]:
-            return f"# {' and '.join(named)}: an object in your program, which no command line can name\n"
-        return f"{job.command()}\n"

@@ -1,4 +1,4 @@
-"""What the steering tab shows, as HTML: the path, rewards against the cost, tries per step, and the end."""
+"""What the steering tab shows, as HTML: the answer, the path, rewards against the cost, and tries per step."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....pipelines.search.steer_job import SteerJob
+from ..answer import Shot, answer
 from ..controls import seconds_text
-from ..draws import draw_section
+from ..ledger import ledger_html
 from ..line_chart import Series, line_chart
 from ..pictures import Picture, downloads, grid, notice, progress
 from .run import Nodes, Outcome
 
 if TYPE_CHECKING:
     from ....pipelines.search.record import Record
+
+
+RIVAL = "Best of draws"
+"""What the same budget finds without steering."""
 
 
 class SteeringView:
@@ -56,6 +61,15 @@ class SteeringView:
             found += [by_id[before.id]] if before.id in by_id else []
             before = before.parent
         return found[::-1]
+
+    def answer(self) -> str:
+        """The panel at the top, while the search runs."""
+        best, one = Shot("Best so far", note="will stand here"), self.chosen
+        if one is not None and one.file:
+            note = "" if one.node.finished else f"early look, step {one.steps_done} of {one.steps}"
+            best = Shot("Best so far", self.folder / one.file, one.seed, _score(one), marked=True, note=note)
+        said = f"{len(self.records)} ways to go on tried" if self.records else ""
+        return answer(self.prompt, [best, Shot(RIVAL, note="is drawn afterwards")], said)
 
     def strip(self) -> str:
         """Clean predictions along the path."""
@@ -175,26 +189,33 @@ def summary(outcome: Outcome) -> str:
     return f"{said}; best of {outcome.rival_count} for the same budget, {outcome.rival.score:.3f}."
 
 
-def outcome_panel(outcome: Outcome) -> str:
-    """The steered image beside best-of-N's, what it cost, and the files to keep."""
+def final_answer(outcome: Outcome) -> str:
+    """The steered image beside best-of-N's, with the judge's words, under the prompt that they belong to."""
     (prompt,) = outcome.job.prompts
+    if outcome.best is None:
+        return answer(prompt, [Shot("No image", note="none was finished")])
+    tried, guide = len(outcome.result.evaluated), outcome.result.verifier
+    said = f"Chosen by {guide} from {tried} ways to go on"
+    if outcome.rival is None:
+        return answer(prompt, [Shot.of("Steered", outcome.best, marked=True)], f"{said}.")
+    won = outcome.best.score >= outcome.rival.score
+    title = f"Best of {outcome.rival_count} draws"
+    shots = [Shot.of("Steered", outcome.best, won), Shot.of(title, outcome.rival, not won)]
+    return answer(prompt, shots, f"{said}; beside it, what whole draws find for the same budget.")
+
+
+def facts(outcome: Outcome, settings: str = "") -> str:
+    """What it cost, and the files to keep.
+
+    Args:
+        outcome: of the search.
+        settings: what it was asked for, for the browser's memory.
+    """
     notes = "".join(notice(note) for note in outcome.notes)
     if outcome.best is None:
         return notes
-    pairs = draw_section(f"Steered by {outcome.job.strategy}", outcome.best, prompt, True)
-    if outcome.rival is not None:
-        title = f"Best of {outcome.rival_count}, the same budget"
-        pairs += draw_section(title, outcome.rival, prompt, False)
-    ledger = outcome.result.ledger
-    costs = {
-        "NFEs": f"{ledger.nfe:,}",
-        "nodes": len(outcome.result.evaluated),
-        "decodes": ledger.decodes,
-        "verifier calls": ledger.verifier_calls,
-        "time": seconds_text(ledger.seconds),
-    }
-    spent = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in costs.items())
     links = downloads(
         [("Best image", outcome.folder / "best.png"), ("records.jsonl", outcome.folder / "records.jsonl")]
     )
-    return f'{notes}<div class="pair">{pairs}</div><dl class="ledger">{spent}</dl>{links}'
+    ledger = ledger_html(outcome.result.ledger.as_dict(), nodes=len(outcome.result.evaluated))
+    return f"{notes}{ledger}{links}{settings}"

@@ -7,6 +7,7 @@ from typing import Any
 from ....pipelines.superposition.job import STEPS, SuperposeJob
 from ..library import import_library
 from ..limits import Limits, checked_prompt, one_of, optional, real, whole
+from ..model_fields import judge_of
 from ..models import IN_HAND, Models
 
 OPERATORS = ("and", "and-paper", "or", "mean")
@@ -35,7 +36,7 @@ def checked_job(
         limits: of one visitor's request.
         what: prompts, one a line, or a formula, which begins with a quote, a NOT or a bracket.
         operator: of prompts; a formula has its own.
-        model, judge: texts; no judge is None.
+        model, judge: texts; no judge is None, or "none".
         images: how many; image k has the noise of `seed + k`.
         steps, temperature, guidance_scale: numbers or texts; None and empty ones leave them to the job and the model.
         seed: of the first image.
@@ -43,6 +44,7 @@ def checked_job(
     Raises:
         ValueError: for anything that is not offered or out of range, in one sentence.
     """
+    judge = judge_of(judge)
     one_of("model", model, models.pipelines)
     one_of("judge", judge, [None, *models.judges(model)])
     one_of("operator", operator, OPERATORS)
@@ -57,9 +59,7 @@ def checked_job(
         steps=optional(whole, "number of steps", steps, 1, limits.steps) or STEPS,
         settings={} if heat is None else {"temperature": heat},
         arguments={} if guidance is None else {"guidance_scale": guidance},
-        dtype=models.dtype,
-        device=models.device,
-        offload=models.offload,
+        **models.placement,
     )
     if ARMS * job.num_images * job.steps > limits.total_steps:
         raise ValueError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ....pipelines.superposition.job import SuperposeJob
 from ..line import Turn
 from ..models import IN_HAND
+from ..on_the_way import EVERY, OnTheWay, save_decoded
 from ..studio import Studio
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Superposed:
 
 
 def run_superposition(studio: Studio, job: SuperposeJob, folder: Path, turn: Turn) -> Superposed:
-    """Run a checked job; it reports `Loading` and `StepDone`.
+    """Run a checked job; it reports `Loading`, `StepDone` and `OnTheWay`.
 
     Args:
         studio: of the page.
@@ -56,12 +57,15 @@ def run_superposition(studio: Studio, job: SuperposeJob, folder: Path, turn: Tur
     models, model = studio.models, job.model or IN_HAND
     models.announce([model, job.judge], turn.report)
     pipe = models.pipeline(model)
+
+    def on_step(step: int, steps: int) -> None:
+        turn.report(StepDone(step, steps))
+        if step < job.steps and step % EVERY == 0:  # of the superposition, which runs before its rivals
+            file = folder / f"on_the_way_{step}.png"
+            if save_decoded(pipe, pipe.scheduler.clean[:1], file):
+                turn.report(OnTheWay(file, step))
+
     with turn.stops(pipe):
-        outcome = job.run(
-            pipe,
-            load=partial(models.judge_or_guide, model=model),
-            progress=False,
-            on_step=lambda step, steps: turn.report(StepDone(step, steps)),
-        )
+        outcome = job.run(pipe, load=partial(models.judge_or_guide, model=model), progress=False, on_step=on_step)
     outcome.save(folder)
     return Superposed(job, folder, outcome, turn.notes)

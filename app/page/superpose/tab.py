@@ -9,16 +9,29 @@ from typing import Any
 import gradio as gr
 
 from ....pipelines.superposition.job import STEPS, SuperposeJob
-from ..controls import LIGHT, RUN, RunControls, Update
+from ..controls import LIGHT, RUN, RunControls, Update, named
+from ..example import Example
+from ..memory import Memory, settings, strip
+from ..model_fields import ModelFields
 from ..models import IN_HAND
+from ..on_the_way import OnTheWay
 from ..pictures import notice, progress
+from ..repeat import Repeat
 from ..studio import Studio
 from .request import MOST_IMAGES, OPERATORS, checked_job
 from .run import StepDone, Superposed, run_superposition
-from .view import density_chart, kappa_chart, links, pictures, places, summary
+from .view import (
+    density_chart,
+    facts,
+    final_answer,
+    kappa_chart,
+    pictures,
+    places,
+    summary,
+    waiting,
+)
 
 TITLE = "Superpose"
-NO_JUDGE = "none"
 IMAGES = 2
 PRESETS = {
     "AND": ("with a cat\nwith a dog", "and"),
@@ -43,7 +56,8 @@ class SuperposeTab:
         self._connect()
 
     def _build(self) -> None:
-        models, model = self.studio.models, self.studio.models.model
+        models = self.studio.models
+        example = Example.of(TITLE, models).shown
         what, operator = PRESETS["AND"]
         gr.HTML(f'<p class="about">{ABOUT}</p>')
         with gr.Row(equal_height=False):
@@ -70,109 +84,103 @@ class SuperposeTab:
                     self.start = gr.Button("Superpose", variant="primary", elem_id="superpose-start")
                     self.cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="superpose-cancel")
                 self.status = gr.HTML(notice("Choose an example, or write prompts and press Superpose."))
-                with gr.Accordion("Model and judge", open=False):
-                    self.model = gr.Dropdown(models.pipelines, value=model, label="Model")
-                    self.judge = gr.Dropdown(
-                        [NO_JUDGE, *models.judges(model)],
-                        value=models.default_judge(model) or NO_JUDGE,
-                        label="Judge: says of each image what holds",
-                    )
-                with gr.Accordion("Steps, temperature and seed", open=False):
+                self.seed = gr.Number(0, label="Seed", precision=0, elem_classes="seed")
+                self.choice = ModelFields(models, "Judge: says of each image what holds")
+                with gr.Accordion("Steps, temperature and guidance", open=False):
                     self.steps = gr.Textbox(label="Steps", max_lines=1, placeholder=str(STEPS))
                     self.temperature = gr.Textbox(
                         label="Temperature of OR and formulas: below 1 they decide later", max_lines=1, placeholder="1"
                     )
                     self.guidance = gr.Textbox(label="Guidance scale", max_lines=1, placeholder="the model's own")
-                    self.seed = gr.Number(0, label="Seed", precision=0)
             with gr.Column(scale=3, min_width=320):
-                self.pictures = gr.HTML(places(None, IMAGES), elem_id="superposed")
-                self.kappa = gr.HTML(kappa_chart(None), elem_id="kappa")
-                self.densities = gr.HTML(density_chart(None))
-        with gr.Column(visible=False) as self.result:
-            self.files = gr.HTML()
-            with gr.Accordion("Repeat this run", open=True):
-                shown = {"interactive": False, "wrap_lines": True, "show_line_numbers": False, "lines": 1}
-                self.code = gr.Code(language="python", label="Python", elem_id="superpose-snippet", **shown)
-                self.command = gr.Code(language="shell", label="Command line", elem_id="superpose-command", **shown)
+                blank = waiting(SuperposeJob(tuple(what.splitlines()), operator=operator))
+                self.answer = gr.HTML(example.get("answer", blank), elem_id="superpose-result")
+                gr.HTML(strip())
+                self.pictures = gr.HTML(example.get("pictures", places(None, IMAGES)), elem_id="superposed")
+                self.kappa = gr.HTML(example.get("kappa", kappa_chart(None)), elem_id="kappa")
+                self.densities = gr.HTML(example.get("densities", density_chart(None)))
+                self.facts = gr.HTML(example.get("facts", ""), elem_id="superpose-facts")
+                self.repeat = Repeat(models, "superpose", example.get("code", ""), example.get("command", ""))
         self.inputs = {
             "what": self.what,
             "operator": self.operator,
-            "model": self.model,
-            "judge": self.judge,
+            **self.choice.boxes,
             "images": self.images,
             "steps": self.steps,
             "temperature": self.temperature,
             "guidance_scale": self.guidance,
             "seed": self.seed,
         }
+        self.shown = {
+            "answer": self.answer,
+            "pictures": self.pictures,
+            "kappa": self.kappa,
+            "densities": self.densities,
+            "facts": self.facts,
+            **self.repeat.fields,
+        }
 
     def _connect(self) -> None:
         self.controls = RunControls(
             self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
         )
-        shown = [self.pictures, self.kappa, self.densities, self.result, self.files, self.code, self.command]
-        run = {"fn": self.run, "inputs": list(self.inputs.values()), "outputs": [*self.controls.outputs, *shown], **RUN}
-        self.start.click(api_name="superpose", **run)
+        memory, fields = Memory(TITLE, self.inputs, self.shown, self.start), list(self.inputs.values())
+        run = {"fn": named(self.run, self.inputs), "inputs": fields}
+        run |= {"outputs": [*self.controls.outputs, *self.shown.values()], **RUN}
+        typed = [self.seed, self.steps, self.temperature, self.guidance]
+        memory.keep(gr.on([self.start.click, *(one.submit for one in typed)], api_name="superpose", **run))
         for name, button in self.presets.items():
-            filled = button.click(lambda name=name: self._preset(name), outputs=list(self.inputs.values()), **LIGHT)
-            filled.then(api_visibility="private", **run)
-        gr.on(None, self._follow_model, self.model, self.judge, **LIGHT)
+            filled = button.click(lambda name=name: self._preset(name), outputs=fields, **LIGHT)
+            memory.keep(filled.then(api_visibility="private", **run))
+        boxes = list(self.choice.boxes.values())
+        self.choice.model.change(self.choice.follow, boxes, boxes, **LIGHT)
 
     def _preset(self, name: str) -> list[Any]:
-        models = self.studio.models
         what, operator = PRESETS[name]
         values = {
+            **self.choice.first(self.studio.models.model),
             "what": what,
             "operator": operator,
-            "model": models.model,
-            "judge": models.default_judge(models.model) or NO_JUDGE,
             "images": IMAGES,
             "seed": 0,
         }
         return [values.get(field, "") for field in self.inputs]
-
-    def _follow_model(self, model: str) -> Any:
-        models = self.studio.models
-        return gr.Dropdown(choices=[NO_JUDGE, *models.judges(model)], value=models.default_judge(model) or NO_JUDGE)
 
     def run(self, request: gr.Request, *values: Any) -> Iterator[Update]:
         """Superpose, and show what came of it."""
         yield from self.controls.guarded(self._run(request.session_hash, *values))
 
     def _run(self, session: str | None, *values: Any) -> Iterator[Update]:
-        named = dict(zip(self.inputs, values, strict=True))
-        named["judge"] = None if named["judge"] == NO_JUDGE else named["judge"]
-        job = checked_job(self.studio.models, self.studio.limits, **named)
+        asked = dict(zip(self.inputs, values, strict=True))
+        job = checked_job(self.studio.models, self.studio.limits, **asked)
         yield {
             **self.controls.busy(),
+            self.answer: waiting(job),
             self.pictures: places(job, job.num_images),
             self.kappa: kappa_chart(None),
             self.densities: density_chart(None),
-            self.result: gr.Column(visible=False),
+            self.facts: "",
+            **self.repeat.blank(),
         }
         work = partial(run_superposition, self.studio, job)
-        done = yield from self.controls.follow(session, work, self._news)
-        yield self._end(done)
+        done = yield from self.controls.follow(session, work, partial(self._news, job))
+        yield self._end(done, settings(asked))
 
-    def _news(self, news: StepDone) -> Update:
+    def _news(self, job: SuperposeJob, news: StepDone | OnTheWay) -> Update:
+        if isinstance(news, OnTheWay):
+            return {self.answer: waiting(job, news)}
         return {self.status: progress(f"step {news.step} of {news.steps}", news.step / news.steps)}
 
-    def _end(self, done: Superposed) -> Update:
+    def _end(self, done: Superposed, asked: str) -> Update:
+        job = done.job
+        code, names = job.python(self.studio.models.in_hand), [job.model or IN_HAND, job.judge]
         return {
             self.status: notice(summary(done)),
+            self.answer: final_answer(done),
             self.pictures: pictures(done),
             self.kappa: kappa_chart(done.outcome),
             self.densities: density_chart(done.outcome),
-            self.result: gr.Column(visible=True),
-            self.files: links(done),
-            self.code: done.job.python(self.studio.models.in_hand),
-            self.command: self._command(done.job),
+            self.facts: facts(done, asked),
+            **self.repeat.of(code, job.command, names),
             **self.controls.idle(),
         }
-
-    def _command(self, job: SuperposeJob) -> str:
-        """The job's command line; a comment where the page stands on objects that no command can name."""
-        names = {job.model or IN_HAND, job.judge}
-        if named := [name for name in self.studio.models.in_hand if name in names]:
-            return f"# {' and '.join(named)}: an object in your program, which no command line can name\n"
-        return f"{job.command()}\n"

@@ -4,37 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from html import escape
 from typing import Any
 
 import gradio as gr
 
 from ..controls import LIGHT, RUN, RunControls, Update, named
-from ..line_chart import Series, line_chart
+from ..example import Example
 from ..memory import Memory, settings, strip
 from ..models import DEFAULT_MODEL
-from ..pictures import Picture, grid, notice, progress
+from ..pictures import notice, progress
 from ..studio import Studio
-from ..words import GLOSSARY, term
-from .comparison import (
-    AMPLIFIED,
-    MOST_IMAGES,
-    VARIANTS,
-    Comparison,
-    ShiftRequest,
-    StepDone,
-    fitting_solvers,
-    run_comparison,
-)
-from .measured import measured
+from ..words import GLOSSARY
+from .comparison import MOST_IMAGES, VARIANTS, Comparison, ShiftRequest, StepDone, fitting_solvers, run_comparison
+from .view import facts, final_answer, pictures, shift_chart, titled_grid, waiting
 
 TITLE = "Time shift"
 PIXEL_MODEL = "fashion-ddpm"
 """Shown first where it is shipped: an epsilon model of pixels, which the method was made for."""
 EXAMPLES = ("a star on blue", "two cats and a house on white")
 PRESETS: dict[str, dict[str, Any]] = {
-    "Few steps": {"steps": 10, "window": 40, "cutoff": 500},
-    "Wide window": {"steps": 10, "window": 160, "cutoff": 500},
     "Measured win": {
         "solver": "pndm",
         "steps": 10,
@@ -43,12 +31,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "data_variance": 0.44,
         "per_image": False,
     },
+    "Few steps": {"steps": 10, "window": 40, "cutoff": 500},
+    "Wide window": {"steps": 10, "window": 160, "cutoff": 500},
 }
-"""Settings that each begin a run at one click. The last is the best of the measured table."""
+"""Settings that each begin a run at one click. The first is the best of the measured table, and stands there first."""
 ABOUT = (
     "Time shift calls the model at the time whose noise fits the sample it has, in place of the time that the solver's "
     "grid says: it helps where few steps leave the two apart, and may hurt elsewhere; what was measured is said below."
 )
+PLAIN: dict[str, Any] = {"solver": None, "data_variance": 0.0, "per_image": True}
+"""What a preset does not say: the model's own solver, and the paper's matching."""
 IMAGES = 4
 _SET = ("solver", "steps", "window", "cutoff", "data_variance", "per_image")
 """Fields that a preset fills."""
@@ -69,8 +61,9 @@ class TimeShiftTab:
 
     def _build(self) -> None:
         model = self._model
+        example = Example.of(TITLE, self.studio.models).shown
         conditions = self._conditions(model)
-        steps, window, cutoff = next(iter(PRESETS.values())).values()
+        first = {**PLAIN, **PRESETS["Measured win" if model == PIXEL_MODEL else "Few steps"]}
         gr.HTML(f'<p class="about">{ABOUT}</p>')
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
@@ -83,28 +76,36 @@ class TimeShiftTab:
                         name: gr.Button(name, size="sm", elem_id=f"shift-{name.split()[0].lower()}") for name in PRESETS
                     }
                 with gr.Row():
-                    self.solver = gr.Dropdown(label="Solver", allow_custom_value=True, min_width=120)
-                    self.steps = gr.Number(steps, label="Steps", precision=0, min_width=80)
+                    self.solver = gr.Dropdown(
+                        value=first["solver"], label="Solver", allow_custom_value=True, min_width=120
+                    )
+                    self.steps = gr.Number(first["steps"], label="Steps", precision=0, min_width=80)
                 with gr.Row():
-                    self.window = gr.Number(window, label="Window", precision=0, min_width=80, info=GLOSSARY["window"])
-                    self.cutoff = gr.Number(cutoff, label="Cutoff", precision=0, min_width=80, info=GLOSSARY["cutoff"])
+                    self.window, self.cutoff = (
+                        gr.Number(first[name], label=name.capitalize(), precision=0, min_width=80, info=GLOSSARY[name])
+                        for name in ("window", "cutoff")
+                    )
                 with gr.Row():
                     self.start = gr.Button("Compare", variant="primary", elem_id="compare")
                     self.cancel = gr.Button("Cancel", variant="stop", interactive=False, elem_id="shift-cancel")
                 self.status = gr.HTML(notice("Choose an example, or press Compare."))
-                with gr.Accordion("Matching, images and seed", open=False):
+                self.seed = gr.Number(0, label="Seed", precision=0, elem_classes="seed")
+                with gr.Accordion("Matching and images", open=False):
                     self.variant = gr.Dropdown(list(VARIANTS), value=VARIANTS[0], label="Variant")
-                    self.data_variance = gr.Number(0.0, label="Variance of the clean data (the paper neglects it: 0)")
-                    self.per_image = gr.Checkbox(True, label="A time for each image")
+                    self.data_variance = gr.Number(
+                        first["data_variance"], label="Variance of the clean data (the paper neglects it: 0)"
+                    )
+                    self.per_image = gr.Checkbox(first["per_image"], label="A time for each image")
                     self.images = gr.Slider(1, MOST_IMAGES, IMAGES, step=1, label="Images")
-                    self.seed = gr.Number(0, label="Seed", precision=0, elem_classes="seed")
             with gr.Column(scale=3, min_width=320):
-                self.plain = gr.HTML(_titled("Plain", grid([], IMAGES, "plain samples")))
-                self.shifted = gr.HTML(_titled("Shifted, from the same noises", grid([], IMAGES, "shifted samples")))
-                self.difference = gr.HTML()
-                self.chart = gr.HTML(_shift_chart(None))
-                self.facts = gr.HTML()
+                blank = {name: titled_grid(name, [], IMAGES) for name in ("plain", "shifted")}
+                self.answer = gr.HTML(example.get("answer", waiting(conditions[0])), elem_id="shift-result")
                 gr.HTML(strip())
+                self.plain = gr.HTML(example.get("plain", blank["plain"]))
+                self.shifted = gr.HTML(example.get("shifted", blank["shifted"]))
+                self.difference = gr.HTML(example.get("difference", ""))
+                self.chart = gr.HTML(example.get("chart", shift_chart(None)))
+                self.facts = gr.HTML(example.get("facts", ""))
         self.inputs = {
             "model": self.model,
             "condition": self.condition,
@@ -118,16 +119,22 @@ class TimeShiftTab:
             "images": self.images,
             "seed": self.seed,
         }
+        self.shown = {
+            "answer": self.answer,
+            "plain": self.plain,
+            "shifted": self.shifted,
+            "difference": self.difference,
+            "chart": self.chart,
+            "facts": self.facts,
+        }
 
     def _connect(self) -> None:
         self.controls = RunControls(
             self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
         )
-        shown = [self.plain, self.shifted, self.difference, self.chart, self.facts]
-        memory = Memory(TITLE, self.inputs, shown, self.start)
-        fields = list(self.inputs.values())
+        memory, fields = Memory(TITLE, self.inputs, self.shown, self.start), list(self.inputs.values())
         run = {"fn": named(self.run, self.inputs), "inputs": fields}
-        run |= {"outputs": [*self.controls.outputs, *shown], **RUN}
+        run |= {"outputs": [*self.controls.outputs, *self.shown.values()], **RUN}
         typed = [self.steps, self.window, self.cutoff, self.data_variance, self.seed]
         memory.keep(gr.on([self.start.click, *(one.submit for one in typed)], api_name="time_shift", **run))
         setting = [self.inputs[name] for name in _SET]
@@ -142,7 +149,7 @@ class TimeShiftTab:
     def _preset(self, name: str, model: str) -> list[Any]:
         """Its settings; where the model is no match for its solver, the model's own."""
         solvers = fitting_solvers(self.studio.models, model)
-        values = {"solver": solvers[0], "data_variance": 0.0, "per_image": True, **PRESETS[name]}
+        values = {**PLAIN, **PRESETS[name]}
         values["solver"] = values["solver"] if values["solver"] in solvers else solvers[0]
         return [values[field] for field in _SET]
 
@@ -167,10 +174,11 @@ class TimeShiftTab:
         request = ShiftRequest(*values).check(self.studio.models, self.studio.limits)
         yield {
             **self.controls.busy(),
-            self.plain: _titled("Plain", grid([], request.images, "plain samples")),
-            self.shifted: _titled("Shifted, from the same noises", grid([], request.images, "shifted samples")),
+            self.answer: waiting(request.condition),
+            self.plain: titled_grid("plain", [], request.images),
+            self.shifted: titled_grid("shifted", [], request.images),
             self.difference: "",
-            self.chart: _shift_chart(None),
+            self.chart: shift_chart(None),
             self.facts: "",
         }
         work = partial(run_comparison, self.studio, request)
@@ -186,70 +194,11 @@ class TimeShiftTab:
         text = f"{request.images} noises, plain and shifted, by {request.solver} in {request.steps} steps."
         return {
             self.status: notice(text),
-            self.plain: _titled("Plain", _pictures(comparison, "plain")),
-            self.shifted: _titled("Shifted, from the same noises", _pictures(comparison, "shifted")),
-            self.difference: _titled(f"Difference, {AMPLIFIED} times as large", _pictures(comparison, "difference")),
-            self.chart: _shift_chart(comparison),
-            self.facts: _facts(comparison) + asked,
+            self.answer: final_answer(comparison),
+            self.plain: pictures(comparison, "plain"),
+            self.shifted: pictures(comparison, "shifted"),
+            self.difference: pictures(comparison, "difference"),
+            self.chart: shift_chart(comparison),
+            self.facts: facts(comparison) + asked,
             **self.controls.idle(),
         }
-
-
-def _titled(title: str, content: str) -> str:
-    return f'<h2 class="result-title">{escape(title)}</h2>{content}'
-
-
-def _pictures(comparison: Comparison, which: str) -> str:
-    files = {"plain": comparison.plain, "shifted": comparison.shifted, "difference": comparison.difference}[which]
-    pictures = [
-        Picture(
-            file,
-            f"{comparison.request.condition}, {which}, seed {comparison.request.seed + k}",
-            f"seed {comparison.request.seed + k}",
-            seed=comparison.request.seed + k,
-        )
-        for k, file in enumerate(files)
-    ]
-    return grid(pictures, len(files), f"{which} samples of {comparison.request.condition}")
-
-
-def _shift_chart(comparison: Comparison | None) -> str:
-    """How far the chosen times lie from the grid's, against the grid's; noise on the right."""
-    if comparison is None:
-        return line_chart([], "time of the grid", "chosen - grid", (0, 1000), "times chosen, none yet")
-    dots, labels = [], []
-    for time, row in zip(comparison.grid, comparison.chosen, strict=True):
-        dots += [(time, chosen - time) for chosen in row]
-        labels += [f"{time:.4g} of the grid, {chosen:.4g} chosen" for chosen in row]
-    half = comparison.request.window / 2
-    middle = [(time, sum(row) / len(row) - time) for time, row in zip(comparison.grid, comparison.chosen, strict=True)]
-    edges = [
-        Series("window" if sign > 0 else "", [(0, sign * half), (1000, sign * half)], "line", 2) for sign in (1, -1)
-    ]
-    return line_chart(
-        [*edges, Series("each image", dots, "dots", 1, labels), Series("mean", middle, "line", 0)],
-        "time of the grid",
-        "chosen - grid",
-        (0, 1000),
-        "how far the chosen times lie from the grid's",
-    )
-
-
-def _facts(comparison: Comparison) -> str:
-    request = comparison.request
-    notes = "".join(notice(note) for note in comparison.notes)
-    if comparison.saturated is None:
-        share = "none was made"
-    else:
-        share = f"{comparison.saturated:.0%} fell on an end of the window, so a better time may lie beyond it"
-    table = measured(request)
-    rows = "".join(
-        f"<tr><td>{time:.4g}</td><td>{', '.join(f'{one:.4g}' for one in row)}</td></tr>"
-        for time, row in zip(comparison.grid, comparison.chosen, strict=True)
-    )
-    return (
-        f"{notes}<p><strong>Matches:</strong> {share}.</p>"
-        f"<p><strong>Measured ({term('FID')}):</strong> {escape(table or 'this setting is not in the table')}.</p>"
-        "<details><summary>The grid's times and the times chosen</summary><table><thead><tr><th>grid</th>"
-        f"<th>chosen, one for each image</th></tr></thead><tbody>{rows}</tbody></table></details>"
-    )

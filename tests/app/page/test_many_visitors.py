@@ -22,7 +22,7 @@ def test_two_visitors_at_once_do_not_mix(visit):
         alts = page.locator("#gallery img, #result img").evaluate_all("all => all.map(one => one.alt)")
         assert len(alts) == 10
         assert all(alt.startswith(prompt) for alt in alts)
-        assert prompt in page.locator("#snippet .cm-content").inner_text()
+        assert prompt in page.locator("#search-snippet .cm-content").inner_text()
 
 
 def test_a_visitor_in_line_can_leave_it(visit):

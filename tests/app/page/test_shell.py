@@ -106,6 +106,6 @@ def test_a_folder_of_another_pipeline_class_in_the_page(visit, tmp_path):
         page.locator("#start").click()
         wait_for_answer(page)
         assert loaded(page, "#gallery img")
-        assert "load_verifier('emoji-clip')" in page.locator("#snippet .cm-content").inner_text()
+        assert "load_verifier('emoji-clip')" in page.locator("#search-snippet .cm-content").inner_text()
     finally:
         server.close()

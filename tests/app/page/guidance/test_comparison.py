@@ -11,9 +11,10 @@ from page_turns import follow_work
 from PIL import Image
 from samplesmith import assets
 from samplesmith.app.page.guidance.comparison import CallMade, GuidanceRequest, Made, run_comparison
-from samplesmith.app.page.guidance.tab import _ways
+from samplesmith.app.page.guidance.view import panel, ways
 from samplesmith.app.page.limits import Limits
 from samplesmith.app.page.models import Models
+from samplesmith.app.page.on_the_way import OnTheWay
 from samplesmith.models.weak_model import WeakModel
 from samplesmith.pipelines.call import PipelineCall
 from samplesmith.pipelines.row import Row
@@ -52,6 +53,11 @@ def test_the_ways_are_those_of_the_hooks_from_the_same_noises(studio, untrained,
     assert found.judge == "emoji-detector"
     assert all(len(one.seen) == 2 for one in found.made)
     assert [one for one in news if isinstance(one, Made)] == found.made
+    assert any(isinstance(one, OnTheWay) for one in news)
+    shown = panel(found.made, ASKED)
+    assert shown.index("a star on blue") < shown.index("Guidance") < shown.index("8 NFEs")
+    assert shown.count('class="cell best"') == 1
+    assert shown.count("The judge says") == 2
     assert max(one.call for one in news if isinstance(one, CallMade) and one.way == "Zigzag") == 3 * 3 + 1
 
     _, empty = made_in(studio, replace(ASKED, stop=0.0), tmp_path / "b")
@@ -62,7 +68,7 @@ def test_the_ways_are_those_of_the_hooks_from_the_same_noises(studio, untrained,
 def test_a_model_without_a_weak_one_is_guided_in_the_ways_that_need_none(monkeypatch):
     monkeypatch.setattr(assets, "weak_model", lambda model: None)
     assert [way.title for way in ASKED.ways] == ["Guidance", "Interval", "Zigzag"]
-    assert "Fast and slow steps need a weak model, and none ships with emoji-sd3" in _ways([], ASKED)
+    assert "Fast and slow steps need a weak model, and none ships with emoji-sd3" in ways([], ASKED)
 
 
 def test_the_lines_make_the_same_pictures(studio, samplesmith, untrained, tmp_path):
@@ -91,7 +97,7 @@ def test_a_way_that_does_not_fit_says_why_beside_the_others(studio, tmp_path, mo
     refused = {one.way.title: one.refused for one in found.made if one.refused}
     assert list(refused) == ["Fast", "Slow"]
     assert "cannot be loaded" in refused["Fast"]
-    shown = _ways(found.made, ASKED)
+    shown = ways(found.made, ASKED)
     assert shown.count("cannot be loaded") == 2
     assert "NFEs for each" in shown
     assert "need a weak model" not in shown

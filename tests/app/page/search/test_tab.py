@@ -48,10 +48,10 @@ def test_each_preset_ends_in_a_visible_result(visit, name):
     assert best.count() == 1
     numbers = [re.search(r"\d\.\d{3}", text)[0] for text in scores]
     assert re.search(r"\d\.\d{3}", best.inner_text())[0] == max(numbers)
-    verdicts = page.locator(".verdict").all_inner_texts()
+    verdicts = page.locator("#result .verdict").all_inner_texts()
     assert len(verdicts) == 2, "of the best, and of best-of-1"
     assert all(re.match(r"The judge says (right|wrong)\. .*background \w+: (yes|no)", one) for one in verdicts)
-    ledger = page.locator(".ledger").inner_text().split()
+    ledger = page.locator("#facts .ledger").inner_text().split()
     assert ledger[ledger.index("NFEs") + 1] == "448"
     assert page.locator("#chart circle").count() >= 8
     keep(page, f"search-{name.split()[-1].lower()}")
@@ -65,8 +65,8 @@ def test_the_snippet_and_the_command_shown_find_the_same_winner(visit, tmp_path)
     wait_for_answer(page)
     caption = page.locator("#result figcaption").first.inner_text()
     score, seed = re.search(r"score (-?\d\.\d+), seed (\d+)", caption).groups()
-    code = page.locator("#snippet .cm-content").inner_text()
-    command = page.locator("#command .cm-content").inner_text()
+    code = page.locator("#search-snippet .cm-content").inner_text()
+    command = page.locator("#search-command .cm-content").inner_text()
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     found = re.search(r"seed (\d+), score ([-.\d]+)", run.stdout).groups()
@@ -86,7 +86,7 @@ def test_downloads_are_the_run_s_own_files_and_nothing_else(visit, server):
     page.locator("#start").click()
     wait_for_answer(page)
     got = {}
-    for link in page.locator(".downloads a").all():
+    for link in page.locator("#facts .downloads a").all():
         with page.expect_download() as download:
             link.click()
         got[download.value.suggested_filename] = Path(download.value.path()).read_bytes()
@@ -97,7 +97,7 @@ def test_downloads_are_the_run_s_own_files_and_nothing_else(visit, server):
 
     secret = server.home / "secret.txt"
     secret.write_text("not yours")
-    inside = page.locator(".downloads a").first.get_attribute("href").rpartition("/")[0]
+    inside = page.locator("#facts .downloads a").first.get_attribute("href").rpartition("/")[0]
     climb = "../" * 4
     tries = [
         f"gradio_api/file={secret}",

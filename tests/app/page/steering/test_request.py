@@ -27,6 +27,7 @@ def job_of(**changes):
         ({"budget": 7, "steps": 8}, "a path of 8 steps makes as many model calls"),
         ({"budget": float("nan")}, "the budget is nan"),
         ({"steps": 101}, "the number of steps is 101; give a number from 1 to 100"),
+        ({"judge": "emoji-clip"}, "emoji-clip is verifier and judge"),
         ({"batch_size": 17}, "the number of candidates in one call is 17"),
     ],
 )

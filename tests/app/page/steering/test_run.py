@@ -5,7 +5,7 @@ from functools import partial
 
 from page_turns import follow_work
 from samplesmith.app.page.steering.run import Nodes, RivalSpent, run_steering
-from samplesmith.app.page.steering.view import SteeringView, outcome_panel, reward_chart, summary
+from samplesmith.app.page.steering.view import SteeringView, facts, final_answer, reward_chart, summary
 from samplesmith.pipelines import SteerJob
 
 JOB = SteerJob(
@@ -34,6 +34,7 @@ def test_nodes_come_in_and_the_end_shows_the_path_beside_best_of_n(studio, tmp_p
     assert view.strip().count("<figure") == 3, "the places of those to come are kept"
     view.take(nodes[0])
     assert view.strip().count("<img") == 1
+    assert "early look, step 1 of 3, seed 7" in view.answer()
     for one in nodes[1:]:
         view.take(one)
     assert "30 of 30 NFEs, step 3 of 3, best image" in view.progress()
@@ -48,10 +49,12 @@ def test_nodes_come_in_and_the_end_shows_the_path_beside_best_of_n(studio, tmp_p
     assert tried[0] == 3
     assert sum(tried) == count
     assert summary(outcome).startswith(f"The best image has score {outcome.best.score:.3f}; best of 5 for the same")
-    panel = outcome_panel(outcome)
-    assert "Steered by rbf:warm_up=3,quota=2" in panel
-    assert "Best of 5, the same budget" in panel
-    assert panel.count("download=") == 2
+    panel = final_answer(outcome)
+    assert panel.index("two cats on pink") < panel.index("Steered") < panel.index("Best of 5 draws")
+    assert panel.count('class="cell best"') == 1, "the higher score is marked"
+    assert 'class="cell best"' in panel.split("Best of 5")[outcome.rival.score > outcome.best.score]
+    assert panel.count("The judge says") == 2
+    assert facts(outcome).count("download=") == 2
 
 
 def test_cancelling_keeps_what_was_found_and_draws_no_rival(studio, tmp_path):

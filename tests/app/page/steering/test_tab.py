@@ -25,12 +25,12 @@ def test_each_preset_ends_in_a_visible_result(visit, name):
     page = open_tab(visit)
     _, prompt = PRESETS[name]
     page.get_by_role("button", name=f"{name}: {prompt}").click()
-    page.locator("#steer-result .pair").wait_for()
-    assert page.locator("#steer-path figure").count() == STEPS
+    page.get_by_text(re.compile("^The best image has score")).wait_for()
+    assert page.locator("#steer-path figure:not(.example)").count() == STEPS
     assert loaded(page, "#steer-path img")
     assert loaded(page, "#steer-result img")
     assert page.locator("#steer-path .best").count() == 1
-    ledger = page.locator("#steer-result .ledger").inner_text().split()
+    ledger = page.locator("#steer-facts .ledger").inner_text().split()
     assert BUDGET - 2 < int(ledger[ledger.index("NFEs") + 1]) <= BUDGET
     assert page.locator("#steer-chart circle").count() >= STEPS
     assert page.locator("#steer-tries tbody tr").count() == STEPS
@@ -46,7 +46,7 @@ def test_the_command_shown_finds_the_same_image_and_bad_input_is_one_sentence(vi
     page.locator("#steer-budget input").fill("24")
     page.locator("#steer-steps input").fill("3")
     page.locator("#steer-start").click()
-    page.locator("#steer-result .pair").wait_for()
+    page.get_by_text(re.compile("^The best image has score")).wait_for()
     caption = page.locator("#steer-result figcaption").first.inner_text()
     score, seed = re.search(r"score (-?\d\.\d+), seed (\d+)", caption).groups()
     command = page.locator("#steer-command .cm-content").inner_text()

@@ -5,12 +5,11 @@ import time
 
 import pytest
 from browser import keep, open_tab
-from samplesmith.app.page.time_shift.tab import PRESETS as SHIFTS
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", SHIFTS)
+@pytest.mark.parametrize("name", ["Measured win", "Wide window"])  # each is a server's run
 def test_each_preset_of_time_shift_ends_in_a_visible_result(visit, name):
     page = visit()
     open_tab(page, "Time shift")

@@ -1,0 +1,31 @@
+"""The boxes for model, verifier and judge."""
+
+import gradio as gr
+from samplesmith.app.page.model_fields import NO_JUDGE, ModelFields, judge_of
+from samplesmith.app.page.models import Models
+
+
+def fields(verifier="Verifier"):
+    with gr.Blocks():
+        return ModelFields(Models(), "Judge", verifier)
+
+
+def test_the_boxes_follow_the_model_and_never_judge_by_what_chooses():
+    boxes = fields()
+    assert list(boxes.boxes) == ["model", "verifier", "judge"]
+    assert boxes.first("emoji-sd3") == {"model": "emoji-sd3", "verifier": "emoji-clip", "judge": "emoji-detector"}
+    first = boxes.first("fashion-ddpm")
+    assert first["judge"] != first["verifier"]
+    _, guide, judge = boxes.follow("fashion-ddpm", "emoji-clip", "emoji-detector")
+    assert guide.value == first["verifier"]
+    assert judge.value == first["judge"]
+    _, guide, judge = boxes.follow("emoji-sd3", "emoji-aesthetic", NO_JUDGE)
+    assert (guide.value, judge.value) == ("emoji-aesthetic", NO_JUDGE), "what fits stays"
+    assert judge_of(judge.value) is None
+    assert judge_of("emoji-detector") == "emoji-detector"
+
+
+def test_a_tab_in_which_nothing_is_chosen_has_no_verifier():
+    boxes = fields(verifier=None)
+    assert list(boxes.boxes) == ["model", "judge"]
+    assert len(boxes.follow("emoji-sd3", "emoji-detector")) == 2
