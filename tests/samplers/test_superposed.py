@@ -85,6 +85,8 @@ def test_runs_of_any_path_and_prediction(name, operator):
     assert end.isfinite().all()
     assert torch.equal(end.view(4, 3, -1)[:, :1].expand(4, 3, 12), end.view(4, 3, -1))
     assert torch.equal(end[::3], scheduler.sample)
+    assert scheduler.clean.shape == scheduler.sample.shape
+    assert scheduler.clean.isfinite().all()
     assert scheduler.log_densities.shape == (4, 2)
     assert scheduler.log_densities.isfinite().all()
     assert scheduler.trace.stacked()["weights"].sum(2).sub(1).abs().max() < 1e-4

@@ -39,7 +39,7 @@ ABOUT = (
     "Compare spends one budget on the same prompt in several ways and shows each way's winner, its cost and its time: "
     "it helps to see which way of searching suits a prompt before you spend more."
 )
-PROMPT, CANDIDATES, NUMBER = "two dogs above a boat on blue", 3, 2
+PROMPT, CANDIDATES, NUMBER = "two dogs above a boat on blue", 2, 2
 
 
 class CompareTab:

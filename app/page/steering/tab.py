@@ -25,9 +25,9 @@ from .view import RIVAL, SteeringView, facts, final_answer, reward_chart, summar
 
 TITLE = "Steering"
 PRESETS = {
-    "Rollover": ("rbf:warm_up=4", "five apples on green"),
-    "Threshold": ("threshold", "two dogs above a boat on blue"),
     "FK steering": ("smc:tilt=100", "two cats and three stars on blue"),
+    "Threshold": ("threshold", "two dogs above a boat on blue"),
+    "Rollover": ("rbf:warm_up=4", "five apples on green"),
 }
 """Strategies and prompts that each begin a run at one click."""
 BUDGET, STEPS, BATCH_SIZE = 160, 8, 8

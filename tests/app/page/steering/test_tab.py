@@ -20,7 +20,7 @@ def open_tab(visit):
     return page
 
 
-@pytest.mark.parametrize("name", ["Rollover"])
+@pytest.mark.parametrize("name", ["FK steering"])
 def test_each_preset_ends_in_a_visible_result(visit, name):
     page = open_tab(visit)
     _, prompt = PRESETS[name]
