@@ -337,8 +337,7 @@ class SuperposedScheduler(RowNoise, Wrapped):
             _check_equal(grouped)
         index, child = self.run_index(call["timestep"]), self.child
         found = prediction(child, call["model_output"], call["timestep"], sample, index)
-        shape = grouped.shape[:2]
-        here = grouped[:, 0].to(found.eps.dtype)
+        shape, here = grouped.shape[:2], grouped[:, 0].to(found.eps.dtype)
         noise, uniform = self._drawn(here, call.get("generator"), bool(run.steps[index].std))
         following, clean = run.step(
             index,
@@ -394,7 +393,8 @@ class SuperposedScheduler(RowNoise, Wrapped):
 def _check_equal(grouped: Tensor) -> None:
     """Whether the rows of each group hold the same; a host sync, once in a run."""
     if not bool((grouped == grouped[:, :1]).all()):
+        rows = grouped.shape[1]
         raise ValueError(
-            f"the {grouped.shape[1]} rows of an image do not hold the same latent: give each row a generator of its own with the "
+            f"the {rows} rows of an image do not hold the same latent: give each row a generator of its own with the "
             "same seed, and no num_images_per_prompt; samplesmith.pipelines.superpose(pipe, prompts, seed=0) does so"
         )

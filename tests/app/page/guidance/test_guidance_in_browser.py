@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser import keep, loaded
+from browser import keep, loaded, shown_again_after_a_reload
 from samplesmith.app.page.guidance.tab import PRESETS
 
 pytestmark = pytest.mark.slow
@@ -23,6 +23,7 @@ def test_a_preset_shows_every_way_with_its_cost_and_the_lines(visit):
     assert f"samplesmith sample '{PRESETS['Pair']}'" in page.locator("#guidance-command").inner_text()
     assert "set_up(pipe" in page.locator("#guidance-snippet").inner_text()
     keep(page, "guidance")
+    shown_again_after_a_reload(page, "Guidance", "#ways")
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     keep(page, "guidance-phone")

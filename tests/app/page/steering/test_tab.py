@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from browser import keep, loaded
+from browser import keep, loaded, shown_again_after_a_reload
 from samplesmith.app.page.steering.tab import BUDGET, PRESETS, STEPS
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,13 @@ def test_each_preset_ends_in_a_visible_result(visit, name):
     assert page.locator("#steer-tries tbody tr").count() == STEPS
     verdicts = page.locator("#steer-result .verdict").all_inner_texts()
     assert len(verdicts) == 2, "of the steered image, and of best-of-N"
+    for part in ("h2", ".pair .best img", ".verdict"):
+        box = page.locator(f"#steer-result {part}").first.bounding_box()
+        assert 0 <= box["y"] <= 900 - box["height"], "in view without scrolling"
     keep(page, f"steering-{name.split()[0].lower()}")
+    scores = page.locator("#steer-path figcaption").all_inner_texts()
+    shown_again_after_a_reload(page, "Steering", "#steer-path")
+    assert page.locator("#steer-path figcaption").all_inner_texts() == scores
     assert not page.problems
 
 

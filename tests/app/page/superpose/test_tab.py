@@ -5,7 +5,8 @@ import shlex
 import time
 
 import pytest
-from browser import keep
+from browser import keep, shown_again_after_a_reload
+from samplesmith.app.page.superpose.tab import PRESETS
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +32,8 @@ def test_each_preset_ends_in_a_visible_result(visit, name):
     assert shlex.split(command)[:2] == ["samplesmith", "superpose"]
     assert "superpose(" in page.locator("#superpose-snippet .cm-content").inner_text()
     keep(page, f"superpose-{name.lower()}")
+    shown_again_after_a_reload(page, "Superpose", "#superposed")
+    assert page.locator("#superpose-what textarea").input_value() == PRESETS[name][0]
     assert not page.problems
 
 
