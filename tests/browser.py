@@ -123,7 +123,7 @@ def loaded(page, selector):
 
 def shown_again_after_a_reload(page, tab, pictures):
     """Reload the page, whose address names the last run, and wait until the run stands there again."""
-    page.locator(".past").first.wait_for()
+    page.locator(".past >> visible=true").first.wait_for()
     assert f"tab={tab.replace(' ', '+')}" in page.url
     page.reload()
     page.locator(f"{pictures} img[src^='data:']").first.wait_for()
