@@ -80,6 +80,10 @@ class Models:
         """Names of pipelines, the one to begin with first."""
         return list(dict.fromkeys([self.model, *assets.names("pipeline")]))
 
+    def teacher(self, name: str) -> str | None:
+        """The model that a shipped student has parts of; None for one that is nobody's student."""
+        return next(iter(assets.card(name).get("shared", {}).values()), None) if name in assets.names() else None
+
     def guides(self, model: str) -> list[str]:
         """Names of verifiers that can score a model's pictures, the one to begin with first."""
         given = [] if self.verifier is None else [self.verifier.name]
@@ -169,7 +173,8 @@ class Models:
         if given is not None:
             return given
         denoiser = _read(name, "transformer/config.json") or _read(name, "unet/config.json")
-        samples, stages = denoiser.get("sample_size"), _read(name, "vae/config.json").get("block_out_channels")
+        vae = _read(self.teacher(name) or name, "vae/config.json")
+        samples, stages = denoiser.get("sample_size"), vae.get("block_out_channels")
         return samples * 2 ** (len(stages) - 1) if isinstance(samples, int) and stages else None
 
     def solver(self, name: str) -> str | None:
