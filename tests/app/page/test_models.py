@@ -11,6 +11,9 @@ def test_models_offers_what_fits_and_nothing_else():
     assert models.default_judge("emoji-sd3") == "emoji-detector"
     assert models.solver("emoji-sd3") == "FlowMatchEulerDiscreteScheduler"
     assert models.default_steps("emoji-sd3") == 28
+    assert [models.default_side("emoji-sd3", side) for side in ("height", "width")] == [128, 128]
+    assert models.default_side("fashion-ddpm", "height") is None, "its call takes no sides"
+    assert models.teacher("emoji-sd3") is None
     with pytest.raises(ValueError, match="no verifier 'vlm:x@http://evil' for emoji-sd3 on this page"):
         models.judge_or_guide("vlm:x@http://evil", "emoji-sd3")
     with pytest.raises(ValueError, match="no model"):
