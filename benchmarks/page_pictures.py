@@ -1,6 +1,6 @@
 """Make the pictures of the page that README and docs show: `python benchmarks/page_pictures.py [NAME ...]`.
 
-A page of its own is started, Chromium does what a visitor does, and what stands there then becomes `docs/page_NAME.png`.
+A page of its own is started, Chromium does what a visitor does, and what stands there becomes `docs/page_NAME.png`.
 """
 
 import shutil
