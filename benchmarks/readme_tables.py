@@ -68,6 +68,8 @@ def search_scaling() -> str:
     rows = [["NFEs per prompt", *(f"{budget:,}" for budget in budgets), f"seconds at {TIMED}"]]
     for arm, steps in SHOWN:
         of_arm = {row["budget"]: row for row in found if row["arm"] == arm and steps in (row["steps"], None)}
+        if TIMED not in of_arm:
+            continue  # left out of the run
         cells = [
             f"{figure(row['score']['mean'])} · {figure(row['success']['mean'])}"
             if row and row["nfe"] > 0.6 * row["budget"]

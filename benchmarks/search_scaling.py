@@ -118,14 +118,16 @@ def draw(rows: list[dict[str, Any]], judge: str, file: Path) -> None:
 
 
 def read_calibrations(bench: Bench, arguments: argparse.Namespace) -> dict[str, Calibration]:
-    """Calibrations by measure: of the guide, and of the noise-aware guide."""
+    """Calibrations by measure: of the guide, and of the noise-aware guide, where there are any."""
     files = {"score": arguments.calibration, "preview": arguments.preview_calibration}
     found = {}
     for measure, file in files.items():
         guide = bench.guides[measure]
-        if file := file or shipped_calibration(arguments.model, guide.name):
-            found[measure] = Calibration.load(file)
-            found[measure].check(**names(bench.pipe, guide, bench.call))
+        shipped = shipped_calibration(arguments.model, guide.name)
+        if not file and (not shipped or Calibration.load(shipped).verifier != guide.name):
+            continue  # none of this guide comes with the model
+        found[measure] = Calibration.load(file or shipped)
+        found[measure].check(**names(bench.pipe, guide, bench.call))
     return found
 
 
