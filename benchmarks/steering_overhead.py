@@ -101,7 +101,6 @@ def large_sdxl() -> tuple[Any, Verifier, dict[str, Any]]:
     import toys
 
     pipe = toys.build("StableDiffusionXL")
-    torch.manual_seed(0)
     config = {**{key: value for key, value in pipe.unet.config.items() if not key.startswith("_")}, **LARGE}
     config |= {
         "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -109,7 +108,9 @@ def large_sdxl() -> tuple[Any, Verifier, dict[str, Any]]:
         "attention_head_dim": (4, 4, 10),
         "norm_num_groups": 32,
     }
-    pipe.register_modules(unet=UNet2DConditionModel(**config).eval())
+    with torch.random.fork_rng():  # networks draw their first weights from the global generator
+        torch.manual_seed(0)
+        pipe.register_modules(unet=UNet2DConditionModel(**config).eval())
     side = 64 * pipe.vae_scale_factor
     light = CallableVerifier(lambda images, prompts: images.mean((1, 2, 3)), name="light")
     return pipe, light, {"height": side, "width": side, "guidance_scale": 1.0}

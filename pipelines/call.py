@@ -170,9 +170,13 @@ def quiet(pipe: Any) -> Iterator[None]:
         pipe.set_progress_bar_config(**before)
 
 
+_KEPT = 4
+"""Encodings at once: those of one batch of prompts, in the sizes of a search's batches, whole ones and what is left."""
+
+
 @contextmanager
 def encode_once(pipe: Any) -> Iterator[None]:
-    """Keep what `pipe.encode_prompt` returns, by its arguments, while the context is open.
+    """Keep what `pipe.encode_prompt` returned last, by its arguments, while the context is open.
 
     Arguments that hold anything but plain values are not kept.
     """
@@ -187,10 +191,11 @@ def encode_once(pipe: Any) -> Iterator[None]:
         key = _key(signature.bind(*args, **kwargs).arguments)
         if key is None:
             return original(*args, **kwargs)
-        if key not in kept:
-            kept.clear()  # one batch of prompts after the other: keep its encodings only
-            kept[key] = original(*args, **kwargs)
-        return kept[key]
+        encoded = kept.pop(key) if key in kept else original(*args, **kwargs)
+        kept[key] = encoded  # now the latest
+        if len(kept) > _KEPT:
+            del kept[next(iter(kept))]
+        return encoded
 
     with shadowed(pipe, "encode_prompt", encode_prompt):
         yield

@@ -53,13 +53,13 @@ def count_nfe(pipe: Any) -> Iterator[Counts]:
     Raises:
         ValueError: for a pipeline without a denoiser.
     """
-    denoisers(pipe)
+    networks = denoisers(pipe)
     counts = Counts()
 
     def evaluated(rows: int) -> None:
         counts.nfe += rows
 
-    with count_evaluations(pipe, evaluated):
+    with count_evaluations(networks, evaluated):
         yield counts
 
 

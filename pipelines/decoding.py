@@ -38,6 +38,11 @@ class Decoder:
         self.call = call
         self._ends: bool | None = None
 
+    @property
+    def by_the_call(self) -> bool:
+        """Whether the pipeline's own call is known to decode such latents; only after a first picture."""
+        return bool(self._ends)
+
     def check(
         self, conditions: Sequence[str | int | None], latents: Tensor, otherwise: str = "use the random strategy"
     ) -> None:

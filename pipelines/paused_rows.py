@@ -5,7 +5,8 @@ which a row stands, in the form that the pipeline's own steps have; and `generat
 row goes on from its latents, its history in the solver and its generators, alone or beside rows of other batches; the
 last window's image is the plain run's. A window ends with its last model call: the clean prediction that is formed
 there is looked at, and the step that follows is made by whoever goes on, with noise of its own (`PendingStep`), so that
-several children of one row share the call. Cost: a decode where a clean prediction is looked at; no NFEs.
+several children of one row share the call. Where the pipeline can, it ends its call with the clean prediction in place
+of the step's sample, and so decodes it. Cost: a decode where a clean prediction is looked at; no NFEs.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from .joined_run import joined_run
 from .moved_noise import moved_noise
 from .outputs import as_pixels, finished_pixels
 from .pending_step import PendingStep
-from .previews import Previews, record_previews
+from .previews import Previews, record_previews, step_output
 from .quick_previews import QuickPreview
 from .shadow import shadowed
 from .started_from import started_from
@@ -122,7 +123,8 @@ class _Window:
 
     Attributes:
         begins: latents with which the loop begins, as `prepare_latents` gave them; None before.
-        stops: whether the call ends with the last model call.
+        stops: whether the run stands after the last model call.
+        shows: whether the pipeline then ends its call with the clean prediction, as if that were its finished sample.
         previews: told of that call, whose step is not made; None where nobody looks.
         pending: the step after it; None before, and where the call goes on to its own end.
         steps: calls of `step` so far.
@@ -132,6 +134,7 @@ class _Window:
     scheduler: WindowedScheduler
     begins: Tensor | None
     stops: bool
+    shows: bool = False
     previews: Previews | None = field(default=None, init=False)
     pending: PendingStep | None = field(default=None, init=False)
     steps: int = field(default=0, init=False)
@@ -161,6 +164,10 @@ class _Window:
         self.pending = PendingStep(call)
         if self.previews is not None:
             self.previews.see(*(call.arguments[name] for name in ("model_output", "timestep", "sample")))
+            if self.shows:
+                # Kandinsky 5 writes what its step returns into the sample that it gave.
+                call.arguments["sample"] = call.arguments["sample"].clone()
+                return step_output(call.arguments, self.previews.last)
         raise _Reached
 
 
@@ -266,13 +273,15 @@ class PausedRows:
         goes_on = begins is None or not nodes[0].goes_back
         (scheduler.set_window if goes_on else scheduler.begin_anew)(nodes[0].start, nodes[0].stop)
         generators = [torch.Generator().manual_seed(node.seed) for node in nodes]
-        window = _Window(scheduler, None, stops=nodes[0].stop is not None)
+        window = _Window(scheduler, None, nodes[0].stop is not None, self.preview is None and self.decoder.by_the_call)
         early, out, drew = self._run(prompt, nodes, window, begins, generators)
         own_noise = drew or (begins is not None and begins.own_noise)
         if early is None or window.pending is None:
             return Advanced(*finished_pixels(out), own_noise)
         # If memory ends here, the rows still stand where they did.
-        pictures = self._shown(prompt, early)
+        pictures = self._shown(prompt, early) if out is None else finished_pixels(out)
+        if len(pictures[0]) != len(nodes):
+            raise ValueError(f"{type(self.call.pipe).__name__} made {len(pictures[0])} pictures of {len(nodes)} rows")
         states = [generator.get_state() for generator in generators]
         standing = _Paused(scheduler, window.pending, nodes, states, own_noise)
         self._standing |= {node.id: (standing, row) for row, node in enumerate(nodes)}
@@ -297,8 +306,8 @@ class PausedRows:
         """Call the pipeline for a window, from where the rows stand or from their noises.
 
         Returns:
-            the clean prediction of the window's last model call, where the call stops with it; the call's output, where
-            it does not; and whether noise was drawn that the plain pipeline would not draw.
+            the clean prediction of the window's last model call, where the run stands there; the call's output, where
+            it made one; and whether noise was drawn that the plain pipeline would not draw.
         """
         pipe, scheduler, out = self.call.pipe, window.scheduler, None
         arguments = {**self.call.row_arguments([prompt] * len(nodes)), "generator": generators}
@@ -320,8 +329,7 @@ class PausedRows:
         if window.previews is None:
             return None, out, steps.given
         pipe.maybe_free_model_hooks()  # as the pipeline does at its end
-        latents = window.previews.latents
-        return latents[max(latents)], out, steps.given
+        return window.previews.last, out, steps.given
 
     def _gathered(self, nodes: Sequence[Node]) -> _Begun | None:
         """A batch of rows from where their parents stand, as the nodes' moves leave them; None where none has a parent.

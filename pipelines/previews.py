@@ -7,10 +7,12 @@ run changes. Cost: a few operations of the latents' size for each recorded step.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from ..samplers.clean_prediction import clean_prediction, locate
@@ -34,6 +36,11 @@ class Previews:
     def reset(self) -> None:
         """Wait for a new run; what was recorded of the last one stays until it begins."""
         self._call: int | None = None
+
+    @property
+    def last(self) -> Tensor:
+        """The clean prediction of the latest recorded step."""
+        return self.latents[max(self.latents)]
 
     def step_of(self, step: int | float) -> int:
         """Number of a step of the run, which `steps` names by its number or by a share of the run."""
@@ -69,6 +76,28 @@ class Previews:
             raise ValueError(f"no step {', '.join(map(str, missing))} in a run of {steps}; give 0 to {steps - 1}")
         self._wanted = {known[step] for step in wanted}
         return call
+
+
+@dataclass
+class _Finished(BaseOutput):
+    """What pipelines read off the outputs of schedulers' steps."""
+
+    prev_sample: Tensor
+    pred_original_sample: Tensor
+    denoised: Tensor
+
+
+def step_output(arguments: Mapping[str, Any], finished: Tensor) -> _Finished | tuple[Tensor, Tensor]:
+    """What a pipeline takes for the output of its last step, by whichever name it reads that.
+
+    Args:
+        arguments: of the call of `step`, whose sample has the dtype and whose `return_dict` the form.
+        finished: sample that it is to end with, (batch, ...).
+    """
+    sample = finished.to(arguments["sample"].dtype)
+    if arguments.get("return_dict", True):
+        return _Finished(sample, sample, sample)
+    return sample, sample
 
 
 def _early(share: float, steps: int) -> int:

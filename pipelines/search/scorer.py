@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...samplers.strategies import Node
 from ...verifiers import Verifier
 from ..clip import as_array
-from ..counting import count_costs, count_verifier_calls
+from ..counting import Counts, count_costs, count_verifier_calls
 from .evaluator import Evaluator, Made
 from .look import Look, steps_of
 from .record import Record
@@ -67,7 +68,8 @@ class Scorer:
         """
         text, judge = "" if prompt is None else str(prompt), self._judge_of(node)
         everyone = [self.guide, judge, *(look.verifier for look in self.looks)]
-        with count_verifier_calls(everyone) as counted, count_costs(evaluator.call.pipe) as decoded:
+        costs = count_costs(evaluator.call.pipe) if made.early else nullcontext(Counts())
+        with count_verifier_calls(everyone) as counted, costs as decoded:
             rows = score_batch(self.guide, made.images, made.usable, text, made.previews, judge)
             for step, latents in sorted(made.early.items()):
                 pictures, whole = evaluator.pictures(prompt, latents)

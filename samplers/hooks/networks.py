@@ -6,8 +6,9 @@ so nested pipelines, several transformers, and an autoencoder whose decoder is a
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from diffusers import DiffusionPipeline, ModelMixin
@@ -46,7 +47,13 @@ def time_arguments(module: nn.Module) -> list[str]:
 
 def argument_names(module: nn.Module) -> list[str]:
     """Names of what a network's `forward` takes, in their order."""
-    return list(inspect.signature(type(unwrap_module(module)).forward).parameters)[1:]
+    return list(_parameters(type(unwrap_module(module)).forward))[1:]
+
+
+@functools.lru_cache(maxsize=512)
+def _parameters(forward: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of a function's parameters; searches ask for those of the same few thousands of times."""
+    return tuple(inspect.signature(forward).parameters)
 
 
 def _modules(owner: Any, seen: set[int]) -> Iterator[nn.Module]:
@@ -75,8 +82,10 @@ def _outermost(module: nn.Module, given: bool = False) -> Iterator[nn.Module]:
     Args:
         given: a component as it is; within it only whole models count, no blocks, which take a time too.
     """
-    if (given or isinstance(module, ModelMixin)) and time_arguments(module):
-        yield module
-        return
-    for child in module.children():
-        yield from _outermost(child)
+    waiting = [module]
+    while waiting:
+        one = waiting.pop()
+        if (isinstance(one, ModelMixin) or (given and one is module)) and time_arguments(one):
+            yield one
+        else:
+            waiting.extend(reversed(list(one.children())))

@@ -7,6 +7,8 @@ import torch
 import toys
 from fakes import Brightness
 from samplesmith.pipelines import BudgetError, NoiseSearch, RecordsError
+from samplesmith.pipelines.call import encode_once
+from samplesmith.pipelines.shadow import shadowed
 from samplesmith.samplers import FlowSDEScheduler
 from samplesmith.samplers.strategies import Node, Strategy
 from samplesmith.verifiers import RankEnsemble
@@ -71,6 +73,19 @@ def test_prompts_are_encoded_once_for_a_batch_size(pipe):
     # The prompt and the empty negative one; and once more for one candidate alone, when rows are tried.
     assert once == len(calls) - once == 4
     assert "encode_prompt" not in vars(pipe)
+
+
+def test_batches_of_two_sizes_in_turn_are_encoded_once_and_the_oldest_is_forgotten(pipe):
+    encoded = []
+
+    def encode_prompt(original, prompt, device, number, guided):
+        encoded.append(number)
+        return original(prompt, device, number, guided)
+
+    with shadowed(pipe, "encode_prompt", encode_prompt), encode_once(pipe):
+        for number in (3, 1, 3, 1, 2, 4, 5, 6, 6, 1):
+            pipe.encode_prompt("a cat", "cpu", number, True)
+    assert encoded == [3, 1, 2, 4, 5, 6, 1]
 
 
 def test_the_pipeline_is_left_as_it_was(pipe):
