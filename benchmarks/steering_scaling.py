@@ -11,7 +11,12 @@ budgets, and at 896 the two strategies that validation found best.
 Rivals are read from pools of random candidates, as in search_scaling.py, whose pools of the same sizes are taken from
 --work: best-of-N and halving, each at the number of steps with the highest guided score at the budget (on the hard
 prompts themselves: that favours them), and auto-halving, planned by the model's own calibration. Beside them FK
-steering by GLASS and by Euler-Maruyama at equal NFEs. Differences are paired by prompt, with 95 % bootstrap intervals
+steering by GLASS and by Euler-Maruyama at equal NFEs, which `--only fk` compares alone, on the validation prompts (the
+claim of arXiv 2509.25170):
+
+    python benchmarks/steering_scaling.py --only fk --budgets 224 448 --work outputs/scaling --output outputs/fk.json
+
+Differences are paired by prompt, with 95 % bootstrap intervals
 over prompts. Seconds are the ledgers', with decodes and scores. Run it in parts with --minutes: what is on record is
 not made again.
 """
@@ -19,6 +24,7 @@ not made again.
 import argparse
 import json
 import platform
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -52,6 +58,7 @@ from steering_arms import (
 
 VALIDATION = HARD.parent / "validation.txt"
 ALL_PROMPTS_AT, BEST_TWO_AT = (224, 448), (896,)
+FK, FK_TRANSITIONS = "smc:tilt=100,first_scored=1", ("Euler-Maruyama", "GLASS")
 RIVALS = ("best-of-N", "halving", "auto-halving")
 COLORS = {
     "best-of-N": "#0b6e99",
@@ -222,7 +229,6 @@ def steer_hard(bench: SteeringBench, frozen: dict[str, Any], arguments: argparse
     some = np.linspace(0, count - 1, min(arguments.searched, count)).round().astype(int)
     bench.calibrated(Setup("", frozen["transition"], frozen["model calls"], frozen["guide"]))
     setups = {name: Setup(**setup) for name, setup in frozen["setups"].items()}
-    fk = Setup("smc:tilt=100,first_scored=1", "Euler-Maruyama", frozen["model calls"], frozen["guide"])
     rows = []
     for budget in arguments.budgets:
         numbers = np.arange(count) if budget in (*ALL_PROMPTS_AT, *BEST_TWO_AT) else some
@@ -232,11 +238,52 @@ def steer_hard(bench: SteeringBench, frozen: dict[str, Any], arguments: argparse
         names = frozen["best first"][:2] if budget in BEST_TWO_AT else list(setups)
         rows += [run(setups[name]) for name in names]
         if budget in ALL_PROMPTS_AT and arguments.fk:
-            rows += [
-                run(replace(fk, transition=transition), arm=f"FK, {transition}")
-                for transition in ("Euler-Maruyama", "GLASS")
-            ]
+            rows += fk_rows(run, frozen["model calls"], frozen["guide"])
     return rows
+
+
+def fk_rows(run: Callable[..., SteeredRow], calls: int, guide: str) -> list[SteeredRow]:
+    """FK steering by each of two transitions, at the same number of model calls of a path."""
+    return [run(Setup(FK, transition, calls, guide), arm=f"FK, {transition}") for transition in FK_TRANSITIONS]
+
+
+def fk_differences(rows: Sequence[SteeredRow]) -> list[dict[str, Any]]:
+    """GLASS against Euler-Maruyama of the same budget and model calls, paired by prompt."""
+    glass = {(row.budget, row.setup.calls): row for row in rows if row.arm == "FK, GLASS"}
+    return [
+        {**difference, "model calls": row.setup.calls}
+        for row in rows
+        if row.arm == "FK, Euler-Maruyama" and (row.budget, row.setup.calls) in glass
+        for difference in against([glass[row.budget, row.setup.calls]], [row], [row.arm], "score")
+    ]
+
+
+def measure_fk(bench: SteeringBench, arguments: argparse.Namespace) -> dict[str, Any]:
+    """FK steering alone, on the validation prompts: nothing is chosen on it."""
+    rows: list[SteeredRow] = []
+    for budget in arguments.budgets:
+        for calls in arguments.calls:
+            run = partial(
+                bench.steered,
+                budget=budget,
+                prompts=bench.validation,
+                numbers=np.arange(len(bench.validation)),
+                part="validation",
+            )
+            rows += fk_rows(run, calls, arguments.guides[0])
+    return {
+        "model": arguments.model,
+        "guide": arguments.guides[0],
+        "judge": bench.judge.name,
+        "prompts": len(bench.validation),
+        "machine": machine(),
+        "rows": [row.as_dict() for row in rows],
+        "FK by GLASS against Euler-Maruyama": fk_differences(rows),
+    }
+
+
+def machine() -> str:
+    return f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def draw(rows: list[Row], measure: str, judge: str, file: Path) -> None:
@@ -274,22 +321,16 @@ def measure_all(bench: SteeringBench, arguments: argparse.Namespace) -> tuple[di
         if (rival := best_rival(pooled, name, budget, everything, measure)) is not None
     ]
     as_score = [row.as_dict() | {"score": summary(row, measure)["score"]} for row in shown]
-    glass = {row.budget: row for row in steered if row.arm == "FK, GLASS"}
     found = {
         "model": arguments.model,
         "guide": frozen["guide"],
         "judge": bench.judge.name,
         "prompts": len(bench.hard),
         "chosen on validation": frozen,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "machine": machine(),
         "rows": [row.as_dict() for row in steered] + as_score,
         "against rivals": against(steered, pooled, RIVALS, measure),
-        "FK by GLASS against Euler-Maruyama": [
-            difference
-            for row in steered
-            if row.arm == "FK, Euler-Maruyama" and row.budget in glass
-            for difference in against([glass[row.budget]], [row], [row.arm], "score")
-        ],
+        "FK by GLASS against Euler-Maruyama": fk_differences(steered),
     }
     return found, [*steered, *shown]
 
@@ -316,6 +357,7 @@ def main() -> None:
     parser.add_argument("--transitions", nargs="+", choices=TRANSITIONS, default=list(TRANSITIONS))
     parser.add_argument("--calls", type=int, nargs="+", default=[8, 12], help="model calls of a path, to choose from")
     parser.add_argument("--strategies", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--only", choices=["fk"], help="this row alone, on the validation prompts")
     parser.add_argument("--fk", action=argparse.BooleanOptionalAction, default=True, help="FK steering, GLASS or not")
     parser.add_argument("--steps", type=int, nargs="+", default=[5, 8, 12, 28], help="of the rivals' pools")
     parser.add_argument("--candidates", type=int, nargs="+", default=[48, 48, 40, 16], help="one for each of --steps")
@@ -330,14 +372,17 @@ def main() -> None:
     bench = SteeringBench(arguments)
     if unknown := set(arguments.guides) - bench.measures.keys():
         parser.error(f"--guides has {', '.join(unknown)}, which are neither --guide nor --preview nor --aesthetic")
-    found, rows = measure_all(bench, arguments)
+    found, rows = (measure_fk(bench, arguments), []) if arguments.only else measure_all(bench, arguments)
+    for difference in found["FK by GLASS against Euler-Maruyama"]:
+        print(f"FK by GLASS over Euler-Maruyama, {difference}")
     for row in found["rows"]:
         means = "  ".join(f"{name} {row[name]['mean']:.3f}" for name in ("score", "success"))
         print(f"{row['arm']:>18} {row['steps']:>3} steps, {row['nfe']:6.0f} NFEs, {row['seconds']:6.2f} s: {means}")
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(found, indent=2) + "\n")
-        draw(rows, bench.measures[found["guide"]], bench.judge.name, arguments.output.with_suffix(".png"))
+        if rows:
+            draw(rows, bench.measures[found["guide"]], bench.judge.name, arguments.output.with_suffix(".png"))
 
 
 if __name__ == "__main__":
