@@ -19,6 +19,7 @@ import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput
 from torch import Tensor, nn
 
+from ..samplers import IntervalExperts
 from ..valid_json import to_json
 from .dry_run import first_model_call
 from .loading import DTYPES, load
@@ -38,9 +39,12 @@ class MultiStudentPipeline:
         students: the networks, or where they are loaded from.
         router: which student serves what.
         call_defaults: of its call, such as the number of steps.
+        boundaries: where each student is several experts by noise level, the times between them, as `IntervalExperts`
+            takes them; the networks are then those of student 0 from the least noise on, those of student 1, and so on.
 
     Raises:
-        ValueError: for a router of another number of students, or a pipeline without one denoiser.
+        ValueError: for a router of another number of students, too few networks in memory for a student's experts, or a
+            pipeline without one denoiser.
     """
 
     def __init__(
@@ -49,11 +53,18 @@ class MultiStudentPipeline:
         students: Sequence[nn.Module] | ResidentStudents,
         router: Router,
         call_defaults: Mapping[str, Any] | None = None,
+        boundaries: Sequence[float] = (),
     ):
         if not isinstance(students, ResidentStudents):
             students = ResidentStudents(in_memory(students), len(students))
-        if router.students != students.count:
-            raise ValueError(f"the router serves {router.students} students, and there are {students.count}")
+        self.boundaries, self.experts = list(boundaries), len(boundaries) + 1
+        if router.students * self.experts != students.count:
+            each = f" of {self.experts} experts each" if boundaries else ""
+            raise ValueError(f"the router serves {router.students} students{each}, and there are {students.count}")
+        if students.max_resident is not None and students.max_resident < self.experts:
+            raise ValueError(
+                f"max_resident is {students.max_resident}, and a student is {self.experts} experts; give at least that"
+            )
         self.pipeline, self.students, self.router = pipeline, students, router
         self.denoiser = denoiser_of(pipeline)
         self.call_defaults = dict(call_defaults or {})
@@ -80,10 +91,22 @@ class MultiStudentPipeline:
         Raises:
             ValueError: for a number that is no student's.
         """
-        if not 0 <= number < self.students.count:
-            raise ValueError(f"there is no student {number}; there are 0 to {self.students.count - 1}")
+        if not 0 <= number < self.router.students:
+            raise ValueError(f"there is no student {number}; there are 0 to {self.router.students - 1}")
+        own = range(number * self.experts, (number + 1) * self.experts)
+        networks = [self.students.get(one, self._release) for one in own]
+        return self._with(own[0], self._joined(networks) if self.boundaries else networks[0])
+
+    def _joined(self, networks: list[nn.Module]) -> nn.Module:
+        """The experts of a student as one network: the one that is in place, with its hooks, where it is theirs."""
+        current = getattr(self.pipeline, self.denoiser)
+        if isinstance(current, IntervalExperts) and list(current.models) == networks:
+            return current
+        return IntervalExperts(networks, self.boundaries)
+
+    def _with(self, number: int, network: nn.Module) -> DiffusionPipeline:
+        """The pipeline with a network as its denoiser, where the network of a number belongs."""
         device = self.students.device_map.get(number, self.pipeline.device)
-        network = self.students.get(number, self._release)
         self.pipeline.register_modules(**{self.denoiser: network})
         self.pipeline.to(device)
         return self.pipeline
@@ -167,10 +190,10 @@ class MultiStudentPipeline:
         self.pipeline.register_modules(**{self.denoiser: None})
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the pipeline's parts, each student in `students/NUMBER`, and the router."""
+        """Write the pipeline's parts, each network in `students/NUMBER`, and the router."""
         folder = Path(folder)
         for number in range(self.students.count):
-            self.student(number).save_pretrained(folder)
+            self._with(number, self.students.get(number, self._release)).save_pretrained(folder)
             target = folder / "students" / str(number)
             shutil.rmtree(target, ignore_errors=True)
             target.parent.mkdir(exist_ok=True)
@@ -180,6 +203,7 @@ class MultiStudentPipeline:
             "denoiser": self.denoiser,
             "router": self.router.to_json(),
             "call_defaults": self.call_defaults,
+            "boundaries": self.boundaries,
         }
         (folder / SETTINGS).write_text(to_json(saved, indent=2) + "\n")
 
@@ -215,7 +239,9 @@ class MultiStudentPipeline:
         loader = students_in(folder, saved["students"], _model(index[saved["denoiser"]]), chosen)
         students = ResidentStudents(loader, saved["students"], max_resident, device_map)
         pipeline = load(folder, chosen, **{saved["denoiser"]: students.get(0), **components})
-        return cls(pipeline, students, router_from_json(saved["router"]), saved["call_defaults"])
+        return cls(
+            pipeline, students, router_from_json(saved["router"]), saved["call_defaults"], saved.get("boundaries", ())
+        )
 
 
 def denoiser_of(pipeline: DiffusionPipeline) -> str:

@@ -4,6 +4,7 @@ from . import interpolants, predictions, strategies
 from .diffusion_sde import DiffusionSDEScheduler
 from .flow_sde import FlowSDEScheduler
 from .hooks import (
+    IntervalExperts,
     SkippedLayers,
     SuperposedModel,
     WeakToStrongConfig,
@@ -37,6 +38,7 @@ for _public in (
 __all__ = [
     "DiffusionSDEScheduler",
     "FlowSDEScheduler",
+    "IntervalExperts",
     "SkippedLayers",
     "SteeredScheduler",
     "SuperposedModel",

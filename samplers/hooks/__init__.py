@@ -3,6 +3,7 @@
 from .counters import EvaluationCounter, count_evaluations
 from .denoiser_hook import Attached, DenoiserHook, attach
 from .guidance_rules import GuidanceAt, PipelineGuidance, Rule, WeakToStrong
+from .interval_experts import IntervalExperts
 from .networks import timed_networks
 from .row_times import PerSampleTime, RowTimes, apply_per_sample_time
 from .superposed_model import SuperposedModel
@@ -16,6 +17,7 @@ __all__ = [
     "EvaluationCounter",
     "FromPrediction",
     "GuidanceAt",
+    "IntervalExperts",
     "OtherNetwork",
     "PerSampleTime",
     "PipelineGuidance",

@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 from samplesmith.pipelines.class_conditional import ClassConditionalPipeline
+from samplesmith.pipelines.counting import count_nfe
 from samplesmith.pipelines.multi_student import MultiStudentPipeline, pooled_texts
 from samplesmith.pipelines.partition import partition_texts
 from samplesmith.pipelines.resident_students import ResidentStudents
@@ -108,6 +109,38 @@ def test_it_is_saved_and_loaded_with_one_student_in_memory(tmp_path, monkeypatch
     assert again.students.resident == [2]
     again.save_pretrained(tmp_path / "copy")
     assert (tmp_path / "copy/students/2").is_dir()
+
+
+def test_students_of_experts_by_noise_level(tmp_path):
+    """Four networks behind a router of two students: of each the first has the times below 500."""
+    networks = students(4)
+    pipe = ClassConditionalPipeline(DDIMScheduler(clip_sample=False), transformer=networks[0])
+    pipe.set_progress_bar_config(disable=True)
+    call = {"num_inference_steps": 4}  # at 750, 500, 250 and 0
+    whole = MultiStudentPipeline(pipe, networks, ClassRouter(TABLE), call, boundaries=[500])
+    called = []
+    for number, network in enumerate(networks):
+        network.register_forward_pre_hook(lambda *_, number=number: called.append(number))
+    labels, seeds = [1, 0, 2], range(3)
+    images = whole(class_labels=labels, generator=generators(seeds), output_type="latent").images
+    assert called == [1, 1, 0, 0, 3, 3, 2, 2]
+    with count_nfe(whole.student(1)) as counts:
+        alone = whole.student(1)([1], generator=generators([0]), output_type="latent", **call).images
+    assert counts.nfe == 4
+    assert torch.allclose(images[0], alone[0], atol=1e-4)
+
+    whole.save_pretrained(tmp_path)
+    again = MultiStudentPipeline.from_pretrained(tmp_path, max_resident=2)
+    again.pipeline.set_progress_bar_config(disable=True)
+    copies = again(class_labels=labels, generator=generators(seeds), output_type="latent").images
+    assert torch.allclose(copies, images, atol=1e-5)
+    assert again.students.resident == [2, 3]
+    with pytest.raises(ValueError, match="there is no student 2; there are 0 to 1"):
+        again.student(2)
+    with pytest.raises(ValueError, match="max_resident is 1, and a student is 2 experts"):
+        MultiStudentPipeline.from_pretrained(tmp_path, max_resident=1)
+    with pytest.raises(ValueError, match="serves 2 students of 3 experts each, and there are 4"):
+        MultiStudentPipeline(pipe, networks, ClassRouter(TABLE), call, boundaries=[300, 500])
 
 
 def test_students_go_to_their_devices():

@@ -15,14 +15,16 @@ PAGE = (Path(samplesmith.__file__).parent / "docs/distillation.md").read_text()
 
 
 @pytest.mark.slow
-def test_the_program_of_the_page_runs(tmp_path, monkeypatch):
+def test_the_programs_of_the_page_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("samplesmith.training.distillation.stages.MEASURED", 4)
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    programs = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     session = {}
     with torch.random.fork_rng(devices=[]):  # a call without a generator draws from the global one
-        exec(compile(code, "docs/distillation.md", "exec"), session)
+        for code in programs:
+            exec(compile(code, "docs/distillation.md", "exec"), session)
     assert session["students"].router.students == 2
+    assert session["whole"].experts == 2
 
 
 def test_the_page_names_all_stages_and_options():
