@@ -12,6 +12,8 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor, nn
 
+from .guided_form import guided_form, per_row, scale_waves
+
 _FREQUENCIES = 64
 """Sines and cosines of a position or a scale."""
 
@@ -88,14 +90,10 @@ class WeakLogitsModel(ModelMixin, ConfigMixin):
                 f"the prediction has shape {tuple(prediction.shape)}; expected (rows, {self.config.vocab_size}), the "
                 "log-probabilities of the next token"
             )
-        places, scales = (
-            torch.as_tensor(one, device=prediction.device).float().reshape(-1).expand(len(prediction))
-            for one in (timestep, guidance_scale)
-        )
+        places, scales = per_row(timestep, prediction), per_row(guidance_scale, prediction)
         told = self.tokens(token_window(sample, self.config.context)).flatten(1)
         # Log-probabilities of what cannot come are large and say nothing.
         seen = self.logits(prediction.clamp_min(-20).to(self.dtype) / 4) + self.seen(told)
         seen = seen + self.position(get_timestep_embedding(places, _FREQUENCIES).to(self.dtype))
-        seen = seen + self.scale(get_timestep_embedding(100 * scales, _FREQUENCIES).to(self.dtype))
-        difference = self.head(self.body(seen)).float()
-        return (prediction.float() + (scales[:, None] - 1) * difference).to(prediction.dtype)
+        seen = seen + self.scale(scale_waves(scales, _FREQUENCIES).to(self.dtype))
+        return guided_form(prediction, self.head(self.body(seen)), scales)

@@ -14,6 +14,8 @@ from diffusers.models.embeddings import get_2d_sincos_pos_embed, get_timestep_em
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .guided_form import guided_form, per_row, scale_waves
+
 _FREQUENCIES = 128
 """Sines and cosines of a time or a scale."""
 
@@ -103,8 +105,8 @@ class WeakModel(ModelMixin, ConfigMixin):
                 f"the weak model takes {'no' if self.prompt is None else 'a'} pooled prompt, and this denoiser "
                 f"{'has one' if condition is not None else 'has none'}"
             )
-        scale = _per_row(guidance_scale, prediction)
-        told = self.mix(self._told(_per_row(timestep, prediction) * self.config.time_unit, scale, condition))
+        scale = per_row(guidance_scale, prediction)
+        told = self.mix(self._told(per_row(timestep, prediction) * self.config.time_unit, scale, condition))
         tokens = self.patches(torch.cat([prediction, sample], dim=1).to(self.dtype))
         height, width = tokens.shape[2:]
         places = get_2d_sincos_pos_embed(tokens.shape[1], (height, width), output_type="pt", device=tokens.device)
@@ -112,13 +114,12 @@ class WeakModel(ModelMixin, ConfigMixin):
         for block in self.blocks:
             tokens = block(tokens, told)
         difference = self.head(self.norm(tokens).transpose(1, 2).reshape(rows, -1, height, width))
-        away = (scale - 1).view(-1, 1, 1, 1)
-        return (prediction.float() + away * difference.float()).to(prediction.dtype)
+        return guided_form(prediction, difference, scale)
 
     def _told(self, times: Tensor, scales: Tensor, condition: Tensor | None) -> Tensor:
         """What the blocks are told, (rows, width)."""
         told = self.time(get_timestep_embedding(times, _FREQUENCIES).to(self.dtype))
-        told = told + self.scale(get_timestep_embedding(100 * scales, _FREQUENCIES).to(self.dtype))
+        told = told + self.scale(scale_waves(scales, _FREQUENCIES).to(self.dtype))
         return told if self.prompt is None or condition is None else told + self.prompt(condition.to(self.dtype))
 
 
@@ -152,8 +153,3 @@ class _Block(nn.Module):
         q, k, v = self.qkv(tokens).view(rows, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(q, k, v)
         return self.out(mixed.transpose(1, 2).reshape(rows, count, width))
-
-
-def _per_row(value: Tensor | float, like: Tensor) -> Tensor:
-    """A number, or one for each row, as (rows,) in float32."""
-    return torch.as_tensor(value, device=like.device).float().reshape(-1).expand(len(like))

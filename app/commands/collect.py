@@ -11,27 +11,24 @@ from ...pipelines.numbers import check_numbers
 from ...pipelines.shipped import call_arguments, check_vocabulary
 from ...valid_json import to_json
 from .options import (
-    Arguments,
-    Device,
-    Dtype,
-    Guidance,
-    Height,
+    CALL,
+    PLACE,
+    CallOptions,
     Hooks,
     Json,
     Model,
-    Negative,
-    Offload,
+    Place,
     Scheduler,
     Seed,
     Steps,
-    Width,
     console,
-    given_arguments,
+    grouped,
     make_folder,
     read_prompts,
 )
 
 
+@grouped
 def collect(
     prompts: Annotated[
         Path, typer.Option(help="a file with one prompt per line: some hundred, none that is to be reported on")
@@ -47,21 +44,15 @@ def collect(
         float | None, typer.Option(help="trajectories that score less are rejected; with --verifier")
     ] = None,
     steps: Steps = None,
-    guidance_scale: Guidance = None,
-    negative_prompt: Negative = None,
-    height: Height = None,
-    width: Width = None,
+    call: CallOptions = CALL,
     scheduler: Scheduler = None,
     hook: Hooks = None,
-    argument: Arguments = None,
     seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(help="trajectories in one call of the pipeline, and in a shard")] = 8,
     output: Annotated[Path, typer.Option(help="folder for the shards; a rerun goes on from there")] = Path(
         "outputs/collected"
     ),
-    dtype: Dtype = "float32",
-    device: Device = None,
-    offload: Offload = False,
+    place: Place = PLACE,
     as_json: Json = False,
 ) -> None:
     """Keep what a pipeline's denoiser predicts in guided steps, for `reflect`.
@@ -69,11 +60,14 @@ def collect(
     Example: `samplesmith collect --prompts benchmarks/prompts/collect.txt --output outputs/collected`
     """
     check_numbers(
-        steps=steps, height=height, width=width, batch_size=batch_size, seed=seed, guidance_scale=guidance_scale
+        steps=steps,
+        height=call.height,
+        width=call.width,
+        batch_size=batch_size,
+        seed=seed,
+        guidance_scale=call.guidance_scale,
     )
-    given = given_arguments(
-        argument, guidance_scale=guidance_scale, negative_prompt=negative_prompt, height=height, width=width
-    )
+    given = call.given
     wanted = read_prompts(None, prompts)
     check_vocabulary(wanted, model, [verifier] if verifier else [])
 
@@ -85,9 +79,9 @@ def collect(
 
     settings = CollectSettings(draws, keep_steps, max_gb, min_score, seed, batch_size)
     make_folder(output)
-    check_device(device, offload)
+    check_device(place.device, place.offload)
     guide = load_verifier(verifier) if verifier else None
-    pipe = load_on_device(model, dtype, device, offload)
+    pipe = load_on_device(model, **vars(place))
     arguments = call_arguments(model, {"num_inference_steps": steps, **given})
     with set_up(pipe, scheduler, hook or ()):
         index = run(pipe, wanted, output, settings, guide, progress=not as_json, **arguments)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 from rich.console import Console
@@ -57,6 +60,77 @@ Hooks = Annotated[
 Arguments = Annotated[
     list[str] | None, typer.Option("--argument", help="of the pipeline's call, as max_sequence_length=128; or several")
 ]
+
+PromptTexts = Annotated[list[str] | None, typer.Argument(help="what to draw, one text or several; or --prompts")]
+BatchSize = Annotated[int, typer.Option(help="candidates in one call of the pipeline")]
+Records = Annotated[Path | None, typer.Option(help="folder for records and images; a rerun goes on from there")]
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """Options of a pipeline's call; a command's parameter of this type is all of them (`grouped`)."""
+
+    guidance_scale: Guidance = None
+    negative_prompt: Negative = None
+    height: Height = None
+    width: Width = None
+    argument: Arguments = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The arguments of the pipeline's call that were given.
+
+        Raises:
+            ValueError: for a text of `--argument` of another form, and for an argument that is given twice.
+        """
+        own = {name: value for name, value in vars(self).items() if name != "argument"}
+        return given_arguments(self.argument, **own)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Options that say where a pipeline runs, as jobs and `load_on_device` take them."""
+
+    dtype: Dtype = "float32"
+    device: Device = None
+    offload: Offload = False
+
+
+CALL, PLACE = CallOptions(), Place()
+"""As they are where no option is given."""
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose options are its parameters, with the fields of a group in the place of the group.
+
+    Args:
+        command: has parameters annotated with dataclasses of options, such as `CallOptions`.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for one in inspect.signature(command).parameters.values():
+        kind = hints[one.name]
+        if not is_dataclass(kind):
+            parameters.append(one.replace(annotation=kind))
+            continue
+        groups[one.name] = kind
+        own = get_type_hints(kind, include_extras=True)
+        parameters += [
+            inspect.Parameter(part.name, one.kind, default=part.default, annotation=own[part.name])
+            for part in fields(kind)
+        ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        made = {
+            name: kind(**{part.name: given.pop(part.name) for part in fields(kind)}) for name, kind in groups.items()
+        }
+        command(**made, **given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # (typer reads it)
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
 
 
 def number_text(value: float | None, form: str) -> str:

@@ -11,43 +11,34 @@ from ...pipelines.numbers import check_numbers
 from ...pipelines.shipped import call_arguments, check_vocabulary
 from ...valid_json import to_json
 from .options import (
-    Arguments,
-    Device,
-    Dtype,
-    Guidance,
-    Height,
+    CALL,
+    PLACE,
+    CallOptions,
     Hooks,
     Json,
     Model,
-    Negative,
-    Offload,
+    Place,
     Scheduler,
     Seed,
     Steps,
-    Width,
     console,
-    given_arguments,
+    grouped,
     make_folder,
 )
 
 
+@grouped
 def sample(
     prompt: Annotated[str, typer.Argument(help="what to draw")],
     model: Model = "emoji-sd3",
     num_images: Annotated[int, typer.Option(help="images, with the seeds that follow each other")] = 1,
     steps: Steps = None,
-    guidance_scale: Guidance = None,
-    negative_prompt: Negative = None,
-    height: Height = None,
-    width: Width = None,
+    call: CallOptions = CALL,
     scheduler: Scheduler = None,
     hook: Hooks = None,
-    argument: Arguments = None,
     seed: Seed = 0,
     output: Annotated[Path, typer.Option(help="folder for the images")] = Path("outputs/sample"),
-    dtype: Dtype = "float32",
-    device: Device = None,
-    offload: Offload = False,
+    place: Place = PLACE,
     as_json: Json = False,
 ) -> None:
     """Run the plain pipeline, for comparison.
@@ -56,10 +47,8 @@ def sample(
     """
     if num_images < 1:
         raise ValueError(f"--num-images is {num_images}; give at least 1")
-    check_numbers(steps=steps, height=height, width=width, seed=seed, guidance_scale=guidance_scale)
-    given = given_arguments(
-        argument, guidance_scale=guidance_scale, negative_prompt=negative_prompt, height=height, width=width
-    )
+    check_numbers(steps=steps, height=call.height, width=call.width, seed=seed, guidance_scale=call.guidance_scale)
+    given = call.given
     check_vocabulary([prompt], model, [])
 
     from PIL import Image
@@ -70,10 +59,10 @@ def sample(
     from ...samplers.by_name import set_up
 
     make_folder(output)
-    pipe = load_on_device(model, dtype, device, offload)
-    call = PipelineCall(pipe, call_arguments(model, {"num_inference_steps": steps, **given}))
+    pipe = load_on_device(model, **vars(place))
+    made = PipelineCall(pipe, call_arguments(model, {"num_inference_steps": steps, **given}))
     with set_up(pipe, scheduler, hook or ()):
-        images, _ = call(Row.draws(prompt, range(seed, seed + num_images)))
+        images, _ = made(Row.draws(prompt, range(seed, seed + num_images)))
     files = [output / f"seed_{seed + k}.png" for k in range(num_images)]
     for image, file in zip(images, files, strict=True):
         Image.fromarray(image).save(file)

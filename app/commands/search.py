@@ -9,30 +9,30 @@ import typer
 
 from ...pipelines.search.job import SearchJob
 from .options import (
-    Arguments,
-    Device,
-    Dtype,
-    Guidance,
-    Height,
+    CALL,
+    PLACE,
+    BatchSize,
+    CallOptions,
     Hooks,
     Json,
     Model,
-    Negative,
-    Offload,
+    Place,
     Prompts,
+    PromptTexts,
+    Records,
     Scheduler,
     Seed,
     StepsOrAuto,
-    Width,
-    given_arguments,
+    grouped,
     read_prompts,
     read_steps,
 )
 from .outcome import run_and_tell
 
 
+@grouped
 def search(
-    prompt: Annotated[list[str] | None, typer.Argument(help="what to draw, one text or several; or --prompts")] = None,
+    prompt: PromptTexts = None,
     prompts: Prompts = None,
     model: Model = "emoji-sd3",
     verifier: Annotated[
@@ -64,21 +64,13 @@ def search(
             help="a file that `calibrate` wrote, for --steps auto (the model's own when left out) and halving"
         ),
     ] = None,
-    guidance_scale: Guidance = None,
-    negative_prompt: Negative = None,
-    height: Height = None,
-    width: Width = None,
+    call: CallOptions = CALL,
     scheduler: Scheduler = None,
     hook: Hooks = None,
-    argument: Arguments = None,
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(help="candidates in one call of the pipeline")] = 8,
-    output: Annotated[
-        Path | None, typer.Option(help="folder for records and images; a rerun goes on from there")
-    ] = None,
-    dtype: Dtype = "float32",
-    device: Device = None,
-    offload: Offload = False,
+    batch_size: BatchSize = 8,
+    output: Records = None,
+    place: Place = PLACE,
     as_json: Json = False,
 ) -> None:
     """Search the noises of a prompt for its best image.
@@ -99,13 +91,9 @@ def search(
         stop_at=stop_at,
         scheduler=scheduler,
         hooks=tuple(hook or ()),
-        arguments=given_arguments(
-            argument, guidance_scale=guidance_scale, negative_prompt=negative_prompt, height=height, width=width
-        ),
+        arguments=call.given,
         calibration=None if calibration is None else str(calibration),
         output=None if output is None else str(output),
-        dtype=dtype,
-        device=device,
-        offload=offload,
+        **vars(place),
     )
     run_and_tell(job, as_json)

@@ -9,27 +9,27 @@ import typer
 
 from ...pipelines.search.steer_job import BUDGET, SCHEDULER, STEPS, SteerJob
 from .options import (
-    Arguments,
-    Device,
-    Dtype,
-    Guidance,
-    Height,
+    CALL,
+    PLACE,
+    BatchSize,
+    CallOptions,
     Hooks,
     Json,
     Model,
-    Negative,
-    Offload,
+    Place,
     Prompts,
+    PromptTexts,
+    Records,
     Seed,
-    Width,
-    given_arguments,
+    grouped,
     read_prompts,
 )
 from .outcome import run_and_tell
 
 
+@grouped
 def steer(
-    prompt: Annotated[list[str] | None, typer.Argument(help="what to draw, one text or several; or --prompts")] = None,
+    prompt: PromptTexts = None,
     prompts: Prompts = None,
     model: Model = "emoji-sd3",
     verifier: Annotated[
@@ -58,10 +58,7 @@ def steer(
     calibration: Annotated[
         Path | None, typer.Option(help="a file that `calibrate` wrote: where early scores tell, and what a step gains")
     ] = None,
-    guidance_scale: Guidance = None,
-    negative_prompt: Negative = None,
-    height: Height = None,
-    width: Width = None,
+    call: CallOptions = CALL,
     scheduler: Annotated[
         str,
         typer.Option(
@@ -69,15 +66,10 @@ def steer(
         ),
     ] = SCHEDULER,
     hook: Hooks = None,
-    argument: Arguments = None,
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(help="candidates in one call of the pipeline")] = 8,
-    output: Annotated[
-        Path | None, typer.Option(help="folder for records and images; a rerun goes on from there")
-    ] = None,
-    dtype: Dtype = "float32",
-    device: Device = None,
-    offload: Offload = False,
+    batch_size: BatchSize = 8,
+    output: Records = None,
+    place: Place = PLACE,
     as_json: Json = False,
 ) -> None:
     """Choose among the noises of each step for a prompt's best image.
@@ -98,13 +90,9 @@ def steer(
         preview=preview,
         scheduler=scheduler,
         hooks=tuple(hook or ()),
-        arguments=given_arguments(
-            argument, guidance_scale=guidance_scale, negative_prompt=negative_prompt, height=height, width=width
-        ),
+        arguments=call.given,
         calibration=None if calibration is None else str(calibration),
         output=None if output is None else str(output),
-        dtype=dtype,
-        device=device,
-        offload=offload,
+        **vars(place),
     )
     run_and_tell(job, as_json)

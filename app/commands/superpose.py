@@ -11,20 +11,17 @@ from rich.table import Table
 from ...pipelines.superposition.job import STEPS, SuperposeJob
 from ...valid_json import to_json
 from .options import (
-    Arguments,
-    Device,
-    Dtype,
-    Guidance,
-    Height,
+    CALL,
+    PLACE,
+    CallOptions,
     Json,
     Model,
-    Negative,
-    Offload,
+    Place,
     Seed,
-    Width,
     console,
     errors,
     given_arguments,
+    grouped,
     make_folder,
 )
 
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
 OUTPUT = Path("outputs/superpose")
 
 
+@grouped
 def superpose(
     prompts: Annotated[list[str] | None, typer.Argument(help="what is superposed, two texts or more")] = None,
     formula: Annotated[
@@ -52,19 +50,13 @@ def superpose(
         list[str] | None,
         typer.Option(help="of the superposition, as temperature=0.3, estimator=ito or correct=fkc; or several"),
     ] = None,
-    guidance_scale: Guidance = None,
-    negative_prompt: Negative = None,
-    height: Height = None,
-    width: Width = None,
-    argument: Arguments = None,
+    call: CallOptions = CALL,
     judge: Annotated[str | None, typer.Option(help="a verifier that says of each image what holds")] = None,
     alone: Annotated[
         bool, typer.Option("--alone", help="make no images of the mean and of a joint prompt from the same noises")
     ] = False,
     output: Annotated[Path | None, typer.Option(help=f"folder for the images and the record; {OUTPUT}")] = None,
-    dtype: Dtype = "float32",
-    device: Device = None,
-    offload: Offload = False,
+    place: Place = PLACE,
     as_json: Json = False,
 ) -> None:
     """Make images of several prompts at once: all of them, any of them, or a formula.
@@ -81,15 +73,11 @@ def superpose(
         batch_size=batch_size,
         steps=steps,
         settings=given_arguments(setting, "--setting"),
-        arguments=given_arguments(
-            argument, guidance_scale=guidance_scale, negative_prompt=negative_prompt, height=height, width=width
-        ),
+        arguments=call.given,
         judge=judge,
         alone=alone,
         output=None if output is None else str(output),
-        dtype=dtype,
-        device=device,
-        offload=offload,
+        **vars(place),
     )
     job.check()
     folder = make_folder(output or OUTPUT)
