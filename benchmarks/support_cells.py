@@ -93,6 +93,8 @@ SAME_ANSWER = {
     "zero-order search": ("zero-order",),
     "halving": ("halving",),
     "superposition": ("superposition",),
+    "steering": ("steering",),
+    "weak-to-strong": ("weak-to-strong",),
 }
 """Cells that each answer of `samplesmith.support` is about."""
 

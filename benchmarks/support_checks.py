@@ -17,6 +17,9 @@ import torch
 import toys
 from diffusers import DiffusionPipeline
 from samplesmith.pipelines import superpose
+from samplesmith.pipelines.counting import count_nfe
+from samplesmith.samplers import WeakToStrongConfig, apply_weak_to_strong
+from samplesmith.samplers.stochastic import stochastic
 from samplesmith.samplers.strategies import Halving, ZeroOrder
 from support_toys import CANDIDATES, Fault, Stock, Toy, flow, offloaded, pictures, shift, shifting
 from support_watch import Seen, watched
@@ -132,17 +135,24 @@ def halving(toy: Toy) -> None:
     _searched(toy, Halving, **toy.at_least(4))
 
 
-def _searched(toy: Toy, strategy: Any, **arguments: Any) -> tuple[Any, Any]:
+def steering(toy: Toy) -> None:
+    """SVDD at each of four stochastic steps, as random search; the nodes are the same for both batch sizes."""
+    _searched(toy, "svdd:children=4,first_scored=1", stochastic, candidates=3, **toy.at_least(4))
+
+
+def _searched(
+    toy: Toy, strategy: Any, scheduler: Callable[[Any], Any] | None = None, **arguments: Any
+) -> tuple[Any, Any]:
     results = []
     for size in (1, CANDIDATES):
-        pipe = toy.build()
+        pipe = toy.build(scheduler)
         with watched(pipe) as seen:
             results.append(toy.search(pipe, size, strategy() if callable(strategy) else strategy, **arguments))
         _counted(results[-1], seen)
         if results[-1].failed:
             raise Fault("no candidate could be scored")
     one, four = (result.best[0] for result in results)
-    if (one.seed, list(one.lineage)) != (four.seed, list(four.lineage)):
+    if one.record.node.id != four.record.node.id:
         raise Fault(f"batch 1 chooses seed {one.seed} ({one.score:.6f}), batch 4 seed {four.seed} ({four.score:.6f})")
     if abs(one.score - four.score) > 1e-3:
         raise Fault(f"the winner scores {one.score:.6f} at batch 1 and {four.score:.6f} at batch 4")
@@ -258,6 +268,52 @@ def superposition(toy: Toy) -> None:
         raise Fault("a log-density is not finite")
 
 
+def weak_to_strong(toy: Toy) -> None:
+    """Guidance by the rules is the pipeline's own bit for bit, and so it is again without them; off, it costs less."""
+    pipe, steps = toy.build(), toy.at_least(4)
+    made = {}
+
+    def run(name: str, config: WeakToStrongConfig | None) -> int:
+        with watched(pipe) as seen:  # before the hooks take the networks' own forward away
+            applied = None if config is None else apply_weak_to_strong(pipe, config)
+            with count_nfe(pipe) as counts, torch.random.fork_rng():  # stock noise of the global generator
+                torch.manual_seed(1)
+                made[name] = toy.call(pipe, **steps)
+            if applied is not None:
+                applied.remove()
+        if seen.evaluations and counts.nfe != seen.evaluations:  # networks of tokens take no time, and are not seen
+            raise Fault(f"counts {counts.nfe} NFEs where the networks made {seen.evaluations}")
+        return counts.nfe
+
+    apply_weak_to_strong(pipe).remove()  # refused here, if at all
+    off = "its call does not guide by two predictions"
+    try:
+        plain = run("plain", None)
+    except ValueError:
+        raise Stock("the plain pipeline takes no four steps") from None
+    try:
+        guided, half, never = (
+            run(name, WeakToStrongConfig.interval(0.0, until))
+            for name, until in {"guided": 1.0, "half": 0.5, "never": 0.0}.items()
+        )
+    except ValueError as error:
+        if "its guidance is off" in str(error):
+            raise Stock(off) from None
+        raise
+    run("after", None)
+    if never == plain and np.array_equal(made["never"], made["plain"]):
+        raise Stock(off)
+    if guided != plain or not plain > half > never:
+        raise Fault(f"{plain} NFEs plain, {guided} by the rules, {half} with half of the guidance, {never} with none")
+    for name in ("guided", "after"):
+        if not np.array_equal(made[name], made["plain"]):
+            raise Fault(
+                f"{name} differs from the plain run by {np.abs(made[name] - made['plain']).max() * 255:.3g} levels"
+            )
+    if np.array_equal(made["half"], made["plain"]) and not np.array_equal(made["never"], made["plain"]):
+        raise Fault("guidance on half of the steps has no effect")  # some toys say the same to any text
+
+
 CHECKS: dict[str, Callable[[Toy], None]] = {
     "flow ODE": flow_ode,
     "flow SDE": flow_sde,
@@ -268,10 +324,12 @@ CHECKS: dict[str, Callable[[Toy], None]] = {
     "halving": halving,
     "offload": offload,
     "superposition": superposition,
+    "steering": steering,
+    "weak-to-strong": weak_to_strong,
 }
 """Run in one process."""
 
-SEVERAL = ("row times", "random", "zero-order", "halving", "offload", "superposition")
+SEVERAL = ("row times", "random", "zero-order", "halving", "offload", "superposition", "steering")
 """Checks that make several pictures in one call."""
 
 SAVED: dict[str, Callable[[Any], Any]] = {

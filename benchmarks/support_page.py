@@ -19,6 +19,8 @@ COLUMNS = {
     "halving": "halving",
     "offload": "offloaded",
     "superposition": "superposition",
+    "steering": "steering",
+    "weak-to-strong": "weak-to-strong guidance",
 }
 """Cells in the order of the page, and their headings."""
 
@@ -37,7 +39,9 @@ To ask for your own pipeline: `samplesmith.support(pipe)`, or `samplesmith model
   in a batch as alone; *saved and loaded* in another process makes the same picture; a *search* chooses the same in
   batches of 1 and 4, the plain pipeline makes the winner again, and the NFEs equal a count at every network;
   *offloaded* (accelerate's hooks) gives the same scores; in a *superposition* (OR of two prompts) an image is the same
-  alone and beside another, of one prompt twice it is that prompt's, and the NFEs equal that count.
+  alone and beside another, of one prompt twice it is that prompt's, and the NFEs equal that count; *steering* (svdd, by
+  stochastic steps) evaluates the same nodes in batches of 1 and 4 and holds as a search does; *weak-to-strong guidance*
+  on all steps is the pipeline's own bit for bit, so it is again once it is off, and on fewer steps it costs less.
 - **a letter**: refused before anything runs, with the sentence below. In *italics* where the sentence names a property
   of the pipeline that a check confirms; those are not counted.
 - **stock**: the plain pipeline cannot do it either: it fails or makes other pictures where it is to make several in one

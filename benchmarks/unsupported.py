@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from diffusers import UNet3DConditionModel
+from diffusers import SchedulerMixin, UNet3DConditionModel
 
 
 def _takes(pipe: Any) -> set[str]:
@@ -57,6 +57,7 @@ PROPERTIES: dict[str, Callable[[Any], bool]] = {
     r"random numbers of no generator": lambda pipe: "latent_dist.sample()" in _source(pipe),
     r"the label of no class": lambda pipe: "class_labels" in _takes(pipe) and not hasattr(pipe, "null_class"),
     r"hands each frame of a clip to its scheduler": lambda pipe: isinstance(pipe.unet, UNet3DConditionModel),
+    r"has \d schedulers": lambda pipe: sum(isinstance(one, SchedulerMixin) for one in pipe.components.values()) != 1,
     r"calls a network before the steps of its scheduler begin": lambda pipe: "prior" in pipe.components,
 }
 """By what a sentence says: whether a pipeline has the property."""

@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 
-from ..samplers import FlowSDEScheduler, TimeShiftScheduler
+from ..samplers import FlowSDEScheduler, TimeShiftScheduler, apply_weak_to_strong
+from ..samplers.by_name import make_scheduler, set_up
 from ..verifiers import CallableVerifier
 from .loop_schedulers import check_scheduler_is_used
+from .pause_checks import check_pauses
 from .search.noise_search import NoiseSearch
 from .superposition.superpose import check_superposition
 
@@ -102,6 +104,18 @@ def _time_shift(pipe: Any, arguments: dict[str, Any]) -> None:
     TimeShiftScheduler.from_scheduler(pipe.scheduler, window=1, cutoff=0)
 
 
+def _steering(pipe: Any, arguments: dict[str, Any]) -> None:
+    check_scheduler_is_used(pipe)
+    make_scheduler("stochastic", pipe.scheduler)
+    check_pauses(pipe)  # before the scheduler is another than that of the pipelines that this one is combined of
+    with set_up(pipe, "stochastic"):
+        _search("svdd")(pipe, arguments)
+
+
+def _weak_to_strong(pipe: Any, arguments: dict[str, Any]) -> None:
+    apply_weak_to_strong(pipe).remove()
+
+
 METHODS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
     "flow SDE": _flow_sde,
     "time shift": _time_shift,
@@ -109,5 +123,7 @@ METHODS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
     "zero-order search": _search("zero-order"),
     "halving": _search("halving"),
     "superposition": check_superposition,
+    "steering": _steering,
+    "weak-to-strong": _weak_to_strong,
 }
 """Each builds the method for a pipeline, and raises ValueError in one sentence where it cannot."""

@@ -218,7 +218,7 @@ def apply_rules(
     found: Any = layout or compat.guidance_layout(pipe)
     if found is None:
         raise ValueError(
-            f"how {name} combines its predictions is not known; if it guides by two, give layout= as one of "
+            f"{name} combines its predictions in a way that is not known; if it guides by two, give layout= as one of "
             f"{', '.join(LAYOUTS)}"
         )
     if applied_hooks(pipe):

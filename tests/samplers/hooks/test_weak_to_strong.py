@@ -277,8 +277,8 @@ def test_removal_and_a_second_one():
         ("StableDiffusion", {"layout": "sideways"}, "unknown layout 'sideways'; known: uncond-first, cond-first"),
         ("StableDiffusion", {"weak": SkippedLayers([0])}, "UNet2DConditionModel has no list of transformer blocks"),
         ("StableDiffusion3", {"weak": SkippedLayers([7])}, "has 3 layers; skip some of 0 to 2"),
-        ("StableDiffusionPAGPipeline", {}, "combines its predictions is not known; if it guides by two, give layout="),
-        ("StableDiffusionInstructPix2PixPipeline", {}, "combines its predictions is not known"),
+        ("StableDiffusionPAGPipeline", {}, "in a way that is not known; if it guides by two, give layout="),
+        ("StableDiffusionInstructPix2PixPipeline", {}, "combines its predictions in a way that is not known"),
         ("KandinskyCombinedPipeline", {}, "has 2 schedulers; give a pipeline of one stage"),
     ],
 )
