@@ -16,6 +16,7 @@ from ..verifiers import Verifier
 from .shadow import shadowed
 
 _uncounted: ContextVar[bool] = ContextVar("uncounted", default=False)
+_kept: ContextVar[tuple[Any, list[nn.Module]] | None] = ContextVar("kept", default=None)
 
 
 @dataclass
@@ -35,14 +36,28 @@ class Counts:
     verifier_calls: int = 0
 
 
+@contextmanager
+def denoisers_kept(pipe: Any) -> Iterator[None]:
+    """Look for a pipeline's denoisers once while the context is open, in which they stay the same.
+
+    A search asks for them several times in each window of each candidate.
+    """
+    token = _kept.set((pipe, timed_networks(pipe)))
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
 def denoisers(pipe: Any) -> list[nn.Module]:
     """The networks of a pipeline that are called with the time, its ControlNets among them.
 
     Raises:
         ValueError: where it has none.
     """
-    if networks := timed_networks(pipe):
-        return networks
+    kept = _kept.get()
+    if networks := kept[1] if kept is not None and kept[0] is pipe else timed_networks(pipe):
+        return list(networks)
     raise ValueError(f"{type(pipe).__name__} has no network that takes a sample and a time: its NFEs cannot be counted")
 
 

@@ -353,7 +353,7 @@ class PausedRows:
         streams = [parent.noise_key if key is None else key for parent, key in zip(parents, keys, strict=True)]
         step = PendingStep.gathered([(source.step, row) for source, row in standing])
         pipe, seeds = self.call.pipe, [node.seed for node in nodes]
-        with scheduled(pipe, scheduler), step_noise(pipe, seeds, streams, made) as drawn, torch.no_grad():
+        with scheduled(pipe, scheduler), step_noise(pipe, seeds, streams, made, True) as drawn, torch.no_grad():
             rows = step.make(scheduler, generators)
         begun = zip(nodes, parents, rows, strict=True)
         latents = torch.stack([self._moved(node, parent, latent, scheduler) for node, parent, latent in begun])

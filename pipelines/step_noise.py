@@ -58,7 +58,11 @@ def schedulers(pipe: Any) -> list[Any]:
 
 @contextmanager
 def step_noise(
-    pipe: Any, seeds: Sequence[int], keys: Sequence[int] | None = None, calls_before: int = 0
+    pipe: Any,
+    seeds: Sequence[int],
+    keys: Sequence[int] | None = None,
+    calls_before: int = 0,
+    steps_alone: bool = False,
 ) -> Iterator[StepNoise]:
     """Let each row draw from its own generator while the context is open, where the pipeline gives it none.
 
@@ -67,6 +71,7 @@ def step_noise(
         seeds: one per row.
         keys: of each row's noise; None for 0.
         calls_before: calls of `step` in the run before this part of it.
+        steps_alone: whether nothing of the pipeline's call but its steps is made while the context is open.
 
     Raises:
         GlobalNoise: within the pipeline's call, for a draw from the global generator that cannot be replaced so.
@@ -81,7 +86,8 @@ def step_noise(
                 stack.enter_context(shadowed(scheduler, "step", partial(_own_step, scheduler, stream)))
             else:
                 stack.enter_context(shadowed(scheduler, "step", _Step(scheduler, stream)))
-        stack.enter_context(before_first_model_call(pipe, _OwnDraws(pipe, first.generators)))
+        if not steps_alone:
+            stack.enter_context(before_first_model_call(pipe, _OwnDraws(pipe, first.generators)))
         yield noise
         first.see()
 

@@ -18,6 +18,7 @@ import torch
 from ...samplers.strategies import Need, Strategy, make_strategy
 from ...verifiers import Verifier
 from ..call import PipelineCall, encode_once, quiet
+from ..counting import denoisers_kept
 from ..numbers import check_numbers
 from ..quick_previews import FULL, QuickPreview, make_preview
 from ..row_times import own_times
@@ -168,7 +169,7 @@ class NoiseSearch:
         if shard is not None:
             _check_shards(output_dir, stop_at, prompts, shard)
         pipe = self.pipe
-        with quiet(pipe), encode_once(pipe), own_times(pipe, batch_size), torch.no_grad():
+        with quiet(pipe), encode_once(pipe), denoisers_kept(pipe), own_times(pipe, batch_size), torch.no_grad():
             self._place(self.verifier, self.judge, *(look.verifier for look in looks))
             if output_dir is None:
                 return search(None, everything, progress)

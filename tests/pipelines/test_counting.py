@@ -7,7 +7,7 @@ import torch
 import toys
 from diffusers import EulerDiscreteScheduler, HeunDiscreteScheduler, KDPM2DiscreteScheduler, PNDMScheduler
 from fakes import Brightness
-from samplesmith.pipelines import ClassConditionalPipeline, NoiseSearch
+from samplesmith.pipelines import ClassConditionalPipeline, NoiseSearch, counting
 from samplesmith.pipelines.counting import count_costs, count_nfe, count_verifier_calls, denoisers
 from samplesmith.pipelines.search.ledger import shares
 
@@ -163,3 +163,23 @@ def test_pixels_are_not_decoded():
 @pytest.mark.parametrize(("total", "count", "expected"), [(12, 4, [3] * 4), (10, 4, [3, 3, 2, 2]), (0, 2, [0, 0])])
 def test_shares_of_a_batch_add_up(total, count, expected):
     assert shares(total, count) == expected
+
+
+def test_a_search_looks_for_its_networks_once_however_long_it_is(monkeypatch):
+    looked, find = [], counting.timed_networks
+
+    def watched(owner):
+        looked.append(owner)
+        return find(owner)
+
+    monkeypatch.setattr(counting, "timed_networks", watched)
+    pipe = toys.build("StableDiffusion")
+    found = []
+    for candidates in (2, 5):
+        looked.clear()
+        arguments = {**toys.SMALL, "num_inference_steps": 4}
+        NoiseSearch(pipe, Brightness(), "halving")("a cat", num_candidates=candidates, progress=False, **arguments)
+        found.append(len(looked))
+    assert found[0] == found[1]
+    pipe.unet = other = toys.build("StableDiffusion").unet
+    assert denoisers(pipe) == [other], "another network is found as ever, once the search is over"
