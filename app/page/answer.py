@@ -40,15 +40,16 @@ class Shot:
         return cls(title, draw.file, draw.seed, draw.score, draw.sight, marked)
 
 
-def answer(asked: str, shots: list[Shot], said: str = "") -> str:
+def answer(asked: str, shots: list[Shot], said: str = "", judged: bool = True) -> str:
     """The panel at the top of a result column, of one height whatever has come.
 
     Args:
         asked: the prompt that the pictures belong to.
         shots: two pictures side by side, or one.
         said: a line under the prompt.
+        judged: whether there is a place for a judge's words.
     """
-    sections = "".join(_section(shot, asked) for shot in shots)
+    sections = "".join(_section(shot, asked, judged) for shot in shots)
     line = f'<p class="said">{escape(said) or "&nbsp;"}</p>'
     return (
         f'<section class="answer" aria-label="Result"><h2>{escape(asked)}</h2>{line}'
@@ -56,12 +57,12 @@ def answer(asked: str, shots: list[Shot], said: str = "") -> str:
     )
 
 
-def _section(shot: Shot, asked: str) -> str:
-    title = f"<h3>{escape(shot.title)}</h3>"
+def _section(shot: Shot, asked: str, judged: bool) -> str:
+    title, verdict = f"<h3>{escape(shot.title)}</h3>", verdict_html(shot.sight) if judged else ""
     if shot.file is None:
-        return f"<section>{title}{empty_cell(shot.note)}{verdict_html(None)}</section>"
+        return f"<section>{title}{empty_cell(shot.note)}{verdict}</section>"
     said = shot.note or (f"score {shot.score:.3f}" if math.isfinite(shot.score) else "")
     caption = ", ".join(filter(None, [said, f"seed {shot.seed}"]))
     alt = f"{asked}, {shot.title.lower()}, {caption}"
     picture = Picture(shot.file, alt, caption, shot.marked, sight=shot.sight, seed=shot.seed)
-    return f"<section>{title}{figure(picture)}{verdict_html(shot.sight)}</section>"
+    return f"<section>{title}{figure(picture)}{verdict}</section>"

@@ -29,13 +29,10 @@ class ModelFields:
             self.model = gr.Dropdown(
                 models.pipelines, value=models.model, label="Model", info=models.summary(models.model) or None
             )
-            self.verifier = (
-                None
-                if verifier is None
-                else gr.Dropdown(
-                    models.guides(models.model), value=first["verifier"], label=verifier, info=GLOSSARY["verifier"]
-                )
-            )
+            self.verifier = None
+            if verifier is not None:
+                guides = models.guides(models.model)
+                self.verifier = gr.Dropdown(guides, value=first["verifier"], label=verifier, info=GLOSSARY["verifier"])
             self.judge = gr.Dropdown(
                 [NO_JUDGE, *models.judges(models.model)], value=first["judge"], label=judge, info=GLOSSARY["judge"]
             )

@@ -29,7 +29,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "random": {"strategy": "random"},
     "halving": {"strategy": "halving"},
     "auto": {"strategy": "random", "steps": AUTO},
-    STEERED: {"strategy": "smc:tilt=100", "steps": 8},
+    STEERED: {"strategy": "smc:tilt=100", "steps": 8, "batch_size": 8},
 }
 """Rows of the grid, as settings of a search; the last is a steered one."""
 MEANING = {

@@ -22,7 +22,7 @@ NOT_MEASURED = "Which is better is not measured for this setting."
 
 def waiting(condition: str) -> str:
     """The panel at the top while nothing has come."""
-    return answer(condition, [Shot(title, note="will stand here") for title in ("Plain", "Shifted")])
+    return answer(condition, [Shot(title, note="will stand here") for title in ("Plain", "Shifted")], judged=False)
 
 
 def final_answer(comparison: Comparison) -> str:
@@ -30,10 +30,11 @@ def final_answer(comparison: Comparison) -> str:
     request = comparison.request
     shots = [
         Shot("Plain", comparison.plain[0], request.seed),
-        Shot("Shifted, the same noise", comparison.shifted[0], request.seed),
+        Shot("Shifted", comparison.shifted[0], request.seed),
     ]
     said = measured(request)
-    return answer(request.condition, shots, f"Measured over many pictures: {said}." if said else NOT_MEASURED)
+    line = f"The same noise in both. {f'Measured over many pictures: {said}.' if said else NOT_MEASURED}"
+    return answer(request.condition, shots, line, judged=False)
 
 
 def titled_grid(which: str, shown: Sequence[Picture], places: int) -> str:
