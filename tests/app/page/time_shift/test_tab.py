@@ -19,7 +19,7 @@ def test_each_preset_of_time_shift_ends_in_a_visible_result(visit, name):
     end = time.monotonic() - start
     print(f"{name}: the end after {end:.1f} s")
     pictures = page.get_by_role("img", name=re.compile("(plain|shifted), seed"))
-    assert pictures.count() == 8
+    assert pictures.count() == 10, "four of each, and the first of both in the answer"
     for picture in pictures.element_handles():  # they are fetched after the page has them
         page.wait_for_function("one => one.complete && one.naturalWidth", arg=picture)
     assert page.get_by_text(re.compile(r"\d+% fell on an end of the window")).is_visible()
