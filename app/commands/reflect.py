@@ -17,7 +17,7 @@ def reflect(
     width: Annotated[int, typer.Option(help="of its tokens, a multiple of 4")] = 96,
     layers: Annotated[int, typer.Option(help="of its transformer")] = 2,
     patch_size: Annotated[int, typer.Option(help="height and width of what becomes a token")] = 2,
-    items: Annotated[int, typer.Option(help="collected steps that are seen, each several times")] = 112_000,
+    items: Annotated[int, typer.Option(help="collected steps that are seen, each several times")] = 64_000,
     batch_size: Annotated[int, typer.Option(help="of them")] = 64,
     learning_rate: Annotated[float, typer.Option(help="of AdamW, at its peak")] = 2e-3,
     seed: Annotated[int, typer.Option(help="of the first weights and the batches")] = 0,
