@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from urllib.parse import urlencode
 
-from page_presets import BUTTON, LONG, URL, start
+from page_presets import LONG, URL, start
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -26,11 +26,10 @@ def opened(browser: Browser, tab: str, size: tuple[int, int] = WIDE, scheme: str
     page = context.new_page()
     page.set_default_timeout(LONG)
     page.goto(f"{URL}?{urlencode({'tab': tab, **asked})}" if asked else URL)
-    page.locator(".estimate").get_by_text("NFEs").first.wait_for()
-    if asked:
-        page.wait_for_function(f"{BUTTON}?.disabled")
-        page.wait_for_function(f"!{BUTTON}.disabled")
-        page.locator(".past >> visible=true").first.wait_for()
+    if not asked:
+        page.locator(".estimate").get_by_text("NFEs").first.wait_for()
+    else:
+        page.locator(".past >> visible=true").first.wait_for()  # the run has ended
     return page
 
 
@@ -44,10 +43,6 @@ def halving(browser: Browser) -> Page:
 
 def compare(browser: Browser) -> Page:
     return opened(browser, "Compare", prompt=RELATION)
-
-
-def steering(browser: Browser) -> Page:
-    return opened(browser, "Steering", strategy="smc:tilt=100")
 
 
 def superpose(browser: Browser) -> Page:
@@ -84,7 +79,6 @@ PICTURES: dict[str, tuple[Callable[[Browser], Page], int]] = {
     "look": (look, 900),
     "halving": (halving, 1700),
     "compare": (compare, 1450),
-    "steering": (steering, 1700),
     "superpose": (superpose, 1500),
     "time_shift": (time_shift, 1500),
     "phone": (phone, 844),
