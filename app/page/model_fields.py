@@ -57,10 +57,11 @@ class ModelFields:
         """
         first, now = self.first(model), dict(zip(list(self.boxes)[1:], chosen, strict=True))
         offered = {"verifier": self.models.guides(model), "judge": [NO_JUDGE, *self.models.judges(model)]}
-        updates = [gr.Dropdown(info=self.models.summary(model) or None)]
+        updates = [gr.update(info=self.models.summary(model) or None)]
         for name, value in now.items():
-            kept = value if value in offered[name] else first[name]
-            updates.append(gr.Dropdown(choices=offered[name], value=kept))
+            # What fits is not written again: a link may have filled the box meanwhile.
+            new = {} if value in offered[name] else {"value": first[name]}
+            updates.append(gr.update(choices=offered[name], **new))
         return updates
 
 

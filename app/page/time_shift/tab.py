@@ -162,8 +162,9 @@ class TimeShiftTab:
         classes = self.studio.models.labels(model)
         fits = condition in conditions or (not classes and len(condition.split()) > 1)
         return [
-            gr.Dropdown(choices=conditions, value=condition if fits else conditions[0]),
-            gr.Dropdown(choices=solvers, value=solver if solver in solvers else solvers[0]),
+            # What fits is not written again: a link may have filled the box meanwhile.
+            gr.update(choices=conditions, **({} if fits else {"value": conditions[0]})),
+            gr.update(choices=solvers, **({} if solver in solvers else {"value": solvers[0]})),
         ]
 
     def run(self, request: gr.Request, *values: Any) -> Iterator[Update]:
