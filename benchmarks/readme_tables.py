@@ -48,6 +48,7 @@ SHOWN = (
     ("random", 8),
     ("auto", None),
     ("halving", 12),
+    ("halving", 8),
     ("auto-halving", None),
     ("halving-preview", 12),
     ("zero-order", 8),
