@@ -1,7 +1,5 @@
 """emoji-turbo's recipe in small: two stages, and a pipeline that finds its other parts in emoji-sd3."""
 
-import json
-
 import pytest
 import samplesmith
 import torch
@@ -30,7 +28,7 @@ def latents(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_stages_leave_a_stock_pipeline_of_few_steps(tmp_path, latents, emoji_pipe, monkeypatch):
+def test_two_stages_leave_a_stock_pipeline_of_few_steps(tmp_path, latents, monkeypatch):
     monkeypatch.setattr(emoji_turbo, "BATCHES", dict.fromkeys(emoji_turbo.STAGES, 2))
     monkeypatch.setattr("samplesmith.training.distillation.stages.MEASURED", 2)
     with pytest.raises(FolderError, match="end the stage tsm first"):
@@ -39,11 +37,10 @@ def test_two_stages_leave_a_stock_pipeline_of_few_steps(tmp_path, latents, emoji
         emoji_turbo.train(tmp_path / "turbo", latents, stage, 1)
     folder = tmp_path / "turbo/pipeline"
     assert not (folder / "vae").exists()
-    assert sum(file.stat().st_size for file in folder.rglob("*")) < 16e6
-    shared = json.loads((folder / "samplesmith.json").read_text())["shared"]
-    pipe = samplesmith.load(folder, **{name: emoji_pipe.components[name] for name in shared})
+    assert sum(file.stat().st_size for file in folder.rglob("*")) < 30e6
+    pipe = samplesmith.load(folder)
     pipe.set_progress_bar_config(disable=True)
-    assert len(pipe.transformer.transformer_blocks) == 3
+    assert len(pipe.transformer.transformer_blocks) == emoji_turbo.BLOCKS
     generator = torch.Generator().manual_seed(0)
     call = {**emoji_turbo.CALL_DEFAULTS, "num_inference_steps": 1, "height": 128, "width": 128}
     assert pipe("two cats on pink", generator=generator, **call).images[0].size == (128, 128)
