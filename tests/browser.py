@@ -51,8 +51,9 @@ class Server:
         return [folder for home in self.home.glob("samplesmith-web-*") for folder in home.iterdir()]
 
     def files(self):
-        """Everything but what gradio and the visitors keep."""
-        return {file for file in self.home.iterdir() if not file.name.startswith(("samplesmith-web-", "gradio"))}
+        """Everything but what gradio, torch's compiler and the visitors keep."""
+        known = ("samplesmith-web-", "gradio", "torchinductor")
+        return {file for file in self.home.iterdir() if not file.name.startswith(known)}
 
     def post(self, path, body, timeout=60):
         request = urllib.request.Request(
