@@ -104,6 +104,7 @@ class Line:
         self._lock = threading.Lock()
         self._lasted: deque[float] = deque(maxlen=_REMEMBERED)
         self._began = 0.0
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, "samplesmith")
 
     def join(self, work: Work) -> Turn:
@@ -114,6 +115,8 @@ class Line:
         """
         turn = Turn()
         with self._lock:
+            if self._closed:
+                raise FullError("the page is being closed; start it again")
             if len(self._turns) >= self.most:
                 raise FullError(f"{len(self._turns)} visitors are in line already; please try again in a minute")
             self._turns.append(turn)
@@ -171,8 +174,9 @@ class Line:
         return max(before * mean - (time.monotonic() - self._began), mean / 2)
 
     def close(self) -> None:
-        """Stop whatever is in line."""
+        """Stop whatever is in line, and take nothing more."""
         with self._lock:
+            self._closed = True
             turns = list(self._turns)
         for turn in turns:
             turn.stop()

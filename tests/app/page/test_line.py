@@ -69,3 +69,10 @@ def test_who_waits_is_told_how_long_by_the_turns_before(line):
     assert 0 < news.seconds < 10
     gate.set()
     follow_turn(line, first)
+
+
+def test_a_closed_line_takes_nothing_more():
+    line = Line(2)
+    line.close()
+    with pytest.raises(FullError, match="the page is being closed"):
+        line.join(lambda turn: None)
