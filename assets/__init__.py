@@ -34,7 +34,13 @@ def card(name: str) -> dict[str, Any]:
     Its kind and summary; by kind, call defaults, guide, loader, vocabulary, what the weights lack of its words, and
     which components are another model's (`shared`: its name by component), so that they are stored once.
     """
-    return json.loads((path(name) / _CARD).read_text())
+    return card_in(path(name))
+
+
+def card_in(folder: Path) -> dict[str, Any]:
+    """The card of a model's folder, shipped or not; empty for one without."""
+    file = folder / _CARD
+    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def call_defaults(name: str) -> dict[str, Any]:

@@ -79,9 +79,8 @@ def _load(name: str | Path, dtype: torch.dtype | str, arguments: dict[str, Any])
 
 def _shared(source: Path, dtype: torch.dtype, given: dict[str, Any]) -> dict[str, Any]:
     """Components that a folder's card says lie in a shipped model's folder, which holds them once for both."""
-    card, parts = source / "samplesmith.json", {}
-    named = json.loads(card.read_text()).get("shared", {}) if card.is_file() else {}
-    for component, owner in named.items():
+    parts = {}
+    for component, owner in assets.card_in(source).get("shared", {}).items():
         if component not in given:
             folder = assets.path(owner)
             library, cls = _read_index(folder)[component]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,6 @@ def shipped_calibration(model: str | Path, verifier: str | None = None) -> Path 
         verifier: the guide; for one that the model was not calibrated by, and for None, the first that it was.
     """
     folder = assets.path(str(model)) if str(model) in assets.names() else Path(model)
-    card = folder / "samplesmith.json"
-    files = json.loads(card.read_text()).get("calibrations", {}) if card.is_file() else {}
+    files = assets.card_in(folder).get("calibrations", {})
     name = files.get(verifier) or next(iter(files.values()), None)
     return None if name is None else folder / name
