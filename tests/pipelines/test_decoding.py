@@ -1,5 +1,7 @@
 """Latents become pictures as the pipeline itself makes them at its end, whatever their form is."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import toys
 from diffusers import LCMScheduler
 from samplesmith.pipelines.call import PipelineCall
 from samplesmith.pipelines.counting import count_costs
-from samplesmith.pipelines.decoding import Decoder, started_from
+from samplesmith.pipelines.decoding import Decoder, decode, started_from
 from samplesmith.pipelines.row import Row
 from samplesmith.pipelines.shadow import shadowed
 from samplesmith.pipelines.started_from import copy_generators
@@ -111,3 +113,14 @@ def test_copies_of_generators_draw_the_same():
     copies = copy_generators(generators)
     assert [torch.rand(1, generator=g) for g in copies] == [torch.rand(1, generator=g) for g in generators]
     assert copy_generators(None) is None
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_latents_have_their_mean_and_spread_back(frame):
+    """z std / scale + mean by channel, of pictures and of clips of one frame; pixels are (x + 1) / 2."""
+    config = {"latents_mean": [0.5, -0.5, 0.25], "latents_std": [2.0, 1.0, 0.5], "scaling_factor": 2.0}
+    vae = SimpleNamespace(config=config, dtype=torch.float32, decode=lambda z, return_dict: (z,))
+    pipe = SimpleNamespace(vae=vae, _execution_device="cpu")
+    latents = torch.full((1, 3, 1, 2, 2) if frame else (1, 3, 2, 2), 0.25)
+    known = torch.tensor([0.75, -0.375, 0.3125])[None, :, None, None].expand(1, 3, 2, 2)
+    assert torch.allclose(decode(pipe, latents), (known + 1) / 2)
