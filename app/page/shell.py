@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,9 @@ def launch(
     """
     studio = Studio(models or Models(pipe=pipe, verifier=verifier), limits or Limits())
     page = build_page(studio)
+    # Diffusers' import of requests warns, in another thread: matplotlib, which gradio imports with its first event,
+    # would log that warning as its own.
+    import_module("requests")
     page.launch(
         server_name=host,
         server_port=port,
