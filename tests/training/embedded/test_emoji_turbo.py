@@ -42,7 +42,7 @@ def test_two_stages_leave_a_stock_pipeline_of_few_steps(tmp_path, latents, monke
     pipe.set_progress_bar_config(disable=True)
     assert len(pipe.transformer.transformer_blocks) == emoji_turbo.BLOCKS
     generator = torch.Generator().manual_seed(0)
-    call = {**emoji_turbo.CALL_DEFAULTS, "num_inference_steps": 1, "height": 128, "width": 128}
+    call = {**emoji_turbo.call_defaults("dm"), "num_inference_steps": 1, "height": 128, "width": 128}
     assert pipe("two cats on pink", generator=generator, **call).images[0].size == (128, 128)
 
 
