@@ -159,7 +159,7 @@ class ScoreMatching(Stage):
         first, last = self.plan.learned
         t = self.teacher.time((first + (last - first) * shares).to(x0))
         x_t = self.teacher.noised(x0, self._normal(source, x0), t)
-        with torch.no_grad():
+        with torch.no_grad(), loop.autocast():
             wanted = self.teacher.guided(x_t, t, condition, self._null(count, loop.device), self.plan.guidance_scale)
         with loop.autocast():
             said = student.output(x_t, t, condition)
