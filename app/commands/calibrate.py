@@ -11,17 +11,16 @@ from rich.table import Table
 from ...pipelines.numbers import check_numbers
 from ...pipelines.shipped import call_arguments, check_vocabulary, default_guide
 from .options import (
-    Device,
-    Dtype,
-    Guidance,
-    Height,
+    CALL,
+    PLACE,
+    BatchSize,
+    CallOptions,
     Json,
     Model,
-    Negative,
-    Offload,
+    Place,
     Seed,
-    Width,
     console,
+    grouped,
     make_folder,
     read_prompts,
 )
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from ...pipelines.search.calibration import Calibration
 
 
+@grouped
 def calibrate(
     prompts: Annotated[
         Path, typer.Option(help="a file with one prompt per line: some dozen, not those to be reported on")
@@ -39,19 +39,14 @@ def calibrate(
     judge: Annotated[str | None, typer.Option(help="a held-out verifier that measures the choices")] = None,
     steps: Annotated[str, typer.Option(help="numbers of steps to compare")] = "5,8,12,28",
     candidates: Annotated[int, typer.Option(help="candidates per prompt, at each number of steps")] = 16,
-    guidance_scale: Guidance = None,
-    negative_prompt: Negative = None,
-    height: Height = None,
-    width: Width = None,
+    call: CallOptions = CALL,
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(help="candidates in one call of the pipeline")] = 8,
+    batch_size: BatchSize = 8,
     output: Annotated[
         Path,
         typer.Option(help="folder for the calibration, a linear preview and the records; a rerun goes on from there"),
     ] = Path("outputs/calibration"),
-    dtype: Dtype = "float32",
-    device: Device = None,
-    offload: Offload = False,
+    place: Place = PLACE,
     as_json: Json = False,
 ) -> None:
     """Measure what candidates are worth by their steps, and what their clean predictions say early.
@@ -61,7 +56,14 @@ def calibrate(
     Example: `samplesmith calibrate --prompts benchmarks/prompts/validation.txt --judge emoji-detector`
     """
     numbers = _read_steps(steps)
-    check_numbers(height=height, width=width, batch_size=batch_size, seed=seed, guidance_scale=guidance_scale)
+    check_numbers(
+        height=call.height,
+        width=call.width,
+        batch_size=batch_size,
+        seed=seed,
+        guidance_scale=call.guidance_scale,
+    )
+    given = call.given
     wanted = read_prompts(None, prompts)
     verifier = verifier or default_guide(model)
     check_vocabulary(wanted, model, [verifier, *([judge] if judge else [])])
@@ -77,10 +79,9 @@ def calibrate(
     # What would fail after the hours is tried before them.
     new_figure(1, 1)
     make_folder(output)
-    check_device(device, offload)
+    check_device(place.device, place.offload)
     guide, held_out = load_verifier(verifier), load_verifier(judge) if judge else None
-    pipe = load_on_device(model, dtype, device, offload)
-    given = {"guidance_scale": guidance_scale, "negative_prompt": negative_prompt, "height": height, "width": width}
+    pipe = load_on_device(model, **vars(place))
     arguments = call_arguments(model, given)
     arguments.pop("num_inference_steps", None)
     found = measure(

@@ -8,9 +8,10 @@ import typer
 
 from ...foreign_errors import in_one_sentence
 from ...pipelines.shipped import check_model
-from .options import Device, Dtype, Model, Offload
+from .options import PLACE, Model, Place, grouped
 
 
+@grouped
 def web(
     model: Model = "emoji-sd3",
     verifier: Annotated[list[str] | None, typer.Option(help="to offer first, beside the shipped ones")] = None,
@@ -18,11 +19,9 @@ def web(
     host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 is seen by other machines")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="the first free one from 7860 when left out")] = None,
     share: Annotated[bool, typer.Option(help="open a public link through gradio")] = False,
-    dtype: Dtype = "float32",
-    device: Device = None,
-    offload: Offload = False,
+    place: Place = PLACE,
 ) -> None:
-    """Open the page: search and time shift, live, in a browser.
+    """Open the page: every method, live, in a browser.
 
     Example: `samplesmith web --model stabilityai/sdxl-turbo --dtype float16 --verifier clip:ViT-L-14:openai`
     """
@@ -31,14 +30,14 @@ def web(
         raise ValueError(f"--port is {port}; give a number from 1 to {2**16 - 1}")
     from ...pipelines.on_device import check_device
 
-    check_device(device, offload)
+    check_device(place.device, place.offload)
     try:
         from ..page.shell import launch
     except ImportError as error:
         raise ValueError("the page needs gradio: pip install 'samplesmith[web]'") from error
     from ..page.models import Models
 
-    models = Models(model, tuple(verifier or ()), judge, dtype=dtype, device=device, offload=offload)
+    models = Models(model, tuple(verifier or ()), judge, **vars(place))
     models.check()
     with in_one_sentence(f"the page cannot be opened at {host}{'' if port is None else f':{port}'}"):
         launch(models=models, host=host, port=port, share=share)

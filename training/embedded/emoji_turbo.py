@@ -45,7 +45,7 @@ SHIFT = 2.0
 """Of the grid on which 6 guided steps of the teacher are as often right as its 28."""
 BLOCKS = 6
 """Of the teacher's six: a student of three drew nothing right after 36,000 images of tsm."""
-UPDATES = {"tsm": 2600, "dm": 1500, "adm": 300}
+UPDATES = {"tsm": 4500, "dm": 1500, "adm": 300}
 SHARED = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae")
 """Components that lie in the teacher's folder alone."""
 

@@ -52,6 +52,7 @@ def test_calibrate_then_search_by_it(samplesmith, fails, prompts, tmp_path):
         ("candidates is 1", ["--candidates", 1]),
         ("no file nothing.txt", ["--prompts", "nothing.txt"]),
         ("unknown verifier 'emoji-clop'", ["--verifier", "emoji-clop"]),
+        ("the settings of --argument, 'clip_skip', cannot be read", ["--argument", "clip_skip"]),
     ],
 )
 def test_bad_input(fails, prompts, message, arguments):
