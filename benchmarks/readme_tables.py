@@ -186,13 +186,38 @@ def few_step_search() -> str:
     return table(rows)
 
 
+def guidance_methods() -> str:
+    """Ways of guidance on the hard prompts at the scales that validation chose, beside CFG at their effective ones."""
+    heads = ["scale", "NFEs", "right", "minus CFG", "1,000 × KID", "diversity", "effective scale", "minus CFG there"]
+    rows = [["", *heads]]
+    for method, of in read("weak_to_strong")["hard"].items():
+        plain = method == "CFG"
+        rows.append(
+            [
+                method,
+                f"{of['scale']:g}",
+                f"{of['nfe']:.0f}",
+                interval(of["success"]),
+                "" if plain else interval(of["minus CFG"]),
+                f"{1000 * of['kid']:.2f}",
+                figure(of["diversity"]["mean"]),
+                f"{of['effective scale']:.2f}",
+                "" if plain else interval(of["minus CFG at the effective scale"]),
+            ]
+        )
+    return table(rows)
+
+
 TABLES = (best_of_n, search_scaling, support_matrix)
 """Of the README."""
 for one in (steering_scaling, few_step_search):
     if (RESULTS / f"{one.__name__}.json").exists():
         TABLES += (one,)
 
-PAGES = {"docs/superposition.md": (superposition, superposed_densities)}
+PAGES = {
+    "docs/superposition.md": (superposition, superposed_densities),
+    "docs/guidance.md": (guidance_methods,),
+}
 """Tables of other pages."""
 
 
