@@ -13,6 +13,7 @@ from torch.nn.utils import parameters_to_vector
 ONE_STEP = Plan((1.0,), fake_updates=2)
 RUNS = {
     "tsm": ("tsm", ONE_STEP, examples()),
+    "tsm on the student's runs": ("tsm", Plan((1.0, 0.5), own=0.5, redraw=False), examples()),
     "ode": ("ode", Plan((1.0, 0.5)), examples(paired=True)),
     "dm": ("dm", ONE_STEP, examples()),
     "dm of two steps": ("dm", Plan((1.0, 0.5), fake_updates=2), examples()),
@@ -91,6 +92,26 @@ def test_score_matching_comes_near_the_teacher(tmp_path):
     with torch.no_grad():
         said, wanted = TEACHER.of_network(student).output(x_t, t, {}), TEACHER.output(x_t, t, {})
     assert (said - wanted).square().mean() < 0.05 * wanted.square().mean()
+
+
+@pytest.mark.slow
+def test_on_its_own_runs_a_student_comes_nearer_to_what_the_teacher_says_there(tmp_path):
+    """A network too small for all times and places, with and without the states of its runs."""
+    times = (1.0, 0.7, 0.4)
+
+    def error(own):
+        plan = Plan(times, rate=2e-3, own=own, redraw=False)
+        data = examples(20_000)
+        student = distil(tmp_path / f"{own}", "tsm", Plane(12), TEACHER, data, plan, 800, 240, average=0.98, cpu=True)
+        noise = torch.randn(4000, 2, generator=torch.Generator().manual_seed(3))
+        network, found = TEACHER.of_network(student), []
+        with torch.no_grad():
+            for x, time in zip(few_steps.inputs(network, noise, times, {}, None), times, strict=True):
+                t = torch.full((len(x),), time)
+                found.append((network.output(x, t, {}) - TEACHER.output(x, t, {})).square().mean())
+        return float(sum(found))
+
+    assert error(0.9) < 0.8 * error(0.0)
 
 
 def test_what_a_stage_cannot_do_is_one_sentence(tmp_path):

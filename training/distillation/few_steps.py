@@ -18,24 +18,31 @@ Redraw = Callable[[Tensor], Tensor]
 """Fresh noise in the form of a sample."""
 
 
-def input_at(
-    student: Denoiser, noise: Tensor, times: Sequence[float], step: int, condition: Condition, redraw: Redraw | None
-) -> Tensor:
-    """x at the student's own time `times[step]`, made by its steps before: what it will see when it is used.
+def inputs(
+    student: Denoiser, noise: Tensor, times: Sequence[float], condition: Condition, redraw: Redraw | None
+) -> list[Tensor]:
+    """x at each of the student's own times, made by its steps before: what it sees when it is used.
 
     Args:
         student: the denoiser.
         noise: of unit variance, (batch, ...): its input at the first time.
         times: falling, on the path.
-        step: from 0.
         condition: of the rows.
         redraw: of the noise that is put back; None: the predicted noise.
     """
-    x = noise
-    for now, later in pairwise(times[: step + 1]):
-        found = student.predict(x, _rows(now, x), condition)
-        x = student.noised(found.x0, found.eps if redraw is None else redraw(x), _rows(later, x))
-    return x
+    x, found = noise, [noise]
+    for now, later in pairwise(times):
+        said = student.predict(x, _rows(now, x), condition)
+        x = student.noised(said.x0, said.eps if redraw is None else redraw(x), _rows(later, x))
+        found.append(x)
+    return found
+
+
+def input_at(
+    student: Denoiser, noise: Tensor, times: Sequence[float], step: int, condition: Condition, redraw: Redraw | None
+) -> Tensor:
+    """The last of `inputs` up to a step, counted from 0."""
+    return inputs(student, noise, times[: step + 1], condition, redraw)[-1]
 
 
 def generate(

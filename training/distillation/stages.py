@@ -45,6 +45,7 @@ class Plan:
         rate, fake_rate: learning rates of the student, and of the fake score with its head.
         fake_updates: of the fake score, before each of the student's.
         learned: shares of the path between which teacher score matching draws its times, in [0, 1].
+        own: the share of its rows that teacher score matching takes from runs of the student, in [0, 1).
         low, high: those between which distribution matching draws its own.
         decoupled: whether guidance is an augmentation with times of its own.
         alignment: how much the fake score keeps of itself after each update of the student; None: it is left alone.
@@ -61,6 +62,7 @@ class Plan:
     fake_rate: float = 1e-4
     fake_updates: int = 5
     learned: tuple[float, float] = (0.0, 1.0)
+    own: float = 0.0
     low: float = 0.02
     high: float = 0.98
     decoupled: bool = False
@@ -77,6 +79,8 @@ class Plan:
             raise ValueError(f"times are drawn between {self.low} and {self.high}; give 0 < low < high < 1")
         if not 0 <= self.learned[0] < self.learned[1] <= 1:
             raise ValueError(f"tsm draws its times between {self.learned}; give shares of the path, in [0, 1]")
+        if not 0 <= self.own < 1:
+            raise ValueError(f"own is {self.own}; give the share of tsm's rows from the student's runs, 0 to below 1")
         if self.alignment is not None and not 0 <= self.alignment <= 1:
             raise ValueError(f"alignment is {self.alignment}; give what the fake score keeps, 0 to 1")
         if self.decoupled and self.guidance_scale == 1:
@@ -144,26 +148,56 @@ class Stage(ABC):
 
 
 class ScoreMatching(Stage):
-    """Teacher score matching: times are stratified over the path, x_t is noised data."""
+    """Teacher score matching: times are stratified over the path, x_t is noised data.
+
+    With `Plan.own` a share of the rows is what the student sees in runs of its own, where guidance and its errors take
+    it off noised data (the states of the learner: Ross et al., arXiv 1011.0686). Those runs start with a step of random
+    length, so that they visit all times between the plan's.
+    """
 
     def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
-        error = self._error(self.student, loop, loop, loop.settings.batch_size)
+        count = loop.settings.batch_size
+        runs = round(self.plan.own * count / len(self.plan.times))
+        error = self._error(self.student, loop, loop, count - runs * len(self.plan.times), runs)
         return error, {"tsm": error}
 
     def evaluate(self, loop: Loop) -> Figures:
-        return {"validation": self._error(self._averaged(loop), loop, Randomness(9), MEASURED)}
+        student = self._averaged(loop)
+        found = {"validation": self._error(student, loop, Randomness(9), MEASURED)}
+        if self.plan.own:
+            found["own validation"] = self._error(student, loop, Randomness(9), 0, MEASURED // len(self.plan.times))
+        return found
 
-    def _error(self, student: Denoiser, loop: Loop, source: Source, count: int) -> Tensor:
-        x0, condition, _ = self._draw(source, count, loop.device)
-        shares = (torch.arange(count) + torch.rand(count, generator=source.generator)) / count
+    def _error(self, student: Denoiser, loop: Loop, source: Source, noised: int, runs: int = 0) -> Tensor:
+        """Over rows of noised data, and all the inputs of some of the student's runs."""
+        drawn = self._draw(source, noised + runs, loop.device)
+        x0, condition = drawn.x0[:noised], {name: value[:noised] for name, value in drawn.condition.items()}
+        shares = (torch.arange(noised) + torch.rand(noised, generator=source.generator)) / max(noised, 1)
         first, last = self.plan.learned
         t = self.teacher.time((first + (last - first) * shares).to(x0))
         x_t = self.teacher.noised(x0, self._normal(source, x0), t)
+        if runs:
+            of_runs = {name: value[noised:] for name, value in drawn.condition.items()}
+            with torch.no_grad(), loop.autocast():
+                times, inputs = self._run(student, source, drawn.x0[noised:], of_runs)
+            x_t, t = torch.cat([x_t, *inputs]), torch.cat([t, times.to(t).repeat_interleave(runs)])
+            condition = {name: torch.cat([value, *[of_runs[name]] * len(times)]) for name, value in condition.items()}
         with torch.no_grad(), loop.autocast():
-            wanted = self.teacher.guided(x_t, t, condition, self._null(count, loop.device), self.plan.guidance_scale)
+            null = self._null(len(x_t), loop.device)
+            wanted = self.teacher.guided(x_t, t, condition, null, self.plan.guidance_scale)
         with loop.autocast():
             said = student.output(x_t, t, condition)
         return tsm.loss(said, wanted)
+
+    def _run(
+        self, student: Denoiser, source: Source, like: Tensor, condition: Condition
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Times and inputs of runs of the student, whose first step is up to the plan's in length."""
+        shorter = float(torch.rand((), generator=source.generator))
+        plan = torch.tensor(self.plan.times)
+        times = self.teacher.time(torch.cat([plan[:1], plan[1:].lerp(plan[:-1], shorter)]) / self.teacher.last)
+        noise = self._normal(source, like)
+        return times, few_steps.inputs(student, noise, times.tolist(), condition, self._redraw(source))
 
 
 class Regression(Stage):
