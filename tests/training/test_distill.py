@@ -96,13 +96,13 @@ def test_score_matching_comes_near_the_teacher(tmp_path):
 
 @pytest.mark.slow
 def test_on_its_own_runs_a_student_comes_nearer_to_what_the_teacher_says_there(tmp_path):
-    """A network too small for all times and places, with and without the states of its runs."""
-    times = (1.0, 0.7, 0.4)
+    """With as many rows, half of them the inputs of its runs, and without these."""
+    times = (1.0, 0.9, 0.8)
 
     def error(own):
         plan = Plan(times, rate=2e-3, own=own, redraw=False)
         data = examples(20_000)
-        student = distil(tmp_path / f"{own}", "tsm", Plane(12), TEACHER, data, plan, 800, 240, average=0.98, cpu=True)
+        student = distil(tmp_path / f"{own}", "tsm", Plane(24), TEACHER, data, plan, 800, 240, average=0.98, cpu=True)
         noise = torch.randn(4000, 2, generator=torch.Generator().manual_seed(3))
         network, found = TEACHER.of_network(student), []
         with torch.no_grad():
@@ -111,7 +111,7 @@ def test_on_its_own_runs_a_student_comes_nearer_to_what_the_teacher_says_there(t
                 found.append((network.output(x, t, {}) - TEACHER.output(x, t, {})).square().mean())
         return float(sum(found))
 
-    assert error(0.9) < 0.8 * error(0.0)
+    assert error(0.5) < 0.7 * error(0.0)
 
 
 def test_what_a_stage_cannot_do_is_one_sentence(tmp_path):

@@ -151,8 +151,7 @@ class ScoreMatching(Stage):
     """Teacher score matching: times are stratified over the path, x_t is noised data.
 
     With `Plan.own` a share of the rows is what the student sees in runs of its own, where guidance and its errors take
-    it off noised data (the states of the learner: Ross et al., arXiv 1011.0686). Those runs start with a step of random
-    length, so that they visit all times between the plan's.
+    it off noised data (the states of the learner: Ross et al., arXiv 1011.0686).
     """
 
     def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
@@ -178,9 +177,10 @@ class ScoreMatching(Stage):
         x_t = self.teacher.noised(x0, self._normal(source, x0), t)
         if runs:
             of_runs = {name: value[noised:] for name, value in drawn.condition.items()}
+            noise, times = self._normal(source, drawn.x0[noised:]), self.plan.times
             with torch.no_grad(), loop.autocast():
-                times, inputs = self._run(student, source, drawn.x0[noised:], of_runs)
-            x_t, t = torch.cat([x_t, *inputs]), torch.cat([t, times.to(t).repeat_interleave(runs)])
+                inputs = few_steps.inputs(student, noise, times, of_runs, self._redraw(source))
+            x_t, t = torch.cat([x_t, *inputs]), torch.cat([t, t.new_tensor(times).repeat_interleave(runs)])
             condition = {name: torch.cat([value, *[of_runs[name]] * len(times)]) for name, value in condition.items()}
         with torch.no_grad(), loop.autocast():
             null = self._null(len(x_t), loop.device)
@@ -188,16 +188,6 @@ class ScoreMatching(Stage):
         with loop.autocast():
             said = student.output(x_t, t, condition)
         return tsm.loss(said, wanted)
-
-    def _run(
-        self, student: Denoiser, source: Source, like: Tensor, condition: Condition
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Times and inputs of runs of the student, whose first step is up to the plan's in length."""
-        shorter = float(torch.rand((), generator=source.generator))
-        plan = torch.tensor(self.plan.times)
-        times = self.teacher.time(torch.cat([plan[:1], plan[1:].lerp(plan[:-1], shorter)]) / self.teacher.last)
-        noise = self._normal(source, like)
-        return times, few_steps.inputs(student, noise, times.tolist(), condition, self._redraw(source))
 
 
 class Regression(Stage):

@@ -47,7 +47,7 @@ SHIFT = 2.0
 BLOCKS = 6
 """Of the teacher's six: a student of three drew nothing right after 36,000 images of tsm."""
 UPDATES = {"tsm": 4500, "own": 2400, "dm": 1500, "adm": 300}
-"""`own` of what ships began with the average after 2,000 of the updates of `tsm`."""
+"""`own` of what ships began with the average after 2,600 of the updates of `tsm`."""
 SHARED = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae")
 """Components that lie in the teacher's folder alone."""
 
