@@ -47,7 +47,10 @@ SETTINGS = (
     ("dpm-solver", 2, 12, 3.0),
     ("dpm-solver", 2, 8, 3.0),
     ("dpm-solver", 2, 8, 4.0),
+    ("dpm-solver", 1, 6, 3.0),
+    ("dpm-solver", 2, 6, 3.0),
     ("dpm-solver", 3, 6, 3.0),
+    ("dpm-solver", 2, 4, 3.0),
     ("dpm-solver", 3, 4, 3.0),
 )
 """Solver, shift of its grid, number of steps, guidance scale; the others are compared with the first."""

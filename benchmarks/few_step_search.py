@@ -6,9 +6,9 @@ The question: how many of the student's candidates does the guide need until the
 in the teacher's best-of-16 at its default steps, and what part of the NFEs and the seconds is that? Both choose from
 recorded pools, by expectation over the subsets of each prompt's pool, as in search_scaling.py, whose pools of the
 teacher are taken from --teacher-work. Beside it one draw of each. An NFE is a forward for one row of the batch: the
-teacher's guided step takes two, the student's, which has half the teacher's blocks, one. Differences are paired by
-prompt, with 95 % bootstrap intervals over prompts. Seconds of a candidate are those of a batch of 8 with its decode and
-its score, the median of rounds in which all settings take turns. What is on record is not made again.
+teacher's guided step takes two, the student's one. Differences are paired by prompt, with 95 % bootstrap intervals over
+prompts. Seconds of a candidate are those of a batch of 8 with its decode and its score, the median of rounds in which
+all settings take turns. What is on record is not made again.
 """
 
 import argparse
@@ -94,8 +94,8 @@ def main() -> None:
     parser.add_argument("--judge", default="emoji-detector")
     parser.add_argument("--prompt-file", type=Path, default=HARD)
     parser.add_argument("--prompts", type=int, help="how many, evenly spaced in the file; all when left out")
-    parser.add_argument("--student-steps", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--student-candidates", type=int, default=32)
+    parser.add_argument("--student-steps", type=int, nargs="+", default=[4, 5, 6])
+    parser.add_argument("--student-candidates", type=int, default=24)
     parser.add_argument("--teacher-candidates", type=int, default=16)
     parser.add_argument("--few-steps", type=int, default=12, help="of the teacher's single draw beside the student's")
     parser.add_argument("--rounds", type=int, default=5, help="of the timing")
