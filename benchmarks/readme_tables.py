@@ -160,7 +160,7 @@ def steering_scaling() -> str:
 
 
 def few_step_search() -> str:
-    """A student's candidates beside its teacher's: success by their number, at a tenth of the cost, at equal success."""
+    """A student's candidates beside its teacher's: success by their number, at a tenth of the cost, at equal worth."""
     found = read("few_step_search")
     teacher, sizes = found["teacher"], (1, 4, 16)
     best = f"{teacher}'s best-of-16"
