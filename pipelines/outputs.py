@@ -87,4 +87,6 @@ def as_pixels(images: np.ndarray) -> tuple[np.ndarray, list[bool]]:
     if images.shape[-1] == 1:  # verifiers look at colours
         images = images.repeat(3, -1)
     usable = np.isfinite(images).reshape(len(images), -1).all(1).tolist()
-    return (np.nan_to_num(images).clip(0, 1) * 255).round().astype(np.uint8), usable
+    pixels = (images if all(usable) else np.nan_to_num(images)).clip(0, 1)
+    pixels *= 255
+    return pixels.round(out=pixels).astype(np.uint8), usable

@@ -153,7 +153,9 @@ class _Window:
         call, begins = inspect.signature(original).bind(*args, **kwargs), self.begins
         if not self.steps:
             sample = call.arguments["sample"]
-            if begins is None or sample.shape != begins.shape or not near(sample, begins.to(sample)):
+            if sample is not begins and (
+                begins is None or sample.shape != begins.shape or not near(sample, begins.to(sample))
+            ):
                 raise ValueError(
                     "the pipeline changes its latents between prepare_latents and its first step, so its runs cannot "
                     "be resumed; use the random strategy"
@@ -328,7 +330,8 @@ class PausedRows:
         self.call.gives_noise |= steps.given
         if window.previews is None:
             return None, out, steps.given
-        pipe.maybe_free_model_hooks()  # as the pipeline does at its end
+        if out is None:
+            pipe.maybe_free_model_hooks()  # as the pipeline does at its end
         return window.previews.last, out, steps.given
 
     def _gathered(self, nodes: Sequence[Node]) -> _Begun | None:

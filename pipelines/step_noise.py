@@ -77,7 +77,7 @@ def step_noise(
         GlobalNoise: within the pipeline's call, for a draw from the global generator that cannot be replaced so.
     """
     noise, rows = StepNoise(), list(zip(seeds, keys or [0] * len(seeds), strict=True))
-    first = _Stream(rows, noise)
+    first = _Stream(rows, noise, -1)  # its only call stands for what is drawn before the steps
     with ExitStack() as stack:
         for place, scheduler in enumerate(schedulers(pipe)):
             stream = _Stream(rows, noise, place * _CALLS + calls_before)
@@ -87,6 +87,7 @@ def step_noise(
             else:
                 stack.enter_context(shadowed(scheduler, "step", _Step(scheduler, stream)))
         if not steps_alone:
+            first.next_call()
             stack.enter_context(before_first_model_call(pipe, _OwnDraws(pipe, first.generators)))
         yield noise
         first.see()
@@ -99,19 +100,16 @@ _CALLS = 2**20
 class _Stream:
     """The generators of a batch's rows, seeded anew for each call of `step`."""
 
-    def __init__(self, rows: Sequence[tuple[int, int]], noise: StepNoise, calls_before: int = 0):
+    def __init__(self, rows: Sequence[tuple[int, int]], noise: StepNoise, calls_before: int):
         self.rows, self.noise, self.call = rows, noise, calls_before
         self.generators = [torch.Generator() for _ in rows]
-        self._seed(0)  # of what is drawn before the steps
+        self.states: list[torch.Tensor] | None = None
 
     def next_call(self) -> None:
         """Seed the generators for the next call."""
         self.call += 1
-        self._seed(self.call)
-
-    def _seed(self, call: int) -> None:
         for generator, (seed, key) in zip(self.generators, self.rows, strict=True):
-            generator.manual_seed(step_seed(seed, key, call))
+            generator.manual_seed(step_seed(seed, key, self.call))
         self.states = None if self.noise.given else [generator.get_state() for generator in self.generators]
 
     def see(self) -> None:
