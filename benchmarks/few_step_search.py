@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--judge", default="emoji-detector")
     parser.add_argument("--prompt-file", type=Path, default=HARD)
     parser.add_argument("--prompts", type=int, help="how many, evenly spaced in the file; all when left out")
-    parser.add_argument("--student-steps", type=int, nargs="+", default=[4, 5, 6])
+    parser.add_argument("--student-steps", type=int, nargs="+", default=[4, 6, 8])
     parser.add_argument("--student-candidates", type=int, default=24)
     parser.add_argument("--teacher-candidates", type=int, default=16)
     parser.add_argument("--few-steps", type=int, default=12, help="of the teacher's single draw beside the student's")
