@@ -128,3 +128,4 @@ def shown_again_after_a_reload(page, tab, pictures):
     assert f"tab={tab.replace(' ', '+')}" in page.url
     page.reload()
     page.locator(f"{pictures} img[src^='data:']").first.wait_for()
+    page.locator(".past >> visible=true").first.wait_for()

@@ -154,6 +154,11 @@
     }
   }
 
+  // A tab comes into being when it is first opened, and its strip with it.
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("button[role=tab], .overflow-dropdown button")) wait(".strip:empty", draw, 20);
+  });
+
   document.addEventListener("click", (event) => {
     const past = event.target.closest(".past");
     if (!past) return;
