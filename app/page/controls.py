@@ -50,6 +50,8 @@ def named(run: Callable[..., Iterator[Update]], names: Iterable[str]) -> Callabl
 
 def seconds_text(seconds: float) -> str:
     """A duration as a person says it: in minutes from two of them."""
+    if seconds < 1:
+        return f"{seconds:.2g} s"
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 

@@ -24,4 +24,4 @@ def test_the_api_s_values_have_names():
 
 
 def test_seconds_are_said_as_a_person_says_them():
-    assert [seconds_text(one) for one in (1.24, 31.2, 600)] == ["1.2 s", "31 s", "10 min"]
+    assert [seconds_text(one) for one in (0.0456, 1.24, 31.2, 600)] == ["0.046 s", "1.2 s", "31 s", "10 min"]
