@@ -19,6 +19,9 @@ def main(titles: list[str]) -> None:
     for title in titles:
         with gr.Blocks():
             tab = TABS[title](studio)
+        if not tab.inputs:
+            print(f"{title}: nothing to run", flush=True)
+            continue
         settings = {name: field.value for name, field in tab.inputs.items()}
         shown = {}
         for update in tab.run(SimpleNamespace(session_hash="example"), *settings.values()):

@@ -53,6 +53,10 @@ def time_shift(browser: Browser) -> Page:
     return opened(browser, "Time shift", condition="Sneaker")
 
 
+def one_step(browser: Browser) -> Page:
+    return opened(browser, "One step", prompt=RELATION)
+
+
 def phone(browser: Browser) -> Page:
     return opened(browser, "Search", PHONE, "dark", prompt="two cats left of three stars on yellow")
 
@@ -81,6 +85,7 @@ PICTURES: dict[str, tuple[Callable[[Browser], Page], int]] = {
     "compare": (compare, 1450),
     "superpose": (superpose, 1500),
     "time_shift": (time_shift, 1500),
+    "one_step": (one_step, 2280),
     "phone": (phone, 844),
 }
 """What is done, and the height that is shown."""

@@ -19,22 +19,30 @@ class ModelFields:
         models: of the page.
         judge: label of the judge's box.
         verifier: label of the verifier's box; None for a tab in which nothing is chosen.
+        label: of the model's box.
+        offered: names of the models, the one to begin with first; None for all.
     """
 
-    def __init__(self, models: Models, judge: str, verifier: str | None = None):
+    def __init__(
+        self,
+        models: Models,
+        judge: str,
+        verifier: str | None = None,
+        label: str = "Model",
+        offered: list[str] | None = None,
+    ):
         self.models = models
-        first = self.first(models.model)
+        names = offered or models.pipelines
+        first = self.first(names[0])
         title = "Model and judge" if verifier is None else "Model, verifier and judge"
         with gr.Accordion(title, open=False):
-            self.model = gr.Dropdown(
-                models.pipelines, value=models.model, label="Model", info=models.summary(models.model) or None
-            )
+            self.model = gr.Dropdown(names, value=names[0], label=label, info=models.summary(names[0]) or None)
             self.verifier = None
             if verifier is not None:
-                guides = models.guides(models.model)
+                guides = models.guides(names[0])
                 self.verifier = gr.Dropdown(guides, value=first["verifier"], label=verifier, info=GLOSSARY["verifier"])
             self.judge = gr.Dropdown(
-                [NO_JUDGE, *models.judges(models.model)], value=first["judge"], label=judge, info=GLOSSARY["judge"]
+                [NO_JUDGE, *models.judges(names[0])], value=first["judge"], label=judge, info=GLOSSARY["judge"]
             )
 
     @property

@@ -84,6 +84,11 @@ class Models:
         """The model that a shipped student has parts of; None for one that is nobody's student."""
         return next(iter(assets.card(name).get("shared", {}).values()), None) if name in assets.names() else None
 
+    @property
+    def students(self) -> list[str]:
+        """Names of the pipelines that are somebody's students."""
+        return [name for name in self.pipelines if self.teacher(name) is not None]
+
     def guides(self, model: str) -> list[str]:
         """Names of verifiers that can score a model's pictures, the one to begin with first."""
         given = [] if self.verifier is None else [self.verifier.name]

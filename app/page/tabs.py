@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from .compare import CompareTab
 from .guidance import GuidanceTab
+from .one_step import OneStepTab
 from .search import SearchTab
 from .steering import SteeringTab
 from .studio import Studio
@@ -17,5 +18,6 @@ TABS: dict[str, Callable[[Studio], object]] = {
     "Superpose": SuperposeTab,
     "Guidance": GuidanceTab,
     "Time shift": TimeShiftTab,
+    "One step": OneStepTab,
 }
 """What builds each tab, by its title; called inside of the tab, with what the tabs share."""

@@ -12,6 +12,8 @@ GLOSSARY = {
     "verifier": "A model that scores pictures for the prompt. It chooses the winner.",
     "judge": "A second model that checks pictures. It takes no part in the choice, so its word on the gain is fair.",
     "candidate": "One picture that was tried: the same prompt from another random seed.",
+    "teacher": "A model that draws in many steps, from which a student has learned.",
+    "student": "A model that has learned to draw in few steps what another one, its teacher, draws in many.",
     "window": "How far, in training times, a shifted time may lie from the time of the grid.",
     "cutoff": "Below this time, near the finished picture, no time is shifted any more.",
     "FID": "A distance between two sets of pictures, made and real; lower is better.",

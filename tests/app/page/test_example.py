@@ -33,7 +33,7 @@ def test_each_tab_stands_filled_with_the_run_that_its_fields_ask_for(title):
     named = {PAGE / found for found in re.findall(r'src="page/([^"]+)"', html)}
     assert named == set(folder_of(title).glob("*.webp"))
     assert all(max(Image.open(file).size) <= 128 for file in named)
-    assert sum(file.stat().st_size for file in folder_of(title).iterdir()) < 80_000
+    assert sum(file.stat().st_size for file in folder_of(title).iterdir()) < 90_000
     for figure in re.findall(r"<figure[^>]*>", html):
         assert "example" in figure or "empty" in figure
 

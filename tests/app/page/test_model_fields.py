@@ -27,6 +27,14 @@ def test_the_boxes_follow_the_model_and_never_judge_by_what_chooses():
     assert judge_of("emoji-detector") == "emoji-detector"
 
 
+def test_a_tab_may_offer_some_models_alone():
+    with gr.Blocks():
+        boxes = ModelFields(Models(), "Judge", "Verifier", "Student", ["fashion-ddpm"])
+    assert boxes.model.label == "Student"
+    assert {name: box.value for name, box in boxes.boxes.items()} == boxes.first("fashion-ddpm")
+    assert [value for value, _ in boxes.model.choices] == ["fashion-ddpm"]
+
+
 def test_a_tab_in_which_nothing_is_chosen_has_no_verifier():
     boxes = fields(verifier=None)
     assert list(boxes.boxes) == ["model", "judge"]

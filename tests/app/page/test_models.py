@@ -14,6 +14,7 @@ def test_models_offers_what_fits_and_nothing_else():
     assert [models.default_side("emoji-sd3", side) for side in ("height", "width")] == [128, 128]
     assert models.default_side("fashion-ddpm", "height") is None, "its call takes no sides"
     assert models.teacher("emoji-sd3") is None
+    assert "emoji-sd3" not in models.students
     with pytest.raises(ValueError, match="no verifier 'vlm:x@http://evil' for emoji-sd3 on this page"):
         models.judge_or_guide("vlm:x@http://evil", "emoji-sd3")
     with pytest.raises(ValueError, match="no model"):

@@ -26,9 +26,10 @@ def test_the_documented_tab_works(monkeypatch, emoji_pipe):
     studio = Studio(models)
     page = build_page(studio)
     labels = [block.label for block in page.blocks.values() if type(block).__name__ == "Tab"]
-    assert labels == ["Search", "Compare", "Steering", "Superpose", "Guidance", "Time shift", "Sample"]
+    assert labels == ["Search", "Compare", "Steering", "Superpose", "Guidance", "Time shift", "One step", "Sample"]
     told = page.get_api_info()["named_endpoints"]
-    assert set(told) == {"/search", "/compare", "/steering", "/superpose", "/guidance", "/time_shift", "/sample"}
+    names = ("search", "compare", "steering", "superpose", "guidance", "time_shift", "one_step", "sample")
+    assert set(told) == {f"/{name}" for name in names}
     names = [one["parameter_name"] for endpoint in told.values() for one in endpoint["parameters"]]
     assert not any(name.startswith("param_") for name in names), "each value has a name"
     (event,) = [fn for fn in page.fns.values() if fn.api_name == "sample"]
