@@ -1,6 +1,7 @@
 """What a shipped flow's card should name as its call: schedulers, numbers of steps and guidance scales, by the judge.
 
     python benchmarks/call_defaults.py --output benchmarks/results/call_defaults.json
+    python benchmarks/call_defaults.py --model emoji-turbo --output benchmarks/results/call_defaults_turbo.json
 
 Every setting draws the same noises for the validation prompts, so that each is paired with the first by prompt, with
 95 % bootstrap intervals over prompts. A setting is on record as soon as it is measured; a rerun with the same --output
@@ -54,6 +55,8 @@ SETTINGS = (
     ("dpm-solver", 3, 4, 3.0),
 )
 """Solver, shift of its grid, number of steps, guidance scale; the others are compared with the first."""
+OF_STUDENTS = tuple(("dpm-solver", 2, steps, 1.0) for steps in (6, 1, 2, 4, 8))
+"""Of models that are called without guidance."""
 
 
 def measure(pipe: Any, judge: Any, prompts: list[str], seeds: int, steps: int, guidance_scale: float) -> np.ndarray:
@@ -92,7 +95,8 @@ def main() -> None:
     found: dict[str, Any] = {**about, "rows": []}
     if arguments.output.exists() and (kept := json.loads(arguments.output.read_text())).items() >= about.items():
         found = kept
-    for solver, shift, steps, guidance_scale in SETTINGS:
+    is_guided = samplesmith.assets.call_defaults(arguments.model)["guidance_scale"] > 1
+    for solver, shift, steps, guidance_scale in SETTINGS if is_guided else OF_STUDENTS:
         setting = {"solver": solver, "shift": shift, "steps": steps, "guidance_scale": guidance_scale}
         if any(row.items() >= setting.items() for row in found["rows"]):
             continue

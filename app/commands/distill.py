@@ -32,6 +32,9 @@ def distill(
     teacher_steps: Annotated[int | None, typer.Option(help="of their making; its default when left out")] = None,
     updates: Annotated[int, typer.Option(help="of the student; a longer run goes on from a shorter one")] = 1000,
     batch_size: Annotated[int, typer.Option(help="rows of an update, per process")] = 64,
+    own: Annotated[
+        float, typer.Option(help="share of the rows of tsm that the student's own runs make, such as 0.5")
+    ] = 0.0,
     rate: Annotated[float, typer.Option(help="learning rate of the student")] = 1e-4,
     fake_rate: Annotated[float, typer.Option(help="learning rate of the fake score")] = 1e-4,
     fake_updates: Annotated[int, typer.Option(help="of the fake score, for each of the student's")] = 5,
@@ -75,6 +78,7 @@ def distill(
         batch_size,
         seed,
         plan={
+            "own": own,
             "rate": rate,
             "fake_rate": fake_rate,
             "fake_updates": fake_updates,

@@ -32,7 +32,7 @@ from ..randomness import initial_weights
 from .examples import Examples
 from .shortened import shortened, spread_blocks
 from .stages import STAGES, Plan
-from .student_scheduler import student_scheduler, student_times
+from .student_scheduler import redraws, student_scheduler, student_times
 from .teacher import ENCODED_AT_ONCE, encode, sample_teacher, teacher_of, teacher_times
 
 
@@ -116,7 +116,12 @@ class DistillJob:
         rows = [row for row in range(len(data)) if part.students[row % len(values)] == self.subset]
         teacher = teacher_of(pipe)
         scheduler = student_scheduler(pipe.scheduler)
-        plan = Plan(student_times(scheduler, self.steps), guidance_scale=self.guidance_scale, **self.plan)
+        plan = Plan(
+            student_times(scheduler, self.steps),
+            guidance_scale=self.guidance_scale,
+            redraw=redraws(scheduler),
+            **self.plan,
+        )
         student = distil(
             self.folder(self.stage),
             self.stage,

@@ -63,3 +63,8 @@ def student_times(scheduler: Any, steps: int) -> tuple[float, ...]:
     if is_linear_flow(scheduler):
         return tuple(scheduler.sigmas[:-1].tolist())
     return tuple(float(t) for t in scheduler.timesteps)
+
+
+def redraws(scheduler: Any) -> bool:
+    """Whether a student's scheduler puts fresh noise back between its steps, and not the predicted one."""
+    return isinstance(scheduler, LCMScheduler)

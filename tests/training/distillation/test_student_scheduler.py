@@ -1,7 +1,7 @@
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteScheduler
-from samplesmith.training.distillation.student_scheduler import student_scheduler, student_times
+from samplesmith.training.distillation.student_scheduler import redraws, student_scheduler, student_times
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ def test_a_diffusions_student_begins_within_the_teachers_own_schedule(teacher):
     scheduler = student_scheduler(teacher)
     assert student_times(scheduler, 1) == (399.0,)
     assert student_times(scheduler, 2) == (399.0, 199.0)
+    assert redraws(scheduler)
     assert torch.allclose(scheduler.alphas_cumprod, teacher.alphas_cumprod[:400], rtol=1e-4)
     assert scheduler.config.prediction_type == teacher.config.prediction_type
     again = type(scheduler).from_config(scheduler.config)
@@ -36,6 +37,7 @@ def test_a_flows_last_step_has_something_left_to_do():
     scheduler = student_scheduler(FlowMatchEulerDiscreteScheduler())
     assert student_times(scheduler, 4) == pytest.approx((0.9997, 0.9, 0.75, 0.5), abs=1e-3)
     assert student_times(scheduler, 1) == pytest.approx((1.0,), abs=1e-3)
+    assert not redraws(scheduler), "its steps are Euler's"
     even = student_scheduler(FlowMatchEulerDiscreteScheduler(), shift=1.0)
     assert student_times(even, 2)[1] == pytest.approx(0.5, abs=1e-3)
 
