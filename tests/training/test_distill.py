@@ -117,6 +117,10 @@ def test_on_its_own_runs_a_student_comes_nearer_to_what_the_teacher_says_there(t
 def test_what_a_stage_cannot_do_is_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="unknown stage 'gan'; known: tsm, ode, dm, adm"):
         run(tmp_path / "a", "gan", ONE_STEP, examples())
+    with pytest.raises(ValueError, match=r"a share 0.1 of 8 rows holds no run of 2 steps; give more rows"):
+        run(tmp_path / "c", "tsm", Plan((1.0, 0.5), own=0.1), examples())
+    with pytest.raises(ValueError, match="own is 1; give the share"):
+        Plan((1.0,), own=1)
     with pytest.raises(ValueError, match="give examples with the noise of each"):
         run(tmp_path / "b", "ode", ONE_STEP, examples())
     decoupled = Plan((1.0,), guidance_scale=2.0, decoupled=True, fake_updates=1)

@@ -155,16 +155,18 @@ class ScoreMatching(Stage):
     """
 
     def loss(self, loop: Loop) -> tuple[Tensor, Figures]:
-        count = loop.settings.batch_size
-        runs = round(self.plan.own * count / len(self.plan.times))
-        error = self._error(self.student, loop, loop, count - runs * len(self.plan.times), runs)
+        count, steps = loop.settings.batch_size, len(self.plan.times)
+        runs = round(self.plan.own * count / steps)
+        if self.plan.own and not 0 < runs * steps <= count:
+            raise ValueError(f"a share {self.plan.own:g} of {count} rows holds no run of {steps} steps; give more rows")
+        error = self._error(self.student, loop, loop, count - runs * steps, runs)
         return error, {"tsm": error}
 
     def evaluate(self, loop: Loop) -> Figures:
         student = self._averaged(loop)
         found = {"validation": self._error(student, loop, Randomness(9), MEASURED)}
         if self.plan.own:
-            found["own validation"] = self._error(student, loop, Randomness(9), 0, MEASURED // len(self.plan.times))
+            found["own validation"] = self._error(student, loop, Randomness(9), 0, -(-MEASURED // len(self.plan.times)))
         return found
 
     def _error(self, student: Denoiser, loop: Loop, source: Source, noised: int, runs: int = 0) -> Tensor:

@@ -1,4 +1,4 @@
-"""emoji-turbo's recipe in small: two stages, and a pipeline that finds its other parts in emoji-sd3."""
+"""emoji-turbo's recipe in small: three stages, and a pipeline that finds its other parts in emoji-sd3."""
 
 import pytest
 import samplesmith
@@ -28,12 +28,12 @@ def latents(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_stages_leave_a_stock_pipeline_of_few_steps(tmp_path, latents, monkeypatch):
-    monkeypatch.setattr(emoji_turbo, "BATCHES", dict.fromkeys(emoji_turbo.STAGES, 2))
+def test_three_stages_leave_a_stock_pipeline_of_few_steps(tmp_path, latents, monkeypatch):
+    monkeypatch.setattr(emoji_turbo, "BATCHES", {"tsm": 2, "own": 12, "dm": 2})
     monkeypatch.setattr("samplesmith.training.distillation.stages.MEASURED", 2)
-    with pytest.raises(FolderError, match="end the stage tsm first"):
+    with pytest.raises(FolderError, match="end the stage own first"):
         emoji_turbo.train(tmp_path / "turbo", latents, "dm", 1)
-    for stage in ("tsm", "dm"):
+    for stage in ("tsm", "own", "dm"):
         emoji_turbo.train(tmp_path / "turbo", latents, stage, 1)
     folder = tmp_path / "turbo/pipeline"
     assert not (folder / "vae").exists()
