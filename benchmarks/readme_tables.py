@@ -204,6 +204,34 @@ def guidance_methods() -> str:
     return table(rows)
 
 
+def steering_fk() -> str:
+    """FK steering by GLASS beside Euler-Maruyama at equal NFEs: score and success, and what is paired of them."""
+    found = read("steering_fk")
+    heads = [*(f"{name}: score, right" for name in ("Euler-Maruyama", "GLASS")), "score, paired", "right, paired"]
+    rows = [["NFEs per prompt", *heads]]
+    of = {(row["arm"], row["budget"]): row for row in found["rows"]}
+    for paired in found["FK by GLASS against Euler-Maruyama"]:
+        two = [of[f"FK, {name}", paired["budget"]] for name in ("Euler-Maruyama", "GLASS")]
+        means = [", ".join(figure(row[name]["mean"]) for name in ("score", "success")) for row in two]
+        rows.append([f"{paired['budget']}", *means, interval(paired["score"]), interval(paired["success"])])
+    return table(rows)
+
+
+def steering_turbo() -> str:
+    """Steering on the few-step student beside best-of-N at equal NFEs."""
+    found = read("steering_turbo")
+    against = {row["arm"]: row for row in found["against rivals"] if row["against"] == "best-of-N"}
+    heads = ["guide's score", "right", "seconds", "score, less best-of-N", "right, less best-of-N"]
+    rows = [["84 NFEs per prompt", *heads]]
+    for row in found["rows"]:
+        means = [figure(row[name]["mean"]) for name in ("score", "success")]
+        paired = against.get(row["arm"])
+        less = [interval(paired[name]) if paired else "" for name in ("score", "success")]
+        name = f"`{row['setup']['strategy']}`" if "setup" in row else row["arm"]
+        rows.append([name, *means, f"{row['seconds']:.1f}", *less])
+    return table(rows)
+
+
 TABLES = (best_of_n, search_scaling, support_matrix)
 """Of the README."""
 for one in (steering_scaling, few_step_search):
@@ -213,6 +241,7 @@ for one in (steering_scaling, few_step_search):
 PAGES = {
     "docs/superposition.md": (superposition, superposed_densities),
     "docs/guidance.md": (guidance_methods,),
+    "docs/steering.md": (steering_fk, steering_turbo),
 }
 """Tables of other pages."""
 

@@ -56,13 +56,7 @@ def calibrate(
     Example: `samplesmith calibrate --prompts benchmarks/prompts/validation.txt --judge emoji-detector`
     """
     numbers = _read_steps(steps)
-    check_numbers(
-        height=call.height,
-        width=call.width,
-        batch_size=batch_size,
-        seed=seed,
-        guidance_scale=call.guidance_scale,
-    )
+    check_numbers(batch_size=batch_size, seed=seed, **call.numbers)
     given = call.given
     wanted = read_prompts(None, prompts)
     verifier = verifier or default_guide(model)

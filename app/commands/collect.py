@@ -59,14 +59,7 @@ def collect(
 
     Example: `samplesmith collect --prompts benchmarks/prompts/collect.txt --output outputs/collected`
     """
-    check_numbers(
-        steps=steps,
-        height=call.height,
-        width=call.width,
-        batch_size=batch_size,
-        seed=seed,
-        guidance_scale=call.guidance_scale,
-    )
+    check_numbers(steps=steps, batch_size=batch_size, seed=seed, **call.numbers)
     given = call.given
     wanted = read_prompts(None, prompts)
     check_vocabulary(wanted, model, [verifier] if verifier else [])

@@ -86,6 +86,11 @@ class CallOptions:
         own = {name: value for name, value in vars(self).items() if name != "argument"}
         return given_arguments(self.argument, **own)
 
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Those that `check_numbers` looks at."""
+        return {"guidance_scale": self.guidance_scale, "height": self.height, "width": self.width}
+
 
 @dataclass(frozen=True)
 class Place:

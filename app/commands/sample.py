@@ -47,7 +47,7 @@ def sample(
     """
     if num_images < 1:
         raise ValueError(f"--num-images is {num_images}; give at least 1")
-    check_numbers(steps=steps, height=call.height, width=call.width, seed=seed, guidance_scale=call.guidance_scale)
+    check_numbers(steps=steps, seed=seed, **call.numbers)
     given = call.given
     check_vocabulary([prompt], model, [])
 

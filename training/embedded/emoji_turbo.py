@@ -206,7 +206,7 @@ def train(
 
 
 def first_fake(output: Path, stage: str) -> SD3Transformer2DModel:
-    """The fake score of dm begins as the student, of half the teacher's cost; that of adm goes on from dm's."""
+    """The fake score of dm begins as the student; that of adm goes on from dm's."""
     before = output / ("own/student" if stage == "dm" else "dm/fake")
     return SD3Transformer2DModel.from_pretrained(before, dtype=torch.float32)
 
