@@ -1,12 +1,16 @@
 """The stages on a world in the plane whose teacher is exact: what they reach, what is kept, what is refused."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 import torch
 from distilled_worlds import TEACHER, WORLD, Plane, examples, mode_shares
 from samplesmith.training.distill import distil
 from samplesmith.training.distillation import few_steps
-from samplesmith.training.distillation.stages import Plan
+from samplesmith.training.distillation.stages import Plan, ScoreMatching
 from samplesmith.training.loop import Loop
+from samplesmith.training.randomness import Randomness
 from stopped_runs import StopError, assert_same_weights, stop_at
 from torch.nn.utils import parameters_to_vector
 
@@ -92,6 +96,27 @@ def test_score_matching_comes_near_the_teacher(tmp_path):
     with torch.no_grad():
         said, wanted = TEACHER.of_network(student).output(x_t, t, {}), TEACHER.output(x_t, t, {})
     assert (said - wanted).square().mean() < 0.05 * wanted.square().mean()
+
+
+def test_own_rows_are_what_the_student_sees_at_the_times_that_the_networks_are_told():
+    plan, asked = Plan((1.0, 0.7, 0.4), own=0.5, redraw=False), []
+
+    def teacher(x, timestep, return_dict):
+        asked.append((x, timestep))
+        return TEACHER.network(x, timestep=timestep, return_dict=return_dict)
+
+    task = ScoreMatching(Plane(8), TEACHER.of_network(teacher), examples(), plan)
+    torch.nn.init.normal_(task.networks["student"].last.weight, generator=torch.Generator().manual_seed(1))
+    loop = SimpleNamespace(
+        **vars(Randomness(0)), device=torch.device("cpu"), autocast=nullcontext, settings=SimpleNamespace(batch_size=12)
+    )
+    task.loss(loop)
+    [(x, t)] = asked
+    own = x[6:].chunk(3)
+    with torch.no_grad():
+        wanted = few_steps.inputs(task.student, own[0], plan.times, {}, None)
+    assert torch.allclose(torch.stack(own), torch.stack(wanted), atol=1e-6)
+    assert torch.equal(t[6:], torch.tensor(plan.times).repeat_interleave(2))
 
 
 @pytest.mark.slow
