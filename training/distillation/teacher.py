@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from ...pipelines.dry_run import first_model_call
@@ -128,12 +129,33 @@ def sample_teacher(
     Raises:
         ValueError: where the file holds another number of examples.
     """
+    with FileLock(cache.with_suffix(".lock")):  # of the processes of a run, or of students side by side, one makes them
+        if cache.exists():
+            return _read_examples(cache, len(next(iter(condition.values()))))
+        examples = _sample(teacher, condition, null, shape, times, scale, seed)
+        part = cache.with_suffix(".part")
+        torch.save({"x0": examples.x0, "condition": dict(condition), "null": null, "noise": examples.noise}, part)
+        os.replace(part, cache)
+    return examples
+
+
+def _read_examples(cache: Path, count: int) -> Examples:
+    saved = torch.load(cache, weights_only=True)
+    if len(saved["x0"]) != count:
+        raise ValueError(f"{cache} holds {len(saved['x0'])} examples, not {count}; name another folder")
+    return Examples(saved["x0"], saved["condition"], saved["null"], saved["noise"])
+
+
+def _sample(
+    teacher: Denoiser,
+    condition: Condition,
+    null: Condition | None,
+    shape: tuple[int, ...],
+    times: Sequence[float],
+    scale: float,
+    seed: int,
+) -> Examples:
     count = len(next(iter(condition.values())))
-    if cache.exists():
-        saved = torch.load(cache, weights_only=True)
-        if len(saved["x0"]) != count:
-            raise ValueError(f"{cache} holds {len(saved['x0'])} examples, not {count}; name another folder")
-        return Examples(saved["x0"], saved["condition"], saved["null"], saved["noise"])
     generator = torch.Generator().manual_seed(seed)
     noise = torch.stack([torch.randn(shape, generator=generator) for _ in range(count)])
     made = []
@@ -143,8 +165,4 @@ def sample_teacher(
         if null is not None:
             nothing = {name: value.expand(len(rows), *value.shape[1:]) for name, value in null.items()}
         made.append(solve(teacher, noise[rows], times, own, nothing, scale))
-    examples = Examples(torch.cat(made), condition, null, noise)
-    part = cache.with_suffix(".part")
-    torch.save({"x0": examples.x0, "condition": dict(condition), "null": null, "noise": noise}, part)
-    os.replace(part, cache)
-    return examples
+    return Examples(torch.cat(made), condition, null, noise)

@@ -1,5 +1,8 @@
 """Conditions as a pipeline encodes them, read in the call of its denoiser that is not made."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -44,6 +47,29 @@ def test_labels_and_the_pipelines_own_samples(tmp_path):
     assert torch.equal(teachers.sample_teacher(*given).x0, examples.x0)
     with pytest.raises(ValueError, match="holds 2 examples, not 1"):
         teachers.sample_teacher(given[0], {"class_labels": torch.tensor([1])}, *given[2:])
+
+
+def test_processes_of_one_run_make_the_examples_once(tmp_path, monkeypatch):
+    """Two that come at once: the second waits, and reads what the first wrote."""
+    both_came, solved = threading.Barrier(2), []
+    lock = teachers.FileLock
+
+    def wait_for_both(file):
+        both_came.wait(timeout=60)
+        return lock(file)
+
+    def solve(teacher, noise, *rest):
+        solved.append(len(noise))
+        return noise + 1
+
+    monkeypatch.setattr(teachers, "FileLock", wait_for_both)
+    monkeypatch.setattr(teachers, "solve", solve)
+    given = (None, {"class_labels": torch.arange(3)}, None, (1, 4, 4), (1.0, 0.5), 1.0, 5, tmp_path / "examples.pt")
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (run.result() for run in [pool.submit(teachers.sample_teacher, *given) for _ in range(2)])
+    assert solved == [3]
+    assert torch.equal(first.x0, second.x0)
+    assert torch.equal(first.noise, second.noise)
 
 
 def test_what_is_told_in_another_way_is_refused():
