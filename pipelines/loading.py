@@ -56,13 +56,18 @@ def _load(name: str | Path, dtype: torch.dtype | str, arguments: dict[str, Any])
         return _load_single_file(source, dtype, arguments)
     if source.is_dir():
         index = _read_index(source)
-        arguments = {**_shared(source, dtype, given=arguments), **arguments}
+        shared = _shared(source, dtype, given=arguments)
+        arguments = {**shared, **arguments}
         _check_parts(source, index, arguments)
         git_lfs.refuse_pointers(file for file in source.rglob("*") if file.suffix in WEIGHTS)
         # diffusers looks a pipeline's class up among its own.
         ours = index.get("_class_name") == ClassConditionalPipeline.__name__
         cls = ClassConditionalPipeline if ours else DiffusionPipeline
-        return cls.from_pretrained(source, dtype=dtype, **_null_components(index), **arguments)
+        pipe = cls.from_pretrained(source, dtype=dtype, **_null_components(index), **arguments)
+        for part, file in assets.card_in(source).get("lora", {}).items():
+            if part in shared:
+                _fuse(getattr(pipe, part), source, file, prefix=part)
+        return pipe
     if str(name).count("/") != 1:
         raise ValueError(
             f"unknown model {str(name)!r}: neither shipped ({', '.join(assets.names('pipeline'))}) nor a folder, a "
@@ -89,6 +94,15 @@ def _shared(source: Path, dtype: torch.dtype, given: dict[str, Any]) -> dict[str
             part = getattr(importlib.import_module(library), cls).from_pretrained(folder / component, **weights)
             parts[component] = part
     return parts
+
+
+def _fuse(network: Any, folder: Path, file: str, prefix: str) -> None:
+    """Add a LoRA to the network that it was made for, whose layers are plain again then."""
+    network.load_lora_adapter(folder, weight_name=file, prefix=prefix)
+    if not network.active_adapters():
+        raise ValueError(f"{folder / file} holds no layer of the {prefix}; fetch the model anew")
+    network.fuse_lora()
+    network.unload_lora()
 
 
 def _load_single_file(file: Path, dtype: torch.dtype, arguments: dict[str, Any]) -> DiffusionPipeline:

@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 
@@ -7,8 +8,10 @@ import samplesmith
 import torch
 import toys
 from diffusers import StableDiffusion3Pipeline
+from safetensors.torch import save_file
 from samplesmith import assets
 from samplesmith.foreign_errors import LoadError, in_one_sentence
+from samplesmith.training.distillation.low_rank import low_rank_difference
 
 
 def test_the_shipped_pipeline_is_a_plain_one(emoji_pipe):
@@ -47,6 +50,49 @@ def test_components_that_a_card_shares_come_from_the_other_folder(tmp_path, monk
     assert samplesmith.load("part", dtype="float16", vae=owner.vae).vae is owner.vae
     shutil.move(tmp_path / "part", tmp_path / "mine" / "part")  # as a recipe leaves it, before it is shipped
     assert samplesmith.load(tmp_path / "mine" / "part").tokenizer.get_vocab() == owner.tokenizer.get_vocab()
+
+
+class TestLora:
+    """A folder whose network is a shared one and a LoRA of it."""
+
+    @pytest.fixture
+    def student(self, tmp_path, monkeypatch):
+        teacher = toys.build("StableDiffusion3")
+        teacher.save_pretrained(tmp_path / "teacher")
+        shutil.copytree(tmp_path / "teacher", tmp_path / "student")
+        shutil.rmtree(tmp_path / "student/transformer")
+        student = copy.deepcopy(teacher.transformer)
+        generator = torch.Generator().manual_seed(0)
+        layers = [layer for layer in student.modules() if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d)]
+        for layer in layers:
+            layer.weight.data += 0.1 * torch.randn(layer.weight.shape, generator=generator)
+        factors = low_rank_difference(student, teacher.transformer, 10_000)
+        StableDiffusion3Pipeline.save_lora_weights(tmp_path / "student", transformer_lora_layers=factors)
+        card = {"shared": {"transformer": "teacher"}, "lora": {"transformer": "pytorch_lora_weights.safetensors"}}
+        for name, more in (("teacher", {}), ("student", card)):
+            (tmp_path / name / "samplesmith.json").write_text(json.dumps({"kind": "pipeline", "summary": "", **more}))
+        monkeypatch.setattr(assets, "_ROOT", tmp_path)
+        return student
+
+    def test_it_is_fused_and_gone(self, student):
+        loaded = samplesmith.load("student").transformer
+        assert type(loaded) is type(student)
+        assert loaded.state_dict().keys() == student.state_dict().keys()
+        for name, value in student.state_dict().items():
+            assert torch.allclose(loaded.state_dict()[name], value, atol=1e-5), name
+
+    def test_a_transformer_that_is_given_is_left_alone(self, student):
+        assert samplesmith.load("student", transformer=student).transformer is student
+
+    @pytest.mark.parametrize("name", ["unet.x.lora_A.weight", None])
+    def test_a_file_of_another_network_or_none(self, student, tmp_path, name):
+        file = tmp_path / "student/pytorch_lora_weights.safetensors"
+        file.unlink()
+        if name:
+            save_file({name: torch.zeros(2, 2), name.replace("_A", "_B"): torch.zeros(2, 2)}, file)
+        with pytest.raises(ValueError, match=r"holds no layer of the transformer|cannot be loaded") as raised:
+            samplesmith.load("student")
+        assert "\n" not in str(raised.value)
 
 
 def test_the_call_defaults_hold_the_short_sequence():
