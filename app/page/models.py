@@ -81,8 +81,8 @@ class Models:
         return list(dict.fromkeys([self.model, *assets.names("pipeline")]))
 
     def teacher(self, name: str) -> str | None:
-        """The model that a shipped student has parts of; None for one that is nobody's student."""
-        return next(iter(assets.card(name).get("shared", {}).values()), None) if name in assets.names() else None
+        """The model that a shipped student was distilled from; None for one that is nobody's student."""
+        return assets.card(name).get("teacher") if name in assets.names() else None
 
     @property
     def students(self) -> list[str]:
@@ -178,7 +178,7 @@ class Models:
         if given is not None:
             return given
         denoiser = _read(name, "transformer/config.json") or _read(name, "unet/config.json")
-        vae = _read(self.teacher(name) or name, "vae/config.json")
+        vae = _read(name, "vae/config.json")
         samples, stages = denoiser.get("sample_size"), vae.get("block_out_channels")
         return samples * 2 ** (len(stages) - 1) if isinstance(samples, int) and stages else None
 
@@ -219,7 +219,9 @@ class Models:
 
 
 def _read(name: str, file: str) -> dict[str, Any]:
-    """A JSON file of a model's folder; empty where there is none."""
+    """A JSON file of a model's folder, or of the one that holds this part for both; empty where there is none."""
+    if name in assets.names():
+        name = assets.card(name).get("shared", {}).get(Path(file).parts[0], name)
     folder = assets.path(name) if name in assets.names() else Path(name)
     return json.loads((folder / file).read_text()) if (folder / file).is_file() else {}
 

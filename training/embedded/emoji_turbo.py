@@ -137,6 +137,7 @@ def save_student(pipeline: StableDiffusion3Pipeline, teacher: SD3Transformer2DMo
         "summary": "emoji-sd3's student for few steps without guidance; StableDiffusion3Pipeline",
         "vocabulary": "emoji",
         "guide": "emoji-clip",
+        "teacher": TEACHER,
         "shared": dict.fromkeys(SHARED, TEACHER),
         "lora": {"transformer": LORA_WEIGHT_NAME_SAFE},
         "call_defaults": call_defaults(stage),

@@ -10,12 +10,13 @@ from typing import Any
 
 import gradio as gr
 
-from ..controls import LIGHT, RUN, RunControls, Update, named, seconds_text
+from ..controls import LIGHT, Update, seconds_text
 from ..example import Example
 from ..judged import SEE, right_of
-from ..memory import Memory, settings, strip
+from ..memory import settings, strip
 from ..on_the_way import OnTheWay
 from ..pictures import Picture, downloads, empty_cell, figure, notice, progress
+from ..run_events import connect_run
 from ..search.cost import CostEstimate
 from ..studio import Studio
 from ..words import term
@@ -87,11 +88,8 @@ class CompareTab:
         self.shown = {"grid": self.grid, "facts": self.facts}
 
     def _connect(self) -> None:
-        self.controls = RunControls(self.studio, TITLE, self.status, self.start, self.cancel)
-        memory = Memory(TITLE, self.inputs, self.shown, self.start)
-        run = {"fn": named(self.run, self.inputs), "inputs": list(self.inputs.values())}
-        run |= {"outputs": [*self.controls.outputs, *self.shown.values()], **RUN}
-        memory.keep(gr.on([self.start.click, self.prompt.submit, self.seed.submit], api_name="compare", **run))
+        typed = [self.prompt, self.seed]
+        self.controls = connect_run(self, TITLE, typed)
         self.model.change(self._follow_model, [self.model, self.prompt], self.prompt, **LIGHT)
 
     def _follow_model(self, model: str, prompt: str) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 
 import gradio as gr
 
-from ..controls import LIGHT, RUN, RunControls, Update, named
+from ..controls import Update
 from ..example import Example
 from ..judged import SEE
-from ..memory import Memory, settings, strip
+from ..memory import settings, strip
 from ..on_the_way import OnTheWay
 from ..pictures import notice, progress
 from ..repeat import Repeat
+from ..run_events import Presets, connect_run
 from ..studio import Studio
 from .comparison import MOST_IMAGES, CallMade, Comparison, GuidanceRequest, Made, run_comparison
 from .view import panel, summary, ways
@@ -90,19 +91,12 @@ class GuidanceTab:
         self.shown = {"answer": self.answer, "ways": self.ways, "facts": self.facts, **self.repeat.fields}
 
     def _connect(self) -> None:
-        self.controls = RunControls(
-            self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
-        )
-        memory, fields = Memory(TITLE, self.inputs, self.shown, self.start), list(self.inputs.values())
-        run = {"fn": named(self.run, self.inputs), "inputs": fields}
-        run |= {"outputs": [*self.controls.outputs, *self.shown.values()], **RUN}
         typed = [self.prompt, self.guidance, self.steps, self.scale, self.seed]
-        memory.keep(gr.on([self.start.click, *(one.submit for one in typed)], api_name="guidance", **run))
-        for name, button in self.presets.items():
-            filled = button.click(
-                lambda name=name: [self.studio.models.model, PRESETS[name]], outputs=[self.model, self.prompt], **LIGHT
-            )
-            memory.keep(filled.then(api_visibility="private", **run))
+        presets = Presets(self.presets, self._preset, [self.model, self.prompt])
+        self.controls = connect_run(self, TITLE, typed, presets)
+
+    def _preset(self, name: str) -> list[str]:
+        return [self.studio.models.model, PRESETS[name]]
 
     def run(self, request: gr.Request, *values: Any) -> Iterator[Update]:
         """Sample in every way, and show what comes."""

@@ -8,13 +8,14 @@ from typing import Any
 
 import gradio as gr
 
-from ..controls import LIGHT, RUN, RunControls, Update, named
+from ..controls import LIGHT, Update
 from ..example import Example
 from ..judged import SEE
-from ..memory import Memory, settings, strip
+from ..memory import settings, strip
 from ..model_fields import ModelFields
 from ..pictures import notice, progress
 from ..repeat import Repeat
+from ..run_events import Presets, connect_run
 from ..studio import Studio
 from .request import MOST_IMAGES, MOST_STEPS, OneStepRequest
 from .run import CallMade, Drawn, OneStep, run_one_step
@@ -100,17 +101,9 @@ class OneStepTab:
         self.shown = {"answer": self.answer, "rows": self.rows, "facts": self.facts, **self.repeat.fields}
 
     def _connect(self) -> None:
-        self.controls = RunControls(
-            self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
-        )
-        memory, fields = Memory(TITLE, self.inputs, self.shown, self.start), list(self.inputs.values())
-        run = {"fn": named(self.run, self.inputs), "inputs": fields}
-        run |= {"outputs": [*self.controls.outputs, *self.shown.values()], **RUN}
         typed = [self.prompt, self.steps, self.seed]
-        memory.keep(gr.on([self.start.click, *(one.submit for one in typed)], api_name="one_step", **run))
-        for name, button in self.presets.items():
-            filled = button.click(lambda name=name: PRESETS[name], outputs=self.prompt, **LIGHT)
-            memory.keep(filled.then(api_visibility="private", **run))
+        presets = Presets(self.presets, PRESETS.get, [self.prompt])
+        self.controls = connect_run(self, TITLE, typed, presets)
         boxes = list(self.choice.boxes.values())
         self.choice.model.change(self.choice.follow, boxes, boxes, **LIGHT)
 

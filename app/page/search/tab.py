@@ -11,16 +11,17 @@ import gradio as gr
 
 from ....pipelines.search.job import AUTO, SearchJob
 from ..answer import Shot, answer
-from ..controls import LIGHT, RUN, RunControls, Update, named, seconds_text
+from ..controls import LIGHT, Update, seconds_text
 from ..example import Example
 from ..judged import SEE
 from ..library import import_library
-from ..memory import Memory, settings, strip
+from ..memory import settings, strip
 from ..model_fields import ModelFields
 from ..models import IN_HAND
 from ..on_the_way import OnTheWay
 from ..pictures import grid, notice
 from ..repeat import Repeat
+from ..run_events import Presets, connect_run
 from ..studio import Studio
 from ..words import folded_chips, scene_words
 from .cost import CostEstimate
@@ -134,17 +135,9 @@ class SearchTab:
         }
 
     def _connect(self) -> None:
-        self.controls = RunControls(
-            self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
-        )
-        memory, fields = Memory(TITLE, self.inputs, self.shown, self.start), list(self.inputs.values())
-        run = {"fn": named(self.run, self.inputs), "inputs": fields}
-        run |= {"outputs": [*self.controls.outputs, *self.shown.values(), self.estimate], **RUN}
         typed = [self.prompt, self.seed, self.steps, self.guidance, self.batch_size, self.height, self.width]
-        memory.keep(gr.on([self.start.click, *(one.submit for one in typed)], api_name="search", **run))
-        for name, button in self.presets.items():
-            filled = button.click(partial(self._preset, name), self.choice.model, fields, **LIGHT)
-            memory.keep(filled.then(api_visibility="private", **run))
+        presets = Presets(self.presets, self._preset, list(self.inputs.values()), [self.choice.model])
+        self.controls = connect_run(self, TITLE, typed, presets, also_changes=[self.estimate])
         self.random.click(None, outputs=self.seed, js="() => Math.floor(Math.random() * 2 ** 31)", **LIGHT)
         # At arrival too: what needs the library's imports is filled in then, so that the page answers before them.
         boxes = list(self.choice.boxes.values())

@@ -9,15 +9,16 @@ from typing import Any
 import gradio as gr
 
 from ..answer import Shot, answer
-from ..controls import LIGHT, RUN, RunControls, Update, named
+from ..controls import LIGHT, Update
 from ..example import Example
 from ..judged import SEE
 from ..library import import_library
-from ..memory import Memory, settings, strip
+from ..memory import settings, strip
 from ..model_fields import ModelFields
 from ..models import IN_HAND
 from ..pictures import grid, notice, progress
 from ..repeat import Repeat
+from ..run_events import Presets, connect_run
 from ..studio import Studio
 from .request import TRANSITIONS, checked_job
 from .run import Nodes, Outcome, RivalSpent, run_steering
@@ -112,17 +113,9 @@ class SteeringTab:
         }
 
     def _connect(self) -> None:
-        self.controls = RunControls(
-            self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
-        )
-        memory, fields = Memory(TITLE, self.inputs, self.shown, self.start), list(self.inputs.values())
-        run = {"fn": named(self.run, self.inputs), "inputs": fields}
-        run |= {"outputs": [*self.controls.outputs, *self.shown.values()], **RUN}
         typed = [self.prompt, self.budget, self.steps, self.seed, self.guidance]
-        memory.keep(gr.on([self.start.click, *(one.submit for one in typed)], api_name="steering", **run))
-        for name, button in self.presets.items():
-            filled = button.click(lambda name=name: self._preset(name), outputs=fields, **LIGHT)
-            memory.keep(filled.then(api_visibility="private", **run))
+        presets = Presets(self.presets, self._preset, list(self.inputs.values()))
+        self.controls = connect_run(self, TITLE, typed, presets)
         # At arrival too: what needs the library's imports is filled in then, so that the page answers before them.
         boxes = list(self.choice.boxes.values())
         gr.on(None, self._follow_model, boxes, [*boxes, self.strategy], **LIGHT)

@@ -9,14 +9,15 @@ from typing import Any
 import gradio as gr
 
 from ....pipelines.superposition.job import STEPS, SuperposeJob
-from ..controls import LIGHT, RUN, RunControls, Update, named
+from ..controls import LIGHT, Update
 from ..example import Example
-from ..memory import Memory, settings, strip
+from ..memory import settings, strip
 from ..model_fields import ModelFields
 from ..models import IN_HAND
 from ..on_the_way import OnTheWay
 from ..pictures import notice, progress
 from ..repeat import Repeat
+from ..run_events import Presets, connect_run
 from ..studio import Studio
 from .request import MOST_IMAGES, OPERATORS, checked_job
 from .run import StepDone, Superposed, run_superposition
@@ -121,17 +122,9 @@ class SuperposeTab:
         }
 
     def _connect(self) -> None:
-        self.controls = RunControls(
-            self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
-        )
-        memory, fields = Memory(TITLE, self.inputs, self.shown, self.start), list(self.inputs.values())
-        run = {"fn": named(self.run, self.inputs), "inputs": fields}
-        run |= {"outputs": [*self.controls.outputs, *self.shown.values()], **RUN}
         typed = [self.seed, self.steps, self.temperature, self.guidance]
-        memory.keep(gr.on([self.start.click, *(one.submit for one in typed)], api_name="superpose", **run))
-        for name, button in self.presets.items():
-            filled = button.click(lambda name=name: self._preset(name), outputs=fields, **LIGHT)
-            memory.keep(filled.then(api_visibility="private", **run))
+        presets = Presets(self.presets, self._preset, list(self.inputs.values()))
+        self.controls = connect_run(self, TITLE, typed, presets)
         boxes = list(self.choice.boxes.values())
         self.choice.model.change(self.choice.follow, boxes, boxes, **LIGHT)
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from ..controls import LIGHT, RUN, RunControls, Update, named
+from ..controls import LIGHT, Update
 from ..example import Example
-from ..memory import Memory, settings, strip
+from ..memory import settings, strip
 from ..models import DEFAULT_MODEL
 from ..pictures import notice, progress
+from ..run_events import Presets, connect_run
 from ..studio import Studio
 from ..words import GLOSSARY
 from .comparison import MOST_IMAGES, VARIANTS, Comparison, ShiftRequest, StepDone, fitting_solvers, run_comparison
@@ -129,18 +130,9 @@ class TimeShiftTab:
         }
 
     def _connect(self) -> None:
-        self.controls = RunControls(
-            self.studio, TITLE, self.status, self.start, self.cancel, list(self.presets.values())
-        )
-        memory, fields = Memory(TITLE, self.inputs, self.shown, self.start), list(self.inputs.values())
-        run = {"fn": named(self.run, self.inputs), "inputs": fields}
-        run |= {"outputs": [*self.controls.outputs, *self.shown.values()], **RUN}
         typed = [self.steps, self.window, self.cutoff, self.data_variance, self.seed]
-        memory.keep(gr.on([self.start.click, *(one.submit for one in typed)], api_name="time_shift", **run))
-        setting = [self.inputs[name] for name in _SET]
-        for name, button in self.presets.items():
-            filled = button.click(lambda model, name=name: self._preset(name, model), self.model, setting, **LIGHT)
-            memory.keep(filled.then(api_visibility="private", **run))
+        presets = Presets(self.presets, self._preset, [self.inputs[name] for name in _SET], [self.model])
+        self.controls = connect_run(self, TITLE, typed, presets)
         # At arrival too: what needs the library's imports is filled in then, so that the page answers before them.
         gr.on(
             None, self._follow_model, [self.model, self.condition, self.solver], [self.condition, self.solver], **LIGHT

@@ -12,6 +12,10 @@ def test_models_offers_what_fits_and_nothing_else():
     assert models.solver("emoji-sd3") == "FlowMatchEulerDiscreteScheduler"
     assert models.default_steps("emoji-sd3") == 28
     assert [models.default_side("emoji-sd3", side) for side in ("height", "width")] == [128, 128]
+    turbo = "emoji-turbo"
+    assert models.default_side(turbo, "height") == 128, "parts of the folder that holds them for both"
+    assert models.teacher(turbo) == "emoji-sd3"
+    assert turbo in models.students
     assert models.default_side("fashion-ddpm", "height") is None, "its call takes no sides"
     assert models.teacher("emoji-sd3") is None
     assert "emoji-sd3" not in models.students

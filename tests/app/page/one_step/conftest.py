@@ -16,7 +16,7 @@ def no_student(tmp_path, monkeypatch):
     folder = tmp_path / "assets"
     folder.mkdir()
     for name in assets.names():
-        if not assets.card(name).get("shared"):
+        if not assets.card(name).get("teacher"):
             (folder / name).symlink_to(assets.path(name))
     monkeypatch.setattr(assets, "_ROOT", folder)
     return folder
@@ -29,6 +29,7 @@ def studio(studio, emoji_pipe, no_student):
         "toy-teacher": {"call_defaults": {"num_inference_steps": 4, "guidance_scale": 3.0, **CALL}},
         "toy-student": {
             "call_defaults": {"num_inference_steps": 3, "guidance_scale": 1.0, **CALL},
+            "teacher": "toy-teacher",
             "shared": {"vae": "toy-teacher"},
         },
     }
