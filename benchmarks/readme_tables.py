@@ -5,11 +5,13 @@ A test holds the pages to them, so a table cannot be older than its figures.
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 import support_page
+from samplesmith.evaluation.comparison import paired_difference
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -182,6 +184,27 @@ def few_step_search() -> str:
     return table(rows)
 
 
+def few_steps() -> str:
+    """One draw of the student and of its guided teacher on the same grids of steps, paired by prompt."""
+
+    def by_steps(name: str, guidance_scale: float) -> dict[int, dict[str, Any]]:
+        setting = {"solver": "dpm-solver", "shift": 2, "guidance_scale": guidance_scale}
+        return {row["steps"]: row for row in read(name)["rows"] if row.items() >= setting.items()}
+
+    teacher, student = by_steps("call_defaults", 3.0), by_steps("call_defaults_turbo", 1.0)
+    rows = [["steps", "emoji-sd3, guided: NFEs, right", "emoji-turbo: NFEs, right", "paired difference"]]
+    for steps in sorted(student):
+        own, guided = student[steps], teacher.get(steps)
+        cells = [f"{steps}", "", f"{steps}, {interval(own['success'])}", ""]
+        if guided:
+            cells[1] = f"{2 * steps}, {figure(guided['success']['mean'])}"
+            cells[3] = interval(asdict(paired_difference(own["by prompt"], guided["by prompt"])))
+        rows.append(cells)
+    first = read("call_defaults")["rows"][0]
+    rows.append([f"{first['steps']} (Euler)", f"{2 * first['steps']}, {figure(first['success']['mean'])}", "", ""])
+    return table(rows)
+
+
 def guidance_methods() -> str:
     """Ways of guidance on the hard prompts at the scales that validation chose, beside CFG at their effective ones."""
     heads = ["scale", "NFEs", "right", "minus CFG", "1,000 × KID", "diversity", "effective scale", "minus CFG there"]
@@ -242,6 +265,7 @@ PAGES = {
     "docs/superposition.md": (superposition, superposed_densities),
     "docs/guidance.md": (guidance_methods,),
     "docs/steering.md": (steering_fk, steering_turbo),
+    "docs/distillation.md": (few_steps,),
 }
 """Tables of other pages."""
 
