@@ -148,10 +148,22 @@ def measured(model: str, pairs: int, seeds: int, steps: int, work: Path) -> dict
             for rival in SETS[2:]
         },
         "not_beats": asdict(paired_difference(arms["not: formula"]["right"], arms["not: first alone"]["right"])),
+        "weighted": _weighted(jobs.weighted(drawn, for_formulas), made, measures),
         "or": _either(jobs.either(drawn, for_or), made, measures),
         "classifier": _classified(jobs.classifier(drawn), made),
     }
     return found | {"cells_made": made.made, "seconds": round(made.seconds, 1)}
+
+
+def _weighted(cells: Iterable[Cell], made: Made, measures: Measures) -> dict[str, Any]:
+    """Share in the set of images alike and of images by weights, and what is between them."""
+    right: dict[str, list[float]] = {}
+    for cell in cells:
+        said = measures.judged(cell, made(cell)["images"])
+        right.setdefault(cell.arm, []).append(float(np.mean([bool(one.right) for one in said])))
+    alike, weighted = right["images alike"], right["by weights"]
+    shares = {arm: asdict(bootstrap_mean(values)) for arm, values in right.items()}
+    return {**shares, "weights over alike": asdict(paired_difference(weighted, alike))}
 
 
 def _either(cells: Iterable[Cell], made: Made, measures: Measures) -> dict[str, Any]:

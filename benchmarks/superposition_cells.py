@@ -44,7 +44,7 @@ class Cell:
     """The images of one arm for one pair.
 
     Attributes:
-        task: "sets", "not", "three", "either", "classifier" or "sweep"; "A and B" or "A" of integrators.
+        task: "sets", "not", "three", "weighted", "either", "classifier" or "sweep"; "A and B" or "A" of integrators.
         arm: within the task.
         pair: its number.
         job: makes the images.
@@ -139,6 +139,14 @@ class Jobs:
             three = both & ~pair.unwanted
             yield Cell("three", "formula", number, self._job(number, formula=str(three), settings=settings), three)
             yield Cell("three", "joint prompt", number, self._job(number, **jobs["joint prompt"]), three)
+
+    def weighted(self, pairs: list[Pair], temperature: float) -> Iterator[Cell]:
+        """Both of two objects by a formula: images alike, and as particles with Feynman-Kac weights."""
+        for number, pair in enumerate(pairs):
+            both = pair.first & pair.second
+            for arm, settings in {"images alike": {}, "by weights": {"correct": "fkc"}}.items():
+                what = {"formula": str(both), "settings": {"temperature": temperature, **settings}}
+                yield Cell("weighted", arm, number, self._job(number, **what), both)
 
     def integrators(self, pairs: list[Pair], steps: Sequence[int]) -> Iterator[Cell]:
         """Both of two objects, and one alone, by each integrator at some numbers of steps."""

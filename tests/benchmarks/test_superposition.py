@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import superposition as benchmark
+from samplesmith.pipelines.superposition.judged import Judgement
 from samplesmith.samplers import SuperposedScheduler
 from samplesmith.samplers.superposition import INTEGRATORS
 from samplesmith.scenes import holds, is_held_out, parse, sample_where
@@ -17,6 +18,7 @@ JOBS = Jobs("emoji-sd3", 50, 4)
 def cells():
     yield from JOBS.sweep(PAIRS[:2])
     yield from JOBS.sets(PAIRS, 0.1)
+    yield from JOBS.weighted(PAIRS, 0.1)
     yield from JOBS.either(PAIRS, 0.1)
     yield from JOBS.classifier(PAIRS)
 
@@ -28,7 +30,7 @@ def test_jobs_are_right_and_files_of_different_ones_differ():
     jobs = {cell.name: cell.job for cell in made}
     assert all(jobs[cell.name] == cell.job for cell in made)
     assert len(jobs) == len(made) - 2 * len(PAIRS), "the rivals of NOT and of three are arms of the pair"
-    assert {cell.task for cell in made} == {"sweep", "sets", "not", "three", "either", "classifier"}
+    assert {cell.task for cell in made} == {"sweep", "sets", "not", "three", "weighted", "either", "classifier"}
 
 
 def test_scenes_of_what_is_asked_for_can_be_drawn():
@@ -51,6 +53,21 @@ def test_captions_of_a_pair_exclude_each_other():
 def test_the_temperature_with_most_right_is_chosen_the_larger_of_equal_ones():
     shares = {f"or {one:g}": 0.5 for one in TEMPERATURES} | {"or 0.1": 0.75, "or 0.3": 0.75}
     assert benchmark.chosen_temperature(shares, "or") == 0.3
+
+
+def test_weights_are_held_against_images_alike_pair_by_pair():
+    class Measures:
+        def judged(self, cell, images):
+            return [Judgement({}, {}, one) for one in images]
+
+    def made(cell):  # one more of four is right by weights, at each pair
+        right = cell.pair % 3 + (cell.arm == "by weights")
+        return {"images": [True] * right + [False] * (4 - right)}
+
+    found = benchmark._weighted(JOBS.weighted(PAIRS[:6], 0.1), made, Measures())
+    assert found["images alike"]["mean"] == 0.25
+    assert found["by weights"]["mean"] == 0.5
+    assert set(found["weights over alike"].values()) == {0.25}
 
 
 def test_a_classifier_counts_the_prompt_that_made_the_image():
