@@ -62,10 +62,9 @@ SETTINGS = (
 OF_STUDENTS = tuple(("dpm-solver", 2, steps, 1.0) for steps in (6, 1, 2, 4, 8))
 """Of models that are called without guidance."""
 OF_DIFFUSION = (
-    *(("ddim", 1, 28, scale) for scale in (3.0, 2.0, 4.5, 6.0)),
-    ("ddim", 1, 50, 3.0),
-    ("dpm-solver++", 1, 28, 3.0),
+    *(("ddim", 1, 28, scale) for scale in (3.0, 4.5, 2.0)),
     ("dpm-solver++", 1, 12, 3.0),
+    ("ddim", 1, 50, 3.0),
 )
 """Of models that predict noise; their grids know no shift."""
 

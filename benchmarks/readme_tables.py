@@ -104,6 +104,9 @@ ARMS = {
 """Arms of `superposition.py`, and how the table calls them."""
 
 
+MODEL_ARMS = {"or": "`or`", "mixture": "half by each model alone", "mean": "`mean`"}
+
+
 def superposition() -> str:
     """Share of the images in the asked set, min-CLIP and kernel distance, by model and arm."""
     found = read("superposition")
@@ -132,6 +135,19 @@ def superposed_densities() -> str:
             told = last if arm == "temperature 1" else ["", ""]
             temperature = "1" if arm == "temperature 1" else f"{model['temperature']['or']:g} (chosen)"
             rows.append([f"{name}, temperature {temperature}", interval(outcome["right"]), first, *told])
+    return table(rows)
+
+
+def superposed_models() -> str:
+    """OR of two models beside what it is to equal, and beside the mean of their scores."""
+    found = read("superposition_fid")
+    rows = [["", "distance", "standard error", "likelier under the first", "OR's distance over it"]]
+    for arm, of in found["arms"].items():
+        ratio = found["ratios"].get(f"or / {arm}")
+        low, high = ratio["interval"] if ratio else (0.0, 0.0)
+        over = interval({"mean": ratio["ratio"], "low": low, "high": high}) if ratio else ""
+        first = "" if of["first"] is None else figure(of["first"])
+        rows.append([MODEL_ARMS[arm], f"{of['fid']:.2f}", f"{of['fid_error']:.2f}", first, over])
     return table(rows)
 
 
@@ -262,7 +278,7 @@ for one in (steering_scaling, few_step_search):
         TABLES += (one,)
 
 PAGES = {
-    "docs/superposition.md": (superposition, superposed_densities),
+    "docs/superposition.md": (superposition, superposed_densities, superposed_models),
     "docs/guidance.md": (guidance_methods,),
     "docs/steering.md": (steering_fk, steering_turbo),
     "docs/distillation.md": (few_steps,),

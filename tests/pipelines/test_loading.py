@@ -7,7 +7,7 @@ import pytest
 import samplesmith
 import torch
 import toys
-from diffusers import StableDiffusion3Pipeline
+from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline
 from safetensors.torch import save_file
 from samplesmith import assets
 from samplesmith.foreign_errors import LoadError, in_one_sentence
@@ -33,6 +33,23 @@ def test_the_stock_class_loads_and_runs_the_shipped_folder():
     assert images[0].size == (128, 128)
     corner = np.asarray(images[0])[:8].reshape(-1, 3).mean(0)
     assert np.abs(corner - samplesmith.scenes.BACKGROUNDS["blue"]).max() < 30
+
+
+def test_the_shipped_epsilon_model_stands_on_the_autoencoder_of_the_flow(emoji_pipe):
+    pipe = samplesmith.load("emoji-sd")
+    assert type(pipe) is StableDiffusionPipeline
+    own, flow = pipe.vae.state_dict(), emoji_pipe.vae.state_dict()
+    assert all(torch.equal(own[name], flow[name]) for name in flow)
+    pipe.set_progress_bar_config(disable=True)
+    call = assets.call_defaults("emoji-sd")
+    image = pipe("a star on blue", generator=torch.Generator().manual_seed(0), **call).images[0]
+    assert image.size == (128, 128)
+    corner = np.asarray(image)[:8].reshape(-1, 3).mean(0)
+    assert np.abs(corner - samplesmith.scenes.BACKGROUNDS["blue"]).max() < 30
+    files = [
+        file for part in ("unet", "text_encoder") for file in (assets.path("emoji-sd") / part).glob("*.safetensors")
+    ]
+    assert sum(file.stat().st_size for file in files) <= 16e6
 
 
 def test_components_that_a_card_shares_come_from_the_other_folder(tmp_path, monkeypatch):
