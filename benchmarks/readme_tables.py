@@ -104,17 +104,22 @@ ARMS = {
 """Arms of `superposition.py`, and how the table calls them."""
 
 
+def superposed() -> dict[str, dict[str, Any]]:
+    """By model what superposition.py found; emoji-sd's run was of fewer pairs, and has a file of its own."""
+    return read("superposition")["models"] | read("superposition_sd")["models"]
+
+
 MODEL_ARMS = {"or": "`or`", "mixture": "half by each model alone", "mean": "`mean`"}
 
 
 def superposition() -> str:
     """Share of the images in the asked set, min-CLIP and kernel distance, by model and arm."""
-    found = read("superposition")
+    models = superposed()
     heads = ["in the asked set", "min-CLIP", "1,000 × kernel distance", "NFEs"]
-    rows = [["asked and how", *(f"{model}: {head}" for model in found["models"] for head in heads)]]
+    rows = [["asked and how", *(f"{model}: {head}" for model in models for head in heads)]]
     for arm, name in ARMS.items():
         cells = []
-        for model in found["models"].values():
+        for model in models.values():
             of = model["arms"][arm]
             distance = {key: 1000 * value for key, value in of["kid"].items()}
             cells += [interval(of["right"]), interval(of["min_clip"]), interval(distance), f"{of['nfe']['mean']:.0f}"]
@@ -124,9 +129,8 @@ def superposition() -> str:
 
 def superposed_densities() -> str:
     """OR of captions that exclude each other, and the densities as a classifier, by model."""
-    found = read("superposition")
     rows = [["", "OR: A or B", "of these, A", "told apart by `rne`", "by `ito`"]]
-    for name, model in found["models"].items():
+    for name, model in superposed().items():
         for arm, outcome in model["or"].items():
             if arm == "chosen" and model["temperature"]["or"] == 1:
                 continue  # the same images

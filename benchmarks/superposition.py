@@ -40,6 +40,8 @@ from superposition_cells import SETS, TEMPERATURES, Cell, Jobs, condition, draw_
 ROOT = Path(__file__).parents[1]
 REAL = 40
 """Drawn scenes for each pair."""
+SWEPT, WEIGHTED = 4, 8
+"""Pairs of the sweep, which are others, and pairs that are made with Feynman-Kac weights too."""
 
 
 class Made:
@@ -126,7 +128,7 @@ def measured(model: str, pairs: int, seeds: int, steps: int, work: Path) -> dict
     made, measures, jobs = Made(model, work), Measures(), Jobs(model, steps, seeds)
     trial = Jobs(model, steps, max(2, seeds // 2))
     swept: dict[str, list[float]] = {}
-    for cell in trial.sweep(draw_pairs(max(2, pairs // 5), seed=1)):
+    for cell in trial.sweep(draw_pairs(min(SWEPT, pairs), seed=1)):
         right = [bool(one.right) for one in measures.judged(cell, made(cell)["images"])]
         swept.setdefault(cell.arm, []).append(float(np.mean(right)))
     shares = {arm: float(np.mean(values)) for arm, values in swept.items()}
@@ -148,7 +150,7 @@ def measured(model: str, pairs: int, seeds: int, steps: int, work: Path) -> dict
             for rival in SETS[2:]
         },
         "not_beats": asdict(paired_difference(arms["not: formula"]["right"], arms["not: first alone"]["right"])),
-        "weighted": _weighted(jobs.weighted(drawn, for_formulas), made, measures),
+        "weighted": _weighted(jobs.weighted(drawn[:WEIGHTED], for_formulas), made, measures),
         "or": _either(jobs.either(drawn, for_or), made, measures),
         "classifier": _classified(jobs.classifier(drawn), made),
     }
