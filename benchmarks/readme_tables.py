@@ -155,6 +155,18 @@ def superposed_models() -> str:
     return table(rows)
 
 
+def superposed_by_integrator() -> str:
+    """AND and one prompt by both integrators: success, and the kernel distance to drawn scenes."""
+    found = read("superposition_integrators")
+    rows = [["right · 1,000 × kernel distance", *(f"{steps} steps" for steps in found["steps"])]]
+    for task in ("A and B", "A"):
+        for integrator in ("ancestral", "euler-maruyama"):
+            arms = [found["arms"][f"{task}: {integrator}, {steps} steps"] for steps in found["steps"]]
+            cells = [f"{interval(of['right'])} · {1000 * of['kid']['mean']:.1f}" for of in arms]
+            rows.append([f"{task}, `{integrator}`", *cells])
+    return table(rows)
+
+
 def steering_table(found: dict[str, Any]) -> str:
     """The guide's score and the judge's success by budget, rivals first, and the paired difference from halving."""
     budgets = sorted({row["budget"] for row in found["rows"]})
@@ -282,7 +294,7 @@ for one in (steering_scaling, few_step_search):
         TABLES += (one,)
 
 PAGES = {
-    "docs/superposition.md": (superposition, superposed_densities, superposed_models),
+    "docs/superposition.md": (superposition, superposed_densities, superposed_models, superposed_by_integrator),
     "docs/guidance.md": (guidance_methods,),
     "docs/steering.md": (steering_fk, steering_turbo),
     "docs/distillation.md": (few_steps,),
