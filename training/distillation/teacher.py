@@ -129,40 +129,22 @@ def sample_teacher(
     Raises:
         ValueError: where the file holds another number of examples.
     """
+    count = len(next(iter(condition.values())))
     with FileLock(cache.with_suffix(".lock")):  # of the processes of a run, or of students side by side, one makes them
-        if cache.exists():
-            return _read_examples(cache, len(next(iter(condition.values()))))
-        examples = _sample(teacher, condition, null, shape, times, scale, seed)
-        part = cache.with_suffix(".part")
-        torch.save({"x0": examples.x0, "condition": dict(condition), "null": null, "noise": examples.noise}, part)
-        os.replace(part, cache)
-    return examples
-
-
-def _read_examples(cache: Path, count: int) -> Examples:
+        if not cache.exists():
+            generator = torch.Generator().manual_seed(seed)
+            noise = torch.stack([torch.randn(shape, generator=generator) for _ in range(count)])
+            made = []
+            for rows in torch.arange(count).split(SAMPLED_AT_ONCE):
+                own = {name: value[rows] for name, value in condition.items()}
+                nothing = None
+                if null is not None:
+                    nothing = {name: value.expand(len(rows), *value.shape[1:]) for name, value in null.items()}
+                made.append(solve(teacher, noise[rows], times, own, nothing, scale))
+            part = cache.with_suffix(".part")
+            torch.save({"x0": torch.cat(made), "condition": dict(condition), "null": null, "noise": noise}, part)
+            os.replace(part, cache)
     saved = torch.load(cache, weights_only=True)
     if len(saved["x0"]) != count:
         raise ValueError(f"{cache} holds {len(saved['x0'])} examples, not {count}; name another folder")
     return Examples(saved["x0"], saved["condition"], saved["null"], saved["noise"])
-
-
-def _sample(
-    teacher: Denoiser,
-    condition: Condition,
-    null: Condition | None,
-    shape: tuple[int, ...],
-    times: Sequence[float],
-    scale: float,
-    seed: int,
-) -> Examples:
-    count = len(next(iter(condition.values())))
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.stack([torch.randn(shape, generator=generator) for _ in range(count)])
-    made = []
-    for rows in torch.arange(count).split(SAMPLED_AT_ONCE):
-        own = {name: value[rows] for name, value in condition.items()}
-        nothing = None
-        if null is not None:
-            nothing = {name: value.expand(len(rows), *value.shape[1:]) for name, value in null.items()}
-        made.append(solve(teacher, noise[rows], times, own, nothing, scale))
-    return Examples(torch.cat(made), condition, null, noise)

@@ -156,10 +156,10 @@ def train(
         total_images,
         seed,
         PEAK_LEARNING_RATE,
-        False,
-        SHEET_ARGUMENTS,
-        about,
-        bf16,
+        compiled=False,
+        sheet_arguments=SHEET_ARGUMENTS,
+        about=about,
+        bf16=bf16,
     )
 
 
