@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from samplesmith.evaluation.effective_scale import effective_scale
 from samplesmith.named_settings import write_value
 from samplesmith.pipelines.call import PipelineCall, encode_once
@@ -35,6 +36,11 @@ METHODS = {
 """Hooks by name. SGG's late scale goes with the guidance's, c + (w - 1)(c - r), so that all have one dial."""
 
 
+def denoiser_of(pipe: Any) -> Any:
+    """The network that guidance is of."""
+    return pipe.components.get("transformer") or pipe.unet
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A method at a scale.
@@ -56,7 +62,7 @@ class Cells:
 
     Args:
         folder: of this run alone; another run's is refused.
-        pipe: a pipeline with flow Euler's steps.
+        pipe: a pipeline; effective scales are told where its steps are flow Euler's.
         judge, eyes: what judges, and whose features serve for diversity and distances.
         arguments: of each call, but the scale.
         weak: folder of the weak model.
@@ -81,6 +87,11 @@ class Cells:
         if known.exists() and (changes := differences(json.loads(known.read_text()), run)):
             raise SystemExit(f"{folder} holds another run: {'; '.join(changes)}")
         known.write_text(json.dumps(run, indent=2) + "\n")
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether effective scales can be told."""
+        return isinstance(self.pipe.scheduler, FlowMatchEulerDiscreteScheduler)
 
     def hooks(self, method: str, scale: float) -> list[str]:
         spec = METHODS[method]

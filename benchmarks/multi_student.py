@@ -52,7 +52,17 @@ def group_sampler(work: Path, group: str, seed: int) -> Sampler:
 
 def train_group(arguments: argparse.Namespace, group: str, seed: int) -> None:
     for subset in range(GROUPS[group].students):
-        train(arguments.work, group, subset, arguments.updates, seed, arguments.data, arguments.pairs)
+        train(
+            arguments.work,
+            group,
+            subset,
+            arguments.updates,
+            seed,
+            arguments.data,
+            arguments.pairs,
+            compiled=arguments.compile,
+            bf16=not arguments.float32,
+        )
 
 
 def sampled(
@@ -115,7 +125,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     cells = {"teacher": [cell("teacher", teacher_sampler, seed) for seed in seeds]}
     for group in arguments.groups:
         cells[group] = []
-        for training in range(arguments.training_seeds):
+        for training in range(1 if group in arguments.one_seed else arguments.training_seeds):
             train_group(arguments, group, training)
 
             def make(group: str = group, training: int = training) -> Sampler:
@@ -156,11 +166,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=200, help="of each class, for the warm start")
     parser.add_argument("--samples", type=int, default=5000, help="for each sample seed")
     parser.add_argument("--training-seeds", type=int, default=2)
+    parser.add_argument("--one-seed", nargs="+", choices=GROUPS, default=[], help="groups that are trained once")
     parser.add_argument("--sample-seeds", type=int, choices=(1, 2), default=2)
     parser.add_argument("--real-every", type=int, default=1, help="every n-th of the training pictures, to be quick")
     parser.add_argument("--batch", type=int, default=250)
     parser.add_argument("--data", type=Path, help="folder of Fashion-MNIST's idx files")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--float32", action="store_true", help="train in float32, not in bfloat16")
+    parser.add_argument("--compile", action="store_true", help="train by torch.compile")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

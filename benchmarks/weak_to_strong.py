@@ -6,7 +6,7 @@ Preference for a scale is no merit of a method, so none is compared at one scale
 - each method's scale is chosen by the judge's success on validation prompts, then it and its neighbours are run once on
   hard prompts, paired by prompt with plain guidance at its own best;
 - GA-Eval (arXiv 2602.22570): the effective scale of each method's steps (`evaluation/effective_scale.py`), and plain
-  guidance at that scale on the same prompts and seeds: does the method still win?
+  guidance at that scale on the same prompts and seeds: does the method still win? Of flows only.
 - loop time of fast over plain guidance, the two in turns, at batch 8 and 1.
 What was made is kept in `--folder`, batch by batch: a killed run goes on. `--prompts`, `--seeds` and `--scales` make it
 small.
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import samplesmith
 import torch
-from guidance_cells import METHODS, Cells, Outcome
+from guidance_cells import METHODS, Cells, Outcome, denoiser_of
 from prompt_files import HARD, read_evenly
 from samplesmith import scenes
 from samplesmith.evaluation.comparison import bootstrap_mean, paired_difference
@@ -111,11 +111,12 @@ def finals(
             if scale != best
         }
         row["minus CFG"] = asdict(paired_difference(by_prompt(outcome), rival))
-        effective = cells.scale_of(method, best, validation)
-        plain = cells.outcome("CFG", round(effective, 1), prompts, seeds)
-        row["effective scale"] = effective
-        row["CFG at the effective scale"] = measured(plain, real)["success"]
-        row["minus CFG at the effective scale"] = asdict(paired_difference(by_prompt(outcome), by_prompt(plain)))
+        if cells.is_flow:
+            effective = cells.scale_of(method, best, validation)
+            plain = cells.outcome("CFG", round(effective, 1), prompts, seeds)
+            row["effective scale"] = effective
+            row["CFG at the effective scale"] = measured(plain, real)["success"]
+            row["minus CFG at the effective scale"] = asdict(paired_difference(by_prompt(outcome), by_prompt(plain)))
         rows[method] = row
         print(f"{method:16} {row}", flush=True)
     return rows
@@ -164,10 +165,11 @@ def table(result: dict[str, Any]) -> str:
 
     for method, row in result["hard"].items():
         spread = "" if row["diversity"] is None else f"{row['diversity']['mean']:.3f}"
+        effective = f"{row['effective scale']:.2f}" if "effective scale" in row else ""
         cells = [
             method, f"{row['scale']:g}", f"{row['nfe']:.0f}", f"{row['seconds']:.2f}", interval(row["success"]),
-            interval(row["minus CFG"]), f"{row['kid']:.4f}", spread, f"{row['effective scale']:.2f}",
-            interval(row["minus CFG at the effective scale"]),
+            interval(row["minus CFG"]), f"{row['kid']:.4f}", spread, effective,
+            interval(row.get("minus CFG at the effective scale")),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -182,23 +184,25 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, help="of both files, evenly spaced; all when left out")
     parser.add_argument("--seeds", type=int, default=4, help="of the hard prompts; half of them on validation prompts")
     parser.add_argument("--steps", type=int, help="the model's own when left out")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--rounds", type=int, default=7, help="of the loop times")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("outputs/weak_to_strong"), help="what was made is kept")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    pipe = load_on_device(arguments.model)
+    pipe = load_on_device(arguments.model, arguments.dtype)
     judge, eyes = load_verifier("emoji-detector"), load_verifier("emoji-clip")
     call = {**samplesmith.assets.call_defaults(arguments.model)}
     call |= {} if arguments.steps is None else {"num_inference_steps": arguments.steps}
     del call["guidance_scale"]
     run = {
         "model": arguments.model,
-        "weights": hash_weights(pipe.transformer)[:16],
+        "weights": hash_weights(denoiser_of(pipe))[:16],
         "weak": hash_weights(WeakModel.from_pretrained(arguments.weak))[:16],
         "judge": hash_weights(judge.model)[:16],
         "call": call,
+        "dtype": arguments.dtype,
         "methods": METHODS,
     }
     cells = Cells(arguments.folder, pipe, judge, eyes, call, arguments.weak, run)

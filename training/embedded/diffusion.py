@@ -3,9 +3,10 @@
 A `UNet2DConditionModel` and its text encoder, trained jointly to predict the noise (Ho et al., arXiv 2006.11239, eq.
 14) on the latents of emoji-sd3's autoencoder, with Stable Diffusion's `scaled_linear` noise levels; a tenth of the
 captions is dropped for guidance. The loss is weighted by min(SNR, 5) / SNR (Hang et al., arXiv 2303.09556, eq. 5).
-- The text encoder begins as emoji-sd3's (`--start`), so that only the UNet starts from nothing.
+- The text encoder begins as emoji-sd3's (`--start`), so that only the UNet starts from nothing; with an emoji-sd to
+  start from, the UNet goes on as well.
 - Attention and most channels are at 8 x 8: a level of 96 channels with attention at 16 x 16 trained at half the speed.
-45 images/s on one core with AVX-512 bf16, without torch.compile, which made the convolutions slower.
+69 images/s on one core with AMX, 45 with AVX-512 bf16 (95 and fewer by torch.compile).
 Needs: `pip install samplesmith[train]`.
 """
 
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from ...pipelines.loading import load
 from ...verifiers.identity import hash_weights
 from ..loop import Loop
 from ..randomness import initial_weights
@@ -100,23 +102,25 @@ class Diffusion(Generator):
         )
 
 
-def first_weights(tokenizer_folder: Path, seed: int, start: Path | None) -> tuple[Diffusion, CLIPTokenizer]:
+def first_weights(
+    tokenizer_folder: Path, seed: int, start: DiffusionPipeline | None
+) -> tuple[Diffusion, CLIPTokenizer]:
     """The network and its tokenizer, which is written to a folder.
 
     Args:
         tokenizer_folder: of the tokenizer.
         seed: of all weights that are new.
-        start: folder of a pipeline whose words and text encoder it begins with; None for new ones.
+        start: whose words and text encoder it begins with, and UNet, if it has one; None for new ones.
     """
     with initial_weights(seed):
-        unet = build_unet()
         if start is None:
             tokenizer = build_tokenizer(tokenizer_folder)
-            return Diffusion(unet, build_text_encoder(tokenizer, projected=False)), tokenizer
-        tokenizer = CLIPTokenizer.from_pretrained(start / "tokenizer")
-        tokenizer.save_pretrained(tokenizer_folder)
-        encoder = CLIPTextModel.from_pretrained(start / "text_encoder", dtype=torch.float32)
-        return Diffusion(unet, encoder), tokenizer
+            return Diffusion(build_unet(), build_text_encoder(tokenizer, projected=False)), tokenizer
+        start.tokenizer.save_pretrained(tokenizer_folder)
+        # emoji-sd3's holds one beneath its projection.
+        encoder = getattr(start.text_encoder, "text_model", start.text_encoder)
+        unet = start.unet if "unet" in start.components else build_unet()
+        return Diffusion(unet, encoder), start.tokenizer
 
 
 def train(
@@ -125,7 +129,7 @@ def train(
     total_images: int,
     scene_count: int,
     seed: int,
-    start: Path | None = None,
+    start: DiffusionPipeline | None = None,
     bf16: bool = True,
 ) -> StableDiffusionPipeline:
     """Train, or go on training; the pipeline is left in the folder `pipeline` as well.
@@ -136,7 +140,7 @@ def train(
         total_images: where the run ends.
         scene_count: scenes that are encoded once, in hundreds.
         seed: of the run; the scenes have their own.
-        start: folder of a pipeline whose words and text encoder it begins with; None for new ones.
+        start: whose words and text encoder it begins with, and UNet, if it has one; None for new ones.
         bf16: whether it computes in bfloat16.
 
     Raises:
@@ -147,7 +151,7 @@ def train(
     output.mkdir(parents=True, exist_ok=True)
     net, tokenizer = first_weights(output / "tokenizer", seed, start)
     data = LatentScenes.of(encode_scenes(autoencoder, scene_count, seed + 5, output / "latents.pt", bf16), tokenizer)
-    about = {"recipe": "diffusion", "start": "new weights" if start is None else hash_weights(net.text_encoder)}
+    about = {"recipe": "diffusion", "start": "new weights" if start is None else hash_weights(net)}
     return train_generator(
         net.train(),
         data,
@@ -168,20 +172,22 @@ def main() -> None:
     parser = recipe_parser(__doc__, images=400_000, needs_autoencoder=False)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--autoencoder", type=Path, help="left by the autoencoder recipe: OUTPUT/vae")
-    source.add_argument("--start", type=Path, help="folder of an emoji-sd3: its autoencoder, words and text encoder")
+    source.add_argument(
+        "--start", help="emoji-sd3, emoji-sd or a folder: its autoencoder, words, text encoder and UNet"
+    )
     parser.add_argument("--scenes", type=int, default=80_000)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     without_flash_attention()
-    folder = arguments.autoencoder or arguments.start / "vae"
-    autoencoder = AutoencoderKL.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+    start = None if arguments.start is None else load(arguments.start)
+    autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder) if start is None else start.vae
     train(
         arguments.output,
-        autoencoder,
+        autoencoder.eval().requires_grad_(False),
         arguments.images,
         arguments.scenes,
         arguments.seed,
-        start=arguments.start,
+        start=start,
         bf16=not arguments.float32,
     )
 
