@@ -19,7 +19,7 @@ class Shot:
     Attributes:
         title: over it.
         file: None while it is still to come.
-        seed: that drew it.
+        seed: that drew it; None where that says nothing.
         score: by the verifier; NaN where there is none.
         sight: the judge's; None where it was not asked.
         marked: whether it is the chosen one.
@@ -62,7 +62,7 @@ def _section(shot: Shot, asked: str, judged: bool) -> str:
     if shot.file is None:
         return f"<section>{title}{empty_cell(shot.note)}{verdict}</section>"
     said = shot.note or (f"score {shot.score:.3f}" if math.isfinite(shot.score) else "")
-    caption = ", ".join(filter(None, [said, f"seed {shot.seed}"]))
+    caption = ", ".join(filter(None, [said, "" if shot.seed is None else f"seed {shot.seed}"]))
     alt = f"{asked}, {shot.title.lower()}, {caption}"
     picture = Picture(shot.file, alt, caption, shot.marked, sight=shot.sight, seed=shot.seed)
     return f"<section>{title}{figure(picture)}{verdict}</section>"

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..answer import Shot, answer
 from ..controls import LIGHT, Update, seconds_text
 from ..example import Example
 from ..judged import SEE, right_of
@@ -40,6 +41,8 @@ ABOUT = (
     "Compare spends one budget on the same prompt in several ways and shows each way's winner, its cost and its time: "
     "it helps to see which way of searching suits a prompt before you spend more."
 )
+PLAIN = next(iter(WAYS))
+"""The way that the others have to beat."""
 PROMPT, CANDIDATES, NUMBER = "two dogs above a boat on blue", 2, 2
 
 
@@ -133,27 +136,66 @@ class CompareTab:
 
 
 def comparison(prompt: str, cells: list[Cell], columns: list[float], across: str) -> str:
-    """The grid: a row for each strategy, a column for each seed or guidance scale."""
-    best = max((cell.score for cell in cells if math.isfinite(cell.score)), default=math.inf)
+    """The best of all winners beside what it has to beat, and under them the grid of all.
+
+    Args:
+        prompt: that all were made for.
+        cells: that have come, row by row.
+        columns: their values.
+        across: what they are.
+    """
+    best = _best(cells)
     heads = "".join(f'<th scope="col">{escape(across)} {value:g}</th>' for value in columns)
     body = []
     for way, made in rows(cells):
-        drawn = [_cell(prompt, cell, across, cell.score == best) for cell in made]
+        drawn = [_cell(prompt, cell, across, cell is best) for cell in made]
         drawn += [f"<td>{empty_cell()}</td>"] * (len(columns) - len(drawn))
         body.append(f'<tr><th scope="row">{way}<small>{escape(MEANING[way])}</small></th>{"".join(drawn)}</tr>')
-    done = any(cell.tried or cell.reason for cell in cells)
-    said = summary(cells) if done else "Each strategy's winner will stand here."
-    return (
-        f'<section class="answer" aria-label="Comparison"><h2>{escape(prompt)}</h2><p class="said">{escape(said)}</p>'
-        f'<table class="compare"><thead><tr><td></td>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-        "</section>"
+    table = f"<thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(body)}</tbody>"
+    return f'{_answer(prompt, cells, best, across)}<table class="compare" aria-label="All winners">{table}</table>'
+
+
+def _best(cells: list[Cell]) -> Cell | None:
+    """The winner of winners; the first of those that score alike."""
+    return max((cell for cell in cells if math.isfinite(cell.score)), key=lambda cell: cell.score, default=None)
+
+
+def _answer(prompt: str, cells: list[Cell], best: Cell | None, across: str) -> str:
+    """The panel at the top: the best winner beside the plain way's in its column, or beside the next best there."""
+    if best is None:
+        done = any(cell.reason for cell in cells)
+        said = summary(cells) if done else "Each strategy's winner will stand here."
+        return answer(prompt, [Shot(title, note="will stand here") for title in ("Best", PLAIN.capitalize())], said)
+    others = [cell for cell in cells if cell.column == best.column and cell.way != best.way]
+    beaten = next((cell for cell in others if cell.way == PLAIN), None) or _best(others)
+    shots = [_shot(f"Best: {best.way}", best, across, marked=True)]
+    shots.append(
+        Shot("Beside it", note="will stand here") if beaten is None else _shot(beaten.way.capitalize(), beaten, across)
     )
+    won = [cell for cell in cells if cell.tried]
+    alike = sorted({cell.way for cell in won if cell.score == best.score and cell.way != best.way})
+    said = f"Of {len(won)} winners, that of {best.way} has the highest score"
+    said += f", as has that of {' and '.join(alike)}." if alike else "."
+    right = right_of(cell.sight for cell in won)
+    return answer(prompt, shots, f"{said} The judge: {right}." if right else said)
+
+
+def _shot(title: str, cell: Cell, across: str, marked: bool = False) -> Shot:
+    if cell.file is None:
+        return Shot(title, note=cell.reason)
+    seed = int(cell.column) if across == "seed" else None
+    note = "" if seed is not None else f"score {cell.score:.3f}, {_where(cell, across)}"
+    return Shot(title, cell.file, seed, cell.score, cell.sight, marked, note)
+
+
+def _where(cell: Cell, across: str) -> str:
+    return f"{across} {cell.column:g}"
 
 
 def _cell(prompt: str, cell: Cell, across: str, marked: bool) -> str:
     if cell.file is None:
         return f"<td>{empty_cell(cell.reason)}</td>"
-    alt = f"{prompt}, {cell.way}, {across} {cell.column:g}, score {cell.score:.3f}"
+    alt = f"{prompt}, {cell.way}, {_where(cell, across)}, score {cell.score:.3f}"
     seed = int(cell.column) if across == "seed" else None
     if not cell.tried:
         alt = f"{prompt}, {cell.way}, being drawn"

@@ -39,8 +39,8 @@ MEANING = {
     STEERED: "each step tries several ways to go on",
 }
 COLUMNS = ("seed", "guidance scale")
-SCALES = (1.5, 2.0, 4.0)
-"""Guidance scales, where these are the columns."""
+SCALES = (1.5, 3.0, 4.5)
+"""Guidance scales, where these are the columns; the second is the shipped models' own, which calibrations are of."""
 MOST_COLUMNS, MOST_CANDIDATES = 3, 16
 APART = 1000
 """From one column's seed to the next, so that no candidate stands in two of them."""

@@ -7,6 +7,12 @@ from browser import CHROMIUM, LONG, Server
 from samplesmith.app.page.models import Models
 from samplesmith.app.page.studio import Studio
 
+IN_VIEW = """selector => {
+    const boxes = [...document.querySelectorAll(selector)].map(one => one.getBoundingClientRect());
+    return boxes.length && boxes.every(box => box.top >= -1 && box.bottom <= innerHeight + 1 && box.height);
+}"""
+"""Whether all that a selector finds is seen whole; a view that glides there is waited for."""
+
 
 @pytest.fixture
 def studio(emoji_pipe, emoji_clip, judge):
@@ -62,3 +68,14 @@ def visit(chromium, server):
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def in_view():
+    """Checks that a tab's answer came into view by itself: what was asked for, the winner and the verdict."""
+
+    def check(page, result, parts=("h2", ".said", ".pair img", ".verdict")):
+        for part in parts:
+            page.wait_for_function(IN_VIEW, arg=f"{result} {part}")
+
+    return check
