@@ -4,10 +4,12 @@ import re
 import subprocess
 import sys
 import time
+from urllib.parse import urlencode
 
 import pytest
 import toys
 from browser import Server, ask, keep, loaded, open_tab, set_budget, wait_for_answer
+from samplesmith.app.page.tabs import TABS
 
 pytestmark = pytest.mark.slow
 
@@ -38,6 +40,32 @@ def test_the_page_is_built_before_the_slow_imports():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stdout.strip() == "none", run.stdout + run.stderr
+
+
+FEW = {
+    "Search": ("#result", {"prompt": "two cats on pink", "candidates": 2, "steps": 2}),
+    "Compare": ("#compared", {"prompt": "two cats on pink", "candidates": 1, "columns": 2}),
+    "Steering": ("#steer-result", {"prompt": "two cats on pink", "budget": 24, "steps": 3}),
+    "Superpose": ("#superpose-result", {"what": "with a cat\nwith a dog", "steps": 2}),
+    "Guidance": ("#guidance-result", {"prompt": "two cats on pink", "steps": 4, "images": 1}),
+    "Time shift": ("#shift-result", {"condition": "Sneaker", "steps": 4}),
+    "One step": ("#one-step-result", {"prompt": "two cats on pink", "steps": 1, "images": 1}),
+}
+"""Where a tab's answer stands, and settings with which its run is short."""
+
+
+@pytest.mark.parametrize("title", TABS)
+def test_on_a_phone_the_view_comes_to_the_answer_of_every_tab(visit, server, in_view, title):
+    page = visit(width=390, height=844, color_scheme="dark", has_touch=True)
+    result, few = FEW[title]
+    page.goto(f"{server.url}?{urlencode({'tab': title, **few})}")
+    page.locator(".past >> visible=true").first.wait_for()  # the run of the link has ended
+    top = f"document.querySelector('{result} .answer').getBoundingClientRect().top"
+    page.wait_for_function(f"Math.abs({top}) < 60")
+    in_view(page, result, ["h2", ".said", ".pair img", *([] if title == "Time shift" else [".verdict"])])
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    keep(page, f"phone-{title.lower().replace(' ', '-')}")
+    assert not page.problems
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -78,6 +106,8 @@ def test_a_search_by_keyboard_alone(visit):
     seen = []
     for _ in range(30):
         focused = page.evaluate("document.activeElement.id || document.activeElement.closest('[id]')?.id || ''")
+        outline = page.evaluate("getComputedStyle(document.activeElement).outline")
+        assert " solid " in outline, f"the focus is seen everywhere, not on {focused}: {outline}"
         seen.append(focused)
         if focused == "start":
             break

@@ -9,11 +9,12 @@ from samplesmith.app.page.guidance.tab import PRESETS
 pytestmark = pytest.mark.slow
 
 
-def test_a_preset_shows_every_way_with_its_cost_and_the_lines(visit):
+def test_a_preset_shows_every_way_with_its_cost_and_the_lines(visit, in_view):
     page = visit()
     page.get_by_role("tab", name="Guidance").click()
     page.get_by_role("button", name=re.compile("^Pair")).click()
     page.get_by_text(re.compile(r"4 noises, guided in [35] ways")).wait_for()
+    in_view(page, "#guidance-result")
     ways = page.locator("#ways section").count()
     assert page.locator("#ways figure:not(.example) img").count() == 4 * ways
     page.wait_for_timeout(500)

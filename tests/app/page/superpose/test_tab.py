@@ -12,13 +12,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", ["Three"])  # each takes 50 steps of many rows
-def test_each_preset_ends_in_a_visible_result(visit, name):
+def test_each_preset_ends_in_a_visible_result(visit, in_view, name):
     page = visit()
     page.get_by_role("tab", name="Superpose").click()
     start = time.monotonic()
     page.locator(f"#preset-{name}").click()
     page.get_by_text("NFEs in all").wait_for()
     print(f"{name}: the end after {time.monotonic() - start:.1f} s")
+    in_view(page, "#superpose-result")
     pictures = page.locator("#superposed img")
     assert pictures.count() in (4, 6)
     for picture in pictures.element_handles():  # they are fetched after the page has them
