@@ -66,6 +66,8 @@ def test_the_api_refuses_what_the_page_would_and_lives_on(server):
     for changes in ({0: None}, {1: "/etc"}, {2: 10**9}, {3: "__init__"}, {4: 99}, {5: -1}):
         values = [changes.get(k, value) for k, value in enumerate(COMPARE)]
         assert server.call("compare", values)[0] == "error", changes
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        server.post("/gradio_api/upload", b"a file")
     kind, data = server.call("time_shift", SHIFT)
     assert kind == "complete"
     assert server.files() == before, "nothing is written outside of the run's folder"

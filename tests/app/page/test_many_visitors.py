@@ -51,7 +51,7 @@ def test_reloading_amid_a_run_frees_the_models_and_the_disk(visit, server):
     ask(page, "a star on blue", 1)
     page.locator("#start").click()
     page.get_by_text("Best of 1 has score").wait_for()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while any(folder.exists() and any(folder.rglob("*.png")) for folder in before) and time.monotonic() < deadline:
         left = [folder for folder in before if folder.exists()]
         if len(left) < len(before):

@@ -30,6 +30,16 @@ def test_runs_are_shown_again_after_a_reload_and_a_link_repeats_them(visit, serv
     assert page.evaluate("document.body.classList.contains('dark')"), "the theme is remembered"
     assert page.locator(".past").count() >= 1
 
+    ask(page, "a cat on pink")
+    page.locator("#prompt textarea").press("Enter")
+    page.locator("#result h2").get_by_text("a cat on pink").wait_for()
+    wait_for_answer(page)
+    page.locator(".past >> visible=true").nth(1).wait_for()
+    page.locator(".past >> visible=true").last.click()
+    page.locator("#result h2").get_by_text("a star on blue").wait_for()
+    assert page.locator("#gallery figcaption").all_inner_texts() == scores, "an earlier run of the strip is shown again"
+    assert page.url == link
+
     other = visit(link)
     wait_for_answer(other)
     assert other.locator("#gallery figcaption").all_inner_texts() == scores, "a link repeats the run"

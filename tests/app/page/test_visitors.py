@@ -44,7 +44,7 @@ def test_visitors_have_folders_of_their_own_and_leave_nothing(line):
     assert again.exists(), "while the run has not let go"
     gate.set()
     follow_turn(line, turn)
-    for _ in range(100):
+    for _ in range(3000):
         if not one.folder.exists():
             break
         time.sleep(0.02)

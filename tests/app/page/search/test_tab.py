@@ -25,6 +25,12 @@ def test_each_preset_ends_in_a_visible_result(visit, in_view, name):
         "() => { window.jumps = 0; new PerformanceObserver(list => list.getEntries().forEach(entry => {"
         " if (!entry.hadRecentInput) window.jumps += entry.value })).observe({type: 'layout-shift', buffered: false}) }"
     )
+    page.evaluate(
+        "() => new MutationObserver(() => { const first = document.querySelector('#result section section');"
+        " if (first?.querySelector('h3').textContent === 'Being drawn' && first.querySelector('img'))"
+        " window.preview = first.textContent })"
+        ".observe(document.body, {childList: true, subtree: true, characterData: true})"
+    )
     start = time.monotonic()
     page.get_by_role("button", name=f"{name}: {PRESETS[name]}").click()
     wait_for_pictures(page)
@@ -35,6 +41,9 @@ def test_each_preset_ends_in_a_visible_result(visit, in_view, name):
     assert page.locator("#gallery figure").count() == 8
     assert loaded(page, "#gallery img")
     assert loaded(page, "#result img")
+    assert re.search(r"step \d+, seed 0", page.evaluate("window.preview")), (
+        "something is seen before the first candidate"
+    )
     assert page.evaluate("window.jumps") < 0.1, "the layout does not jump while the gallery fills"
     assert page.locator("#gallery .tick").count() == 8, "the judge's word on each"
     assert re.search(r"\d of 8 right", page.locator("#status").inner_text())
@@ -138,6 +147,8 @@ def test_an_unknown_word_and_a_budget_out_of_range_are_one_sentence(visit):
     alert = page.get_by_role("alert")
     alert.get_by_text("unknown word 'dragon'").wait_for()
     assert "Traceback" not in page.locator("body").inner_text()
+    assert page.locator("#result h2").inner_text() == PRESETS["Hard count"], "the pictures stay under their own prompt"
+    assert all(PRESETS["Hard count"] in one.get_attribute("alt") for one in page.locator("#gallery img").all())
     keep(page, "search-unknown-word")
     page.locator(".known").get_by_role("button", name="fish", exact=True).click()
     assert page.locator("#prompt textarea").input_value() == "a fish on blue"
@@ -147,3 +158,36 @@ def test_an_unknown_word_and_a_budget_out_of_range_are_one_sentence(visit):
     set_budget(page, 1000)
     assert page.locator("#budget input[type=number]").input_value() == "64", "the slider holds its own range"
     assert page.locator("#start").is_enabled()
+
+
+def test_a_model_of_classes_brings_its_own_guide_judge_and_presets(visit, in_view):
+    page = visit()
+    page.get_by_role("button", name="Model, verifier and judge").click()
+    page.get_by_label("Model", exact=True).locator("visible=true").click()
+    page.get_by_role("option", name="fashion-ddpm").click()
+    page.get_by_role("button", name="Trouser", exact=True).locator("visible=true").first.click()
+    wait_for_answer(page)
+    in_view(page, "#result", ("h2", ".pair img"))
+    assert page.locator("#result h2").inner_text() == "Trouser"
+    assert page.locator("#result .said").inner_text().startswith("Chosen by fashion-classifier from 8.")
+    judged = page.locator("#search-command .cm-content").inner_text()
+    assert "--verifier fashion-classifier" in judged
+    assert "--judge fashion-classifier" not in judged
+    assert page.locator("#gallery figure:not(.example) img").count() == 8
+    keep(page, "search-classes")
+    assert not page.problems
+
+
+def test_all_candidates_of_the_largest_budget_are_seen(visit):
+    page = visit()
+    ask(page, "a star on blue", 64, 1)
+    page.locator("#start").click()
+    wait_for_answer(page)
+    pictures = page.locator("#gallery figure:not(.example) img")
+    assert pictures.count() == 64
+    pictures.last.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "() => { const one = [...document.querySelectorAll('#gallery img')].at(-1).getBoundingClientRect(),"
+        " frame = document.querySelector('#gallery .cells').getBoundingClientRect();"
+        " return one.bottom <= frame.bottom + 1 && one.top >= 0 && one.bottom <= innerHeight + 1 }"
+    )
