@@ -16,6 +16,7 @@ from diffusers import VQModel
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
+from .. import assets
 from ..foreign_errors import in_one_sentence
 from ..samplers.hooks.weak_to_strong import WeakToStrongConfig
 from ..samplers.token_sampling import sample_tokens
@@ -51,9 +52,14 @@ class TokenPictures:
     def from_pretrained(cls, folder: str | Path) -> TokenPictures:
         """Read the folders `transformer` and `vq`, in float32.
 
+        Args:
+            folder: that holds them, or the name of a shipped model, such as "fashion-ar".
+
         Raises:
             LoadError: where they cannot be read.
         """
+        if str(folder) in assets.names("token pictures"):
+            folder = assets.path(str(folder))
         with in_one_sentence(f"{folder} cannot be loaded as a VQ model and a causal model over its codes"):
             model = LlamaForCausalLM.from_pretrained(Path(folder) / "transformer", dtype=torch.float32)
             vq = VQModel.from_pretrained(Path(folder) / "vq")

@@ -227,10 +227,10 @@ def train(
     )
     vq_loop.run()
     pictures = TokenPictures(model, vq_loop.average)
-    known = [(encoded(pictures, images), labels) for images, labels in (training, held_out)]
+    codes, other = ((encoded(pictures, images), labels) for images, labels in (training, held_out))
     loop = Loop(
         output / "transformer",
-        TokensTask(model, *known, compiled),
+        TokensTask(model, codes, other, compiled),
         settings_of(total_images - total_images // 3, seed, "transformer", bf16),
     )
     loop.run()

@@ -17,7 +17,7 @@ def test_a_groups_students_make_a_pipeline(tmp_path, monkeypatch):
     monkeypatch.setattr(fashion_students, "GROUPS", {"small": fashion_students.Group(2, small=True)})
     monkeypatch.setattr("samplesmith.training.distillation.stages.MEASURED", 8)
     fashion_students.train(tmp_path, "small", 0, 1, pairs_per_class=2)
-    with pytest.raises(FolderError, match="run subset 1 of the group small to the end of adm first"):
+    with pytest.raises(FolderError, match="run subset 1 of the group small to the end of dm first"):
         fashion_students.assemble(tmp_path, "small")
     fashion_students.train(tmp_path, "small", 1, 1, pairs_per_class=2)
     pipe = fashion_students.assemble(tmp_path, "small")
