@@ -259,6 +259,39 @@ def guidance_methods() -> str:
     return table(rows)
 
 
+def guided_tokens() -> str:
+    """Ways of guiding an autoregressive model's tokens: forwards, classes, Fréchet distances."""
+    rows = [["", "scale", "forwards", "right class", "FID", "FID over CFG's", "time over CFG's"]]
+    for of in read("weak_logits")["rows"]:
+        plain, clock = of["method"] == "CFG", of.get("time over CFG's")
+        rows.append(
+            [
+                of["method"],
+                f"{of['scale']:g}",
+                f"{of['forwards']:.0f}",
+                f"{figure(of['accuracy'])} ± {figure(of['half interval'])}",
+                f"{of['fid']:.2f}",
+                "" if plain else interval(of["fid over CFG's"]),
+                ""
+                if plain or clock is None
+                else f"{figure(clock['median'])} ({figure(clock['least'])} to {figure(clock['most'])})",
+            ]
+        )
+    return table(rows)
+
+
+def students() -> str:
+    """One-step students in groups, beside their teacher, and what groups' distances are of others'."""
+    found = read("multi_student")
+    rows = [["", "FID", "teacher's time over its own", "fewest pictures of a class, of an even share"]]
+    for of in found["rows"]:
+        counts = of["classes"].values()
+        fewest = min(counts) * len(counts) / sum(counts)
+        rows.append([of["group"], f"{of['fid']:.2f}", f"{of['speed']:.1f}", figure(fewest)])
+    ratios = [["FID over FID", ""]] + [[name, interval(of)] for name, of in found["ratios"].items()]
+    return f"{table(rows)}\n\n{table(ratios)}"
+
+
 def steering_fk() -> str:
     """FK steering by GLASS beside Euler-Maruyama at equal NFEs: score and success, and what is paired of them."""
     found = read("steering_fk")
@@ -295,9 +328,9 @@ for one in (steering_scaling, few_step_search):
 
 PAGES = {
     "docs/superposition.md": (superposition, superposed_densities, superposed_models, superposed_by_integrator),
-    "docs/guidance.md": (guidance_methods,),
+    "docs/guidance.md": (guidance_methods, guided_tokens),
     "docs/steering.md": (steering_fk, steering_turbo),
-    "docs/distillation.md": (few_steps,),
+    "docs/distillation.md": (few_steps, students),
 }
 """Tables of other pages."""
 

@@ -179,7 +179,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=assets.path("emoji-sd3").parent / "fashion-ar")
+    parser.add_argument("--folder", type=Path, default=assets.path("fashion-ar"))
     parser.add_argument("--work", type=Path, default=Path("outputs/weak_logits"), help="features of what was drawn")
     parser.add_argument("--scales", type=float, nargs="+", default=list(SCALES))
     parser.add_argument("--tuning", type=int, default=1000, help="pictures by which scales are chosen")

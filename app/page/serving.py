@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,8 +25,23 @@ def app_settings(runs: Path) -> dict[str, Any]:
     Args:
         runs: the folder of the visitors. The names of those within are random, and nothing lists them.
     """
-    routes = [Mount("/runs", StaticFiles(directory=runs)), Mount("/page", _OwnFiles(directory=PAGE))]
+    routes = [Mount("/runs", _RunFiles(directory=runs)), Mount("/page", _OwnFiles(directory=PAGE))]
     return {"routes": routes, "middleware": [Middleware(_NoUploads)]}
+
+
+class _RunFiles(StaticFiles):
+    """Files of runs, read before their answer begins: they are taken away where a visitor leaves meanwhile."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        found = await super().get_response(path, scope)
+        if not isinstance(found, FileResponse):
+            return found
+        try:
+            content = await run_in_threadpool(Path(found.path).read_bytes)
+        except FileNotFoundError:
+            raise HTTPException(404) from None
+        kept = {name: found.headers[name] for name in ("etag", "last-modified")}
+        return Response(content, headers=kept, media_type=found.media_type)
 
 
 class _OwnFiles(StaticFiles):
